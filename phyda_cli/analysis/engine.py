@@ -1,0 +1,207 @@
+"""One analysis: observations and background in, analysis with spread and departures out. No files, no printing."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import sparse
+
+from phyda_cli.analysis.generative import sample_members
+from phyda_cli.analysis.layout import as_fields, in_channel_order, model_background
+from phyda_cli.analysis.local_ensemble import Columns
+from phyda_cli.analysis.reconstruction import Ensemble, Virtual, reconstruct
+from phyda_cli.config import AnalysisSettings
+from phyda_cli.errors import GateError
+from phyda_cli.fields.grid import Fields
+from phyda_cli.fields.regrid import grid_to_grid
+from phyda_cli.fields.remap import increments_to_fields
+from phyda_cli.model.checkpoint import Checkpoint
+from phyda_cli.model.encoder import conditions
+from phyda_cli.names import VARIABLES
+from phyda_cli.observations.operators import Operator, build_operator, operator_check
+from phyda_cli.observations.qc import first_guess_check, require_usable
+from phyda_cli.observations.table import QC
+
+__all__ = ["Analysis", "Departures", "analyse", "quality_control"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Departures:
+    """Observations after all quality control, with what both sides of the increment need.
+
+    ``table`` carries the final codes; ``hofx0`` and ``sigma_b`` (P,) in the rows' units; ``full`` is the operator on the
+    user's fields, ``matrix`` (P, C*H*W) the one on the model grid's normalised increment.
+    """
+
+    table: pd.DataFrame
+    full: Operator
+    matrix: sparse.csr_matrix
+    hofx0: np.ndarray
+    sigma_b: np.ndarray
+    ensemble: Ensemble
+    state: np.ndarray
+    available: np.ndarray
+    notes: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """Everything on the user's grid; ``members`` only when asked for. ``status`` is ok or background_only."""
+
+    fields: Fields
+    increment: Fields
+    spread: Fields
+    members: list[Fields]
+    table: pd.DataFrame
+    hofx0: np.ndarray
+    hofx1: np.ndarray
+    sigma_b: np.ndarray
+    status: str
+    notes: list[str] = field(default_factory=list)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called ``auto``, ``cpu`` or ``cuda``. Raises GateError when CUDA is asked for and absent."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise GateError("--device cuda: this machine has no usable CUDA device", hint="use --device auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def quality_control(background: Fields, table: pd.DataFrame, checkpoint: Checkpoint, settings: AnalysisSettings) -> Departures:
+    """Operators, background-error spread at the observations and the first-guess check, for a prepared ``table``."""
+    spec = checkpoint.state
+    state, available, notes = model_background(background, spec)
+    device = choose_device(settings.device)
+    members = checkpoint.members(background.time).to(device)
+    solver = checkpoint.metadata.solver
+    ensemble = Ensemble(members, spec.grid, Columns(spec.grid, solver.column_stride), solver.radius_km * 1e3)
+
+    statics = None if "orography" in background.surface else _static_orography(checkpoint, background)
+    full = build_operator(background, table, statics)
+    table = operator_check(table, full)
+    layout = as_fields(state, spec, background, available)
+    model = build_operator(layout, table, checkpoint.statics["orography"])
+    # The user's fields decide on heights and levels; the model grid only has to have the variable.
+    table = operator_check(table, replace(model, qc=np.where(model.qc == QC.H_FAILED, model.qc, 0)))
+    scale = np.broadcast_to(spec.column("background_std"), state.shape).ravel()
+    matrix = in_channel_order(model.matrix, layout, spec).multiply(scale[None]).tocsr().astype(np.float32)
+    hofx0 = full.apply(np.nan_to_num(background.vector()))
+    sigma_b = np.sqrt((ensemble.observed(matrix) ** 2).sum(axis=1))
+    table = first_guess_check(table, table["value"].to_numpy() - hofx0, sigma_b, settings.qc.first_guess_factor)
+    return Departures(table, full, matrix, hofx0, sigma_b, ensemble, state, available, [*notes, *full.notes])
+
+
+def _static_orography(checkpoint: Checkpoint, background: Fields) -> np.ndarray | None:
+    """The checkpoint's orography on the user's grid, where the background brings none."""
+    spec = checkpoint.state
+    if not checkpoint.statics["orography"].any():
+        return None
+    matrix = grid_to_grid(spec.grid, background.grid)
+    return (matrix @ checkpoint.statics["orography"].ravel()).reshape(background.grid.shape)
+
+
+def analyse(
+    background: Fields,
+    departures: Departures,
+    checkpoint: Checkpoint,
+    settings: AnalysisSettings,
+    keep_members: bool = False,
+    allow_none: bool = False,
+) -> Analysis:
+    """The analysis of ``departures``' passing rows.
+
+    Raises NoObservationsError when none passes and not ``allow_none``, GateError when the result is not plausible.
+    """
+    used = (departures.table["qc"] == QC.PASS).to_numpy() & (settings.method != "none")
+    if settings.method != "none" and not (allow_none and not used.any()):
+        require_usable(departures.table, background.time)
+    mean, spread, members = _increments(background, departures, checkpoint, settings, used)
+    spec = checkpoint.state
+    to_user = lambda stack: increments_to_fields(stack, spec.channel_list, spec.grid, background)  # noqa: E731
+    fields = _add(background, to_user(mean))
+    _plausible(background, fields)
+    increment = _subtract(fields, background)
+    hofx1 = _observed_analysis(background, fields, increment, departures, mean / spec.column("background_std"))
+    signed = to_user(spread)  # interpolated like the wind, so negative across a pole
+    widths = replace(signed, upper={k: abs(v) for k, v in signed.upper.items()}, surface={k: abs(v) for k, v in signed.surface.items()})
+    kept = [_add(background, to_user(m)) for m in members] if keep_members else []
+    status = "ok" if used.any() else "background_only"
+    return Analysis(
+        fields, increment, widths, kept, departures.table, departures.hofx0, hofx1, departures.sigma_b, status, departures.notes
+    )
+
+
+def _observed_analysis(
+    background: Fields, analysis: Fields, increment: Fields, departures: Departures, normalised: np.ndarray
+) -> np.ndarray:
+    """H(x_a) (P,); for variables of the background that the model does not analyse (such as sp) H(x_b) + H dx."""
+    hofx1 = departures.full.apply(np.nan_to_num(analysis.vector()))
+    fixed = [name for name in background.surface if name not in increment.surface]
+    linear = departures.table["variable"].isin(fixed).to_numpy()
+    hofx1[linear] = departures.hofx0[linear] + departures.matrix[np.flatnonzero(linear)] @ normalised.ravel()
+    return hofx1
+
+
+def _increments(
+    background: Fields, departures: Departures, checkpoint: Checkpoint, settings: AnalysisSettings, used: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, spread (C, H, W) and members (M, C, H, W) of the increment on the model grid [physical units]."""
+    spec, rows = checkpoint.state, np.flatnonzero(used)
+    unit = spec.column("background_std")
+    table = departures.table.iloc[rows]
+    innovation = (table["value"].to_numpy() - departures.hofx0[rows]).astype(np.float32)
+    virtual = reconstruct(
+        departures.ensemble, departures.matrix[rows], innovation, table["error"].to_numpy(np.float32),
+        table["latitude"].to_numpy(), table["longitude"].to_numpy(),
+    )  # fmt: skip
+    if settings.method != "phyda" or not used.any():
+        return virtual.increment.cpu().numpy() * unit, virtual.spread.cpu().numpy() * unit, np.zeros((0, *unit.shape), np.float32)
+    return _generate(background, departures, checkpoint, settings, virtual)
+
+
+def _generate(
+    background: Fields, departures: Departures, checkpoint: Checkpoint, settings: AnalysisSettings, virtual: Virtual
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    spec, statics = checkpoint.state, checkpoint.statics
+    device = departures.ensemble.members.device
+    encoder, denoiser = (n.to(device) for n in checkpoint.networks())
+    place = conditions(spec.grid, statics["orography"], statics["lsm"], background.time, background.lead_hours)
+    normalised = torch.from_numpy((departures.state - spec.column("mean")) / spec.column("std")).to(device)
+    sampled = sample_members(encoder, denoiser, normalised, virtual, place, settings.members, settings.seed, checkpoint.metadata.sampler)
+    unit = spec.column("background_std")
+    return tuple(a.cpu().numpy() * unit for a in (sampled.mean, sampled.spread, sampled.members))  # type: ignore[return-value]
+
+
+def _add(background: Fields, increment: Fields) -> Fields:
+    """Background plus increment; humidity is kept non-negative."""
+    upper = {k: v + increment.upper[k] if k in increment.upper else v for k, v in background.upper.items()}
+    surface = {k: v + increment.surface[k] if k in increment.surface else v for k, v in background.surface.items()}
+    if "q" in increment.upper:
+        upper["q"] = np.maximum(upper["q"], np.minimum(background.upper["q"], 0.0))
+    return replace(background, upper=upper, surface=surface)
+
+
+def _subtract(analysis: Fields, background: Fields) -> Fields:
+    upper = {k: v - background.upper[k] for k, v in analysis.upper.items() if v is not background.upper[k]}
+    surface = {k: v - background.surface[k] for k, v in analysis.surface.items() if v is not background.surface[k]}
+    return replace(background, upper=upper, surface=surface)
+
+
+def _plausible(background: Fields, analysis: Fields) -> None:
+    """Raise GateError when the analysis leaves a variable's plausible range where the background was within it."""
+    for name, values in [*analysis.upper.items(), *analysis.surface.items()]:
+        before = background.upper[name] if name in analysis.upper else background.surface[name]
+        low, high = VARIABLES[name].valid_range
+        bad = ((values < low) | (values > high)) & (before >= low) & (before <= high)
+        if bad.any():
+            worst = values[bad].ravel()[0]
+            raise GateError(
+                f"the analysis of {name} is not plausible: {int(bad.sum())} values such as {worst:g} {VARIABLES[name].units}; nothing was written",
+                hint="look at the feedback of a --dry-run for observations that should not have passed",
+            )

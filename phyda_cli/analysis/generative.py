@@ -1,0 +1,52 @@
+"""Stages 2 and 3 on one case: from the virtual reconstruction to analysis members of the normalised increment."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from phyda_cli.analysis.reconstruction import Virtual
+from phyda_cli.config import SamplerSettings
+from phyda_cli.model.denoiser import Denoiser
+from phyda_cli.model.encoder import Encoder
+from phyda_cli.model.sampler import heun, initial_noise, noise_levels
+
+__all__ = ["Sampled", "sample_members"]
+
+MEMBERS_AT_ONCE = 8
+
+
+class Sampled:
+    """``members`` (M, C, H, W), their ``mean`` and their ``spread`` (C, H, W); one member's spread is the encoder's."""
+
+    def __init__(self, members: torch.Tensor, encoder_spread: torch.Tensor) -> None:
+        self.members = members
+        self.mean = members.mean(dim=0)
+        self.spread = members.std(dim=0) if members.shape[0] > 1 else encoder_spread
+
+
+@torch.inference_mode()
+def sample_members(
+    encoder: Encoder,
+    denoiser: Denoiser,
+    background: torch.Tensor,
+    virtual: Virtual,
+    place: np.ndarray,
+    members: int,
+    seed: int,
+    settings: SamplerSettings,
+) -> Sampled:
+    """Draw ``members`` of the posterior.
+
+    Args:
+        background: (x_b - mean) / std of the climate, (C, H, W), on the device of the networks.
+        place: conditions (N_CONDITIONS, H, W).
+    """
+    parts = (virtual.increment, virtual.spread, virtual.residual, virtual.information)
+    one = [a[None].to(background) for a in (background, *parts)]
+    posterior = encoder(*one, torch.from_numpy(place)[None].to(background))
+    denoise = denoiser.conditioned(posterior.latent)
+    noise = initial_noise(members, tuple(background.shape), seed, background.device)
+    levels = noise_levels(settings.steps, settings.sigma_min, settings.sigma_max)
+    residual = torch.cat([heun(denoise, part, levels) for part in noise.split(MEMBERS_AT_ONCE)])
+    return Sampled(posterior.mean + posterior.std * residual, posterior.std[0])

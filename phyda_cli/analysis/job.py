@@ -1,0 +1,219 @@
+"""An assimilation from files to files: read, control, analyse, publish, account for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from phyda_cli import __version__
+from phyda_cli.analysis.engine import Analysis, Departures, analyse, quality_control
+from phyda_cli.config import AnalysisSettings
+from phyda_cli.errors import OutputError, UsageError
+from phyda_cli.fields.atomic import check_target, sha256
+from phyda_cli.fields.background import Background, read_background
+from phyda_cli.fields.output import write_analysis
+from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
+from phyda_cli.observations.feedback import write_feedback
+from phyda_cli.observations.prepare import prepare
+from phyda_cli.observations.qc import require_usable, summary
+from phyda_cli.observations.readers import read_observations
+from phyda_cli.observations.report import ReadResult
+from phyda_cli.observations.table import QC
+from phyda_cli.observations.withheld import read_stations
+
+__all__ = ["Request", "Result", "assimilate"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to assimilate and where to put it; ``None`` outputs are not written."""
+
+    obs: list[Path]
+    background: Path
+    out: Path | None
+    feedback: Path | None = None
+    checkpoint: Path = BUNDLED
+    obs_map: Path | None = None
+    withhold_file: Path | None = None
+    time: np.datetime64 | None = None
+    valid_time: np.datetime64 | None = None
+    member: int | None = None
+    rename: dict[str, str] = field(default_factory=dict)
+    strict: bool = False
+    overwrite: bool = False
+    allow_no_obs: bool = False
+    save_members: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """``report`` is one JSON object; the rest is None when the output was up to date already."""
+
+    report: dict[str, Any]
+    analysis: Analysis | None = None
+    background: Background | None = None
+    read: ReadResult | None = None
+    departures: Departures | None = None
+
+
+def assimilate(request: Request, settings: AnalysisSettings, dry_run: bool = False) -> Result:
+    """Run ``request``. With ``dry_run`` everything up to the quality control, and nothing is written.
+
+    Raises PhydaError as its parts do; outputs appear complete or not at all.
+    """
+    began = time.monotonic()
+    checkpoint = Checkpoint.open(request.checkpoint)
+    for path in (*request.obs, request.background):
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder, expected a file")
+    provenance = {} if dry_run else _provenance(request, settings, checkpoint)
+    if not dry_run and _up_to_date(request, provenance):
+        return Result({"status": "up to date", "out": str(request.out), "seconds": round(time.monotonic() - began, 2)})
+    read = read_observations(request.obs, request.obs_map, request.strict)
+    background = _background(request, read.table["time"])
+    table = _prepared(request, settings, read, background)
+    departures = quality_control(background.fields, table, checkpoint, settings)
+    report = _report(request, settings, read, background, departures)
+    if dry_run:
+        if settings.method != "none" and not request.allow_no_obs:
+            require_usable(departures.table, background.fields.time)
+        return Result(report | {"status": "dry run", "seconds": round(time.monotonic() - began, 2)}, None, background, read, departures)
+    analysis = analyse(background.fields, departures, checkpoint, settings, request.save_members, request.allow_no_obs)
+    _publish(request, background, analysis, provenance)
+    report |= {
+        "status": analysis.status,
+        "departures": departure_statistics(analysis.table, analysis.hofx0, analysis.hofx1),
+        "increment_rms": {k: _rms(v) for k, v in {**analysis.increment.upper, **analysis.increment.surface}.items()},
+        "seconds": round(time.monotonic() - began, 2),
+    }
+    return Result(report, analysis, background, read, departures)
+
+
+def _background(request: Request, times: pd.Series) -> Background:
+    """The background; of several times the one nearest to the observations, valid when ``valid_time`` says, if it does."""
+    middle = times.dropna().median()
+    near = request.valid_time if request.valid_time is not None else None if pd.isna(middle) else np.datetime64(middle)
+    found = read_background(request.background, request.time, near, request.rename, request.member, request.valid_time)
+    if request.valid_time is None or request.valid_time == found.fields.time:
+        return found
+    note = f"treated as valid at {request.valid_time} (--valid-time) instead of {str(found.fields.time)[:19]}"
+    return replace(found, fields=replace(found.fields, time=request.valid_time.astype("datetime64[ns]")), notes=[*found.notes, note])
+
+
+def _prepared(request: Request, settings: AnalysisSettings, read: ReadResult, background: Background) -> pd.DataFrame:
+    withheld = read_stations(request.withhold_file) if request.withhold_file else set()
+    window = np.timedelta64(round(settings.qc.window_hours * 3600), "s")
+    table = prepare(read.table, background.fields, None, window, settings.qc.obs_error_scale, (), withheld)
+    if settings.method != "none" and not request.allow_no_obs:
+        require_usable(table, background.fields.time)
+    return table
+
+
+def _provenance(request: Request, settings: AnalysisSettings, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Global attributes that say what the output was made from; ``phyda_inputs`` is their fingerprint."""
+    stated = {
+        "phyda_version": __version__,
+        "method": settings.method,
+        "seed": settings.seed,
+        "model_name": checkpoint.metadata.name,
+        "model_sha256": checkpoint.sha256,
+        "obs_file": ", ".join(p.name for p in request.obs),
+        "obs_sha256": ", ".join(_hash(p) for p in request.obs),
+        "background_file": request.background.name,
+        "background_sha256": _hash(request.background),
+        "config_json": settings.model_dump_json(),
+        "valid_time_override": "" if request.valid_time is None else str(request.valid_time),
+    }
+    if request.obs_map:
+        stated["obs_map_sha256"] = _hash(request.obs_map)
+    if request.withhold_file:
+        stated["withheld_sha256"] = _hash(request.withhold_file)
+    options = (str(request.time), request.member, sorted(request.rename.items()), request.save_members)
+    fingerprint = hashlib.sha256(json.dumps([stated, *map(str, options)], sort_keys=True).encode()).hexdigest()
+    return stated | {"phyda_inputs": fingerprint}
+
+
+def _hash(path: Path) -> str:
+    """Hash of an input; unreadable ones are left to their reader, which knows what to say."""
+    return sha256(path) if path.is_file() else ""
+
+
+def _up_to_date(request: Request, provenance: dict[str, Any]) -> bool:
+    """Whether every output exists and was made from the same inputs; other existing outputs are refused here, early."""
+    outputs = [p for p in (request.out, request.feedback) if p is not None]
+    existing = [p for p in outputs if p.exists()]
+    if existing and not request.overwrite and len(existing) == len(outputs) and all(_made_from(p, provenance) for p in existing):
+        return True
+    for path in outputs:
+        check_target(path, request.overwrite)
+    if len({p.absolute() for p in (*outputs, *request.obs, request.background)}) < len(outputs) + len(request.obs) + 1:
+        raise OutputError("an output would replace an input or another output", hint="give each file its own name")
+    return False
+
+
+def _made_from(path: Path, provenance: dict[str, Any]) -> bool:
+    import netCDF4
+
+    try:
+        with netCDF4.Dataset(path) as data:
+            return getattr(data, "phyda_inputs", None) == provenance["phyda_inputs"]
+    except OSError:  # not NetCDF: some other file of the user's
+        return False
+
+
+def _publish(request: Request, background: Background, analysis: Analysis, provenance: dict[str, Any]) -> None:
+    attributes = provenance | {"phyda_status": analysis.status, "phyda_notes": "; ".join([*background.notes, *analysis.notes])}
+    if request.feedback is not None:
+        write_feedback(request.feedback, analysis.table, analysis.hofx0, analysis.hofx1, analysis.sigma_b, attributes, request.overwrite)
+    if request.out is not None:
+        spread = analysis.spread if analysis.status == "ok" else None
+        write_analysis(
+            request.out, background, analysis.fields, analysis.increment, spread, analysis.members or None, attributes, request.overwrite
+        )
+
+
+def _report(
+    request: Request, settings: AnalysisSettings, read: ReadResult, background: Background, departures: Departures
+) -> dict[str, Any]:
+    rows = {
+        "read": read.rows_read, "with_values": read.rows_with_values,
+        "without_values": read.rows_without_values, "unreadable": read.rows_unreadable,
+    }  # fmt: skip
+    return {
+        "schema": 1,
+        "method": settings.method,
+        "out": None if request.out is None else str(request.out),
+        "feedback": None if request.feedback is None else str(request.feedback),
+        "valid_time": str(background.fields.time.astype("datetime64[s]")),
+        "rows": rows,
+        "observations": summary(departures.table),
+        "problems": [str(p) for p in read.problems[:20]],
+        "notes": [*background.notes, *departures.notes],
+    }
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.nanmean(np.square(values)))) if values.size else 0.0
+
+
+def departure_statistics(table: pd.DataFrame, hofx0: np.ndarray, hofx1: np.ndarray) -> dict[str, dict[str, dict[str, float]]]:
+    """For ``used`` and ``passive`` rows and each variable: count, rms and mean of O-B and O-A."""
+    out: dict[str, dict[str, dict[str, float]]] = {}
+    value, qc = table["value"].to_numpy(), table["qc"].to_numpy()
+    for name, code in (("used", QC.PASS), ("passive", QC.PASSIVE)):
+        out[name] = {}
+        for variable, index in table[qc == code].groupby("variable").indices.items():
+            rows = np.flatnonzero(qc == code)[index]
+            ombg, oman = value[rows] - hofx0[rows], value[rows] - hofx1[rows]
+            out[name][str(variable)] = {
+                "n": len(rows), "ombg_rms": _rms(ombg), "oman_rms": _rms(oman),
+                "ombg_mean": float(ombg.mean()), "oman_mean": float(oman.mean()),
+            }  # fmt: skip
+    return out

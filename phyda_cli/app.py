@@ -1,0 +1,74 @@
+"""The ``phyda`` command: subcommands, exit codes, signals. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from phyda_cli import __version__
+from phyda_cli.commands.assimilate import assimilate
+from phyda_cli.commands.console import say
+from phyda_cli.commands.demo import demo
+from phyda_cli.commands.download import download
+from phyda_cli.commands.preprocess import preprocess
+from phyda_cli.commands.train import train
+from phyda_cli.commands.verify import verify
+from phyda_cli.errors import EXIT_INTERNAL, PhydaError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Atmospheric data assimilation: observations and a forecast in, the best estimate of the atmosphere out.",
+    epilog="Exit codes: 0 ok, 1 internal, 2 usage, 3 input, 4 no usable observations, 5 gate failed, 75 busy, 128+n signal.",
+)
+for command in (download, preprocess, train, assimilate, verify, demo):
+    app.command()(command)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"phyda {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+def _terminate(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def main() -> None:
+    """Run the command line; every error of phyda's own becomes one message and its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app()
+    except PhydaError as error:
+        if os.environ.get("PHYDA_DEBUG"):
+            traceback.print_exc()
+        say(f"FATAL ERROR: {error.message}")
+        if error.hint:
+            say(f"  {error.hint}")
+        sys.exit(error.exit_code)
+    except Exception:
+        traceback.print_exc()
+        say("FATAL ERROR: this is a defect in phyda; please report it with the lines above")
+        sys.exit(EXIT_INTERNAL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""``phyda assimilate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from phyda_cli.commands.console import emit, emit_json, say, warn
+from phyda_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.table import Table
+
+__all__ = ["assimilate", "observation_table", "parse_time"]
+
+
+def parse_time(text: str | None, option: str) -> np.datetime64 | None:
+    """An ISO 8601 time, taken as UTC. Raises UsageError naming ``option``."""
+    import numpy as np
+
+    if text is None:
+        return None
+    try:
+        return np.datetime64(text.strip().removesuffix("Z"), "s")
+    except ValueError as error:
+        raise UsageError(f"{option}: {text!r} is not a time", hint=f"for example {option} 2020-10-01T06:00") from error
+
+
+def assimilate(
+    obs: Annotated[list[Path], typer.Option("--obs", help="Observations: CSV, BUFR. May be given several times.")],
+    background: Annotated[Path, typer.Option("--background", help="Forecast to correct: NetCDF or GRIB.")],
+    out: Annotated[Path, typer.Option("--out", help="Analysis to write (NetCDF, on the background's grid).")] = Path("analysis.nc"),
+    feedback: Annotated[Path | None, typer.Option(help="Write every observation with O-B, O-A and its quality control here.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="phyda, oi (linear analysis only) or none. [default: phyda]", envvar="PHYDA_METHOD")
+    ] = None,
+    members: Annotated[int | None, typer.Option(min=1, help="Members drawn by the method phyda. [default: 16]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the members. [default: 0]")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [default: auto]", envvar="PHYDA_DEVICE")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Model folder. [default: the bundled one]", envvar="PHYDA_CHECKPOINT")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings; flags win.", envvar="PHYDA_CONFIG")] = None,
+    obs_map: Annotated[Path | None, typer.Option(help="TOML file that maps CSV columns to variables and units.")] = None,
+    withhold_file: Annotated[Path | None, typer.Option(help="Stations, one a line, to compare with but not to use.")] = None,
+    time: Annotated[str | None, typer.Option(help="Which time of the background. [default: nearest to the observations]")] = None,
+    valid_time: Annotated[
+        str | None, typer.Option(help="Treat the background as valid at this time, whatever it says; recorded in the output.")
+    ] = None,
+    member: Annotated[int | None, typer.Option(help="Which member of an ensemble file.")] = None,
+    rename: Annotated[list[str] | None, typer.Option(help="NAME=CANONICAL for a variable the name table does not know.")] = None,
+    window: Annotated[float | None, typer.Option(help="Use observations within so many hours of the valid time. [default: 3]")] = None,
+    save_members: Annotated[bool, typer.Option("--save-members", help="Write each member too.")] = False,
+    allow_no_obs: Annotated[
+        bool, typer.Option("--allow-no-obs", help="Without usable observations write the background as analysis.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first unreadable row.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Read and check everything, write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and errors.")] = False,
+) -> None:
+    """Correct a forecast with observations.
+
+    Examples:
+
+      phyda assimilate --obs stations.csv --background fc.nc --out analysis.nc
+
+      phyda assimilate --obs metar.csv --obs-map metar.toml --background gfs.grib2 --out an.nc --feedback fb.nc
+
+      phyda assimilate --obs stations.csv --background fc.nc --method oi --dry-run
+    """
+    from phyda_cli.analysis.job import Request
+    from phyda_cli.analysis.job import assimilate as run
+    from phyda_cli.config import AnalysisSettings, load_settings
+    from phyda_cli.model.checkpoint import BUNDLED
+
+    overrides: dict[str, Any] = {"method": method, "members": members, "seed": seed, "device": device}
+    settings = load_settings(AnalysisSettings, config, overrides)
+    if window is not None:
+        settings = load_settings(
+            AnalysisSettings, None, settings.model_dump() | {"qc": settings.qc.model_dump() | {"window_hours": window}}
+        )
+    request = Request(
+        obs=obs, background=background, out=out, feedback=feedback, checkpoint=checkpoint or BUNDLED, obs_map=obs_map,
+        withhold_file=withhold_file, time=parse_time(time, "--time"), valid_time=parse_time(valid_time, "--valid-time"), member=member,
+        rename=_renames(rename or []), strict=strict, overwrite=overwrite, allow_no_obs=allow_no_obs, save_members=save_members,
+    )  # fmt: skip
+    result = run(request, settings, dry_run)
+    if as_json:
+        emit_json(result.report)
+        return
+    if quiet:
+        return
+    if result.report["status"] == "up to date":
+        say(f"{out} is up to date (made from the same inputs)")
+        return
+    for problem in result.report["problems"]:
+        warn(problem)
+    for note in result.report["notes"]:
+        say(note)
+    emit(observation_table(result.report))
+    if not dry_run:
+        emit(departure_table(result.report))
+        say(f"wrote {out}" + (f" and {feedback}" if feedback else "") + f" in {result.report['seconds']} s ({result.report['status']})")
+
+
+def _renames(pairs: list[str]) -> dict[str, str]:
+    out = {}
+    for pair in pairs:
+        name, separator, canonical = pair.partition("=")
+        if not (name and separator and canonical):
+            raise UsageError(f"--rename {pair!r}: expected NAME=CANONICAL", hint="for example --rename TMP_P0_L100=t")
+        out[name] = canonical
+    return out
+
+
+def observation_table(report: dict[str, Any]) -> Table:
+    """Counts by variable: in, used, passive, and rejected by reason, and the rows of the files they came from."""
+    from rich.table import Table
+
+    rows, counts = report["rows"], report["observations"]
+    reasons = list(counts["rejected"])
+    title = (
+        f"{rows['read']} rows read: {rows['with_values']} with values, {rows['without_values']} without, {rows['unreadable']} unreadable"
+    )
+    table = Table(title=title, title_justify="left")
+    for name in ("observations", "in", "used", "passive", *reasons):
+        table.add_column(name, justify="left" if name == "observations" else "right")
+    for name, c in [*counts["variables"].items(), ("all", counts)]:
+        cells = [c["in"], c["used"], c["passive"], *(c["rejected"].get(r, 0) for r in reasons)]
+        table.add_row(name, *map(str, cells), end_section=name != "all" and name == list(counts["variables"])[-1])
+    return table
+
+
+def departure_table(report: dict[str, Any]) -> Table:
+    """rms of O-B and O-A by variable, for used and passive observations."""
+    from rich.table import Table
+
+    table = Table(title="Departures (rms)", title_justify="left")
+    for name in ("observations", "variable", "n", "O-B", "O-A", "ratio"):
+        table.add_column(name, justify="left" if name in ("observations", "variable") else "right")
+    for kind, variables in report["departures"].items():
+        for name, d in variables.items():
+            ratio = d["oman_rms"] / d["ombg_rms"] if d["ombg_rms"] else 1.0
+            table.add_row(kind, name, str(d["n"]), f"{d['ombg_rms']:.4g}", f"{d['oman_rms']:.4g}", f"{ratio:.3f}")
+    return table

@@ -1,0 +1,44 @@
+"""Where commands print: results on stdout, everything else on stderr. Plain UTC lines where there is no terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = ["console", "emit", "emit_json", "say", "warn"]
+
+
+def console() -> Console:
+    """A rich console on stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def say(message: str) -> None:
+    """A progress message on stderr; with UTC time where stderr is no terminal."""
+    stamp = "" if sys.stderr.isatty() else datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ ")
+    print(f"{stamp}{message}", file=sys.stderr, flush=True)
+
+
+def warn(message: str) -> None:
+    """A warning on stderr."""
+    say(f"WARNING: {message}")
+
+
+def emit(table: Table) -> None:
+    """A result table on stdout, not cut to a width where stdout is no terminal."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def emit_json(result: dict[str, Any]) -> None:
+    """One JSON object on stdout."""
+    print(json.dumps(result, indent=1, allow_nan=False))

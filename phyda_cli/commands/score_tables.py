@@ -1,0 +1,98 @@
+"""The result tables that ``phyda verify`` and ``phyda demo`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from phyda_cli.verification.ratios import mean_ratio
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from phyda_cli.verification.fields_scores import FieldScore
+    from phyda_cli.verification.station_scores import Departure
+
+__all__ = ["departure_table", "field_table"]
+
+
+_READABLE = {"kg kg-1": ("g kg-1", 1e3), "Pa": ("hPa", 1e-2)}
+_Column = Callable[[Any, float], str]
+
+
+def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1), pad_edge=False)
+    for name in left:
+        table.add_column(name, no_wrap=True)
+    for name in right:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _number(value: float | None, scale: float = 1.0, form: str = ".3g") -> str:
+    """Few digits, and no exponent where it can be had: 1234, 12.3, 0.0123, 1.2e-06."""
+    if value is None:
+        return "–"
+    text = format(value * scale, form)
+    return format(value * scale, form[:-2].rstrip(".") + ".0f") if "e+0" in text else text
+
+
+def _filled(columns: dict[str, _Column], rows: Sequence[Any]) -> dict[str, _Column]:
+    """The columns that some row fills."""
+    return {name: text for name, text in columns.items() if any(text(row, 1.0) != "–" for row in rows)}
+
+
+def field_table(scores: Sequence[FieldScore], title: str, only: Sequence[str] | None = None) -> Table:
+    """Scores by variable and level (``only`` some of them), and the mean ratio of them all; columns without content are left out."""
+    columns = _filled(
+        {
+            "rmse bg": lambda s, f: _number(s.background_rmse, f),
+            "rmse an": lambda s, f: _number(s.rmse, f),
+            "ratio": lambda s, f: _number(s.ratio, form=".3f"),
+            "bias bg": lambda s, f: _number(s.background_bias, f, "+.2g"),
+            "bias an": lambda s, f: _number(s.bias, f, "+.2g"),
+            "spread/rmse": lambda s, f: _number(s.spread_skill, form=".2f"),
+            "crps": lambda s, f: _number(s.crps, f),
+        },
+        scores,
+    )
+    table = _table(title, ("field", "units"), list(columns))
+    for s in scores:
+        if only is None or s.channel in only:
+            units, scale = _READABLE.get(s.units, (s.units, 1.0))
+            table.add_row(s.channel, units, *(text(s, scale) for text in columns.values()))
+    ratio = mean_ratio(s.ratio for s in scores)
+    if ratio is not None:
+        table.add_section()
+        table.add_row(f"mean of {len(scores)}", "", *(_number(ratio, form=".3f") if name == "ratio" else "" for name in columns))
+    return table
+
+
+def departure_table(departures: Sequence[Departure], title: str) -> Table:
+    """O-B and O-A by variable, and the mean ratio; columns without content are left out."""
+    columns = _filled(
+        {
+            "rms O-B": lambda d, f: _number(d.ombg_rms, f),
+            "rms O-A": lambda d, f: _number(d.oman_rms, f),
+            "ratio": lambda d, f: _number(d.ratio, form=".3f"),
+            "mean O-B": lambda d, f: _number(d.ombg_mean, f, "+.2g"),
+            "mean O-A": lambda d, f: _number(d.oman_mean, f, "+.2g"),
+            "chi2": lambda d, f: _number(d.chi2, form=".2f"),
+            "error": lambda d, f: _number(d.error, f),
+            "sigma_o": lambda d, f: _number(d.sigma_o, f),
+            "sigma_b": lambda d, f: _number(d.sigma_b, f),
+        },
+        departures,
+    )
+    table = _table(title, ("variable", "units"), ["n", *columns])
+    for d in departures:
+        units, scale = _READABLE.get(d.units, (d.units, 1.0))
+        table.add_row(d.variable, units, str(d.n), *(text(d, scale) for text in columns.values()))
+    ratio = mean_ratio(d.ratio for d in departures)
+    if ratio is not None:
+        table.add_section()
+        table.add_row("mean", "", "", *(_number(ratio, form=".3f") if name == "ratio" else "" for name in columns))
+    return table

@@ -1,0 +1,190 @@
+"""Checkpoints: a folder with ``model.json`` and safetensors files whose hashes it lists; never a pickle.
+
+``network.safetensors`` holds encoder and denoiser (float16), ``statics.safetensors`` orography and land fraction, and
+``members_*.safetensors`` the static background-error members as int8 with one scale for each member and channel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from phyda_cli.config import NetworkSettings, SamplerSettings, Settings, SolverSettings
+from phyda_cli.errors import InputError
+from phyda_cli.model.denoiser import Denoiser
+from phyda_cli.model.encoder import Encoder
+from phyda_cli.model.state import StateSpec
+
+__all__ = ["BUNDLED", "Checkpoint", "Metadata", "build_networks", "in_season", "save_checkpoint"]
+
+BUNDLED = Path(__file__).resolve().parents[1] / "pretrained"
+FORMAT = 1
+MEMBERS_PER_FILE = 96
+
+
+class Metadata(Settings):
+    """``model.json``."""
+
+    format: int = Field(FORMAT, description="Version of this layout.")
+    name: str = Field(description="Short name of the model.")
+    state: StateSpec = Field(description="Channels, grid and statistics.")
+    solver: SolverSettings = Field(description="Stage 1 as trained.")
+    sampler: SamplerSettings = Field(description="Stage 3 as tuned.")
+    network: NetworkSettings = Field(description="Network sizes.")
+    member_times: tuple[str, ...] = Field(description="Valid time of each static member, for the choice by season.")
+    physics_scale: dict[str, list[float]] = Field(
+        description="V_k of the physics term by layer: the background's mean square residual difference."
+    )
+    training: dict[str, object] = Field(description="Data, span, settings, hardware, duration and scores.")
+    license: str = Field("Apache-2.0", description="Licence of the weights.")
+    files: dict[str, str] = Field(description="SHA-256 of each file beside this one.")
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """An opened checkpoint; networks and members are read when first used."""
+
+    path: Path
+    metadata: Metadata
+
+    @classmethod
+    def open(cls, path: Path) -> Checkpoint:
+        """Read ``model.json`` and verify every file's hash.
+
+        Raises InputError when something is missing, malformed or does not match its hash.
+        """
+        folder = path.parent if path.name == "model.json" else path
+        try:
+            text = (folder / "model.json").read_text(encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"no checkpoint at {folder}: cannot read model.json ({error.strerror})") from error
+        try:
+            metadata = Metadata.model_validate(json.loads(text))
+        except (ValidationError, json.JSONDecodeError) as error:
+            raise InputError(f"{folder / 'model.json'} is not a phyda checkpoint: {error}") from error
+        if metadata.format != FORMAT:
+            raise InputError(f"{folder}: checkpoint format {metadata.format}, this phyda reads format {FORMAT}")
+        for name, expected in metadata.files.items():
+            try:
+                found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            except OSError as error:
+                raise InputError(f"{folder}: the checkpoint lacks {name} ({error.strerror})") from error
+            if found != expected:
+                raise InputError(
+                    f"{folder / name} does not match its hash in model.json: expected {expected[:12]}…, found {found[:12]}…",
+                    hint="the file was changed or truncated: copy the whole checkpoint again",
+                )
+        return cls(folder, metadata)
+
+    @property
+    def state(self) -> StateSpec:
+        """The state the checkpoint works on."""
+        return self.metadata.state
+
+    @property
+    def sha256(self) -> str:
+        """Hash of ``model.json``, which holds the hashes of everything else."""
+        return hashlib.sha256((self.path / "model.json").read_bytes()).hexdigest()
+
+    @cached_property
+    def statics(self) -> dict[str, np.ndarray]:
+        """``orography`` [m] and ``lsm`` [1], each (H, W)."""
+        return {k: v.numpy() for k, v in self._load("statics.safetensors").items()}
+
+    def _load(self, name: str) -> dict[str, torch.Tensor]:
+        try:
+            return load_file(str(self.path / name))
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{self.path / name} cannot be read: {error}") from error
+
+    def members(self, time: np.datetime64) -> torch.Tensor:
+        """Static members (N, C, H, W) of normalised increments for ``time``, scaled so that X X^T = B."""
+        parts = [self._load(name) for name in sorted(self.metadata.files) if name.startswith("members_")]
+        members = torch.cat([p["members"].float() * p["scale"][:, :, None, None] for p in parts])
+        expected = (len(self.metadata.member_times), self.state.n_channels, *self.state.grid.shape)
+        if tuple(members.shape) != expected:
+            raise InputError(f"{self.path}: members have shape {tuple(members.shape)}, model.json says {expected}")
+        if self.metadata.solver.season_days is not None:
+            members = members[
+                in_season(np.array(self.metadata.member_times, dtype="datetime64[s]"), time, self.metadata.solver.season_days)
+            ]
+        return members / members.shape[0] ** 0.5
+
+    def networks(self) -> tuple[Encoder, Denoiser]:
+        """Encoder and denoiser in evaluation mode, float32. Raises InputError when the weights do not fit the state."""
+        encoder, denoiser = build_networks(self.state, self.metadata.network)
+        weights = self._load("network.safetensors")
+        for prefix, module in (("encoder.", encoder), ("denoiser.", denoiser)):
+            own = {k.removeprefix(prefix): v.float() for k, v in weights.items() if k.startswith(prefix)}
+            try:
+                module.load_state_dict(own)
+            except RuntimeError as error:
+                raise InputError(
+                    f"{self.path}: the weights do not fit the {self.state.n_channels} channels that model.json lists",
+                    hint=str(error).splitlines()[-1].strip(),
+                ) from error
+        return encoder.eval(), denoiser.eval()
+
+
+def build_networks(spec: StateSpec, settings: NetworkSettings) -> tuple[Encoder, Denoiser]:
+    """Untrained networks for a state."""
+    sphere = spec.grid.periodic and all(spec.grid.covers_poles) and spec.grid.shape[1] % 2 == 0
+    encoder = Encoder(spec.n_channels, settings.encoder, sphere)
+    return encoder, Denoiser(spec.n_channels, settings.denoiser, settings.encoder, sphere)
+
+
+def in_season(times: np.ndarray, time: np.datetime64, days: int) -> np.ndarray:
+    """Indices of ``times`` (N,) whose day of the year is within ``days`` of that of ``time``."""
+
+    def of_year(t: np.ndarray) -> np.ndarray:
+        return (t - t.astype("datetime64[Y]")) / np.timedelta64(1, "D")
+
+    apart = np.abs(of_year(times) - of_year(np.array(time, dtype="datetime64[s]")))
+    chosen = np.flatnonzero(np.minimum(apart, 365.25 - apart) <= days)
+    if chosen.size < 2:
+        raise InputError(f"the checkpoint has no static members within {days} days of {time} in the year")
+    return chosen
+
+
+def quantise(members: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Members (N, C, H, W) as int8 with a scale (N, C)."""
+    scale = members.abs().amax(dim=(2, 3)).clamp(min=1e-12) / 127.0
+    return {"members": (members / scale[:, :, None, None]).round().to(torch.int8), "scale": scale}
+
+
+def save_checkpoint(
+    folder: Path,
+    metadata: dict[str, object],
+    statics: dict[str, np.ndarray],
+    members: torch.Tensor,
+    encoder: Encoder,
+    denoiser: Denoiser,
+) -> Path:
+    """Write a checkpoint; ``metadata`` lacks ``files``, which is filled here and written last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {f"encoder.{k}": v for k, v in encoder.state_dict().items()} | {f"denoiser.{k}": v for k, v in denoiser.state_dict().items()}
+    contents = {
+        "network.safetensors": {k: v.half().contiguous() for k, v in weights.items()},
+        "statics.safetensors": {k: torch.as_tensor(v, dtype=torch.float32).contiguous() for k, v in statics.items()},
+    }
+    for i, start in enumerate(range(0, members.shape[0], MEMBERS_PER_FILE)):
+        contents[f"members_{i:02d}.safetensors"] = quantise(members[start : start + MEMBERS_PER_FILE])
+    files = {}
+    for name, tensors in contents.items():
+        save_file(tensors, str(folder / name))
+        (folder / name).chmod(0o644)
+        files[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    model = Metadata.model_validate(metadata | {"files": files})
+    partial = folder / "model.json.part"
+    partial.write_text(json.dumps(model.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
+    partial.replace(folder / "model.json")
+    return folder

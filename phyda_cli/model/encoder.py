@@ -1,0 +1,71 @@
+"""Stage 2, the Virtual Reconstruction Encoder: from stage 1 to the posterior mean, its variance and a latent.
+
+After arXiv 2505.12882, made to start from the linear optimum: with its last layer at zero it returns stage 1's
+analysis and spread, so training can only add to them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from phyda_cli.fields.grid import Grid
+from phyda_cli.model.unet import UNet
+
+__all__ = ["N_CONDITIONS", "Encoder", "Posterior", "conditions"]
+
+N_CONDITIONS = 11
+MIN_SPREAD = 0.02  # in background-error standard deviations: the floor of any claimed accuracy
+MAX_LOG_FACTOR = 2.0
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """``mean`` and ``std`` (B, C, H, W) of the normalised increment; ``latent`` features, finest level first."""
+
+    mean: Tensor
+    std: Tensor
+    latent: list[Tensor]
+
+
+def conditions(grid: Grid, orography: np.ndarray, land: np.ndarray, time: np.datetime64, lead_hours: float) -> np.ndarray:
+    """What the network is told about place and time, (N_CONDITIONS, H, W): orography [km], land fraction, position,
+    season, local solar time and lead time [days]."""
+    lat, lon = grid.mesh
+    phi, lam = np.deg2rad(lat), np.deg2rad(lon)
+    second = time.astype("datetime64[s]")
+    year = 2 * np.pi * float((second - second.astype("datetime64[Y]")) / np.timedelta64(1, "s")) / (365.25 * 86400)
+    solar = 2 * np.pi * float((second - second.astype("datetime64[D]")) / np.timedelta64(86400, "s")) + lam
+    ones = np.ones(grid.shape)
+    fields = [
+        orography / 1e3, land, np.sin(phi), np.cos(phi), np.sin(lam), np.cos(lam),
+        np.sin(year) * ones, np.cos(year) * ones, np.sin(solar), np.cos(solar), lead_hours / 24 * ones,
+    ]  # fmt: skip
+    return np.stack(fields).astype(np.float32)
+
+
+class Encoder(nn.Module):
+    """U-Net on (normalised background, increment, spread, residual, information) of C channels each, and conditions.
+
+    The correction is in units of stage 1's spread, and the variance a bounded factor on stage 1's.
+    """
+
+    def __init__(self, n_channels: int, widths: tuple[int, ...], sphere: bool) -> None:
+        super().__init__()
+        self.net = UNet(5 * n_channels + N_CONDITIONS, 2 * n_channels, widths, sphere)
+        self.register_buffer("calibration", torch.ones(n_channels))
+
+    def forward(
+        self, background: Tensor, increment: Tensor, spread: Tensor, residual: Tensor, information: Tensor, place: Tensor
+    ) -> Posterior:
+        """All (B, C, H, W) but ``place`` (B, N_CONDITIONS, H, W); ``background`` is (x_b - mean) / std of the climate."""
+        spread = spread.clamp(min=MIN_SPREAD)
+        inputs = torch.cat([background, increment, spread, residual, information, place], dim=1)
+        out, latent = self.net(inputs)
+        shift, factor = out.chunk(2, dim=1)
+        std = spread * torch.exp(MAX_LOG_FACTOR * torch.tanh(factor / MAX_LOG_FACTOR))
+        std = (std * self.calibration[:, None, None]).clamp(min=MIN_SPREAD)
+        return Posterior(increment + spread * shift, std, latent)

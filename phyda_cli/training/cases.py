@@ -1,0 +1,124 @@
+"""Training cases: a pair, a random network, and what stage 1 makes of the observations, cached on disk.
+
+A case is a pure function of (settings, its number), so the cache resumes after any interruption.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from phyda_cli.analysis.reconstruction import Ensemble, Virtual, reconstruct
+from phyda_cli.config import TrainingSettings
+from phyda_cli.model.encoder import conditions
+from phyda_cli.model.state import StateSpec
+from phyda_cli.training.networks import Network, draw_network
+from phyda_cli.training.pool import MemberPool
+from phyda_cli.training.statistics import difference
+from phyda_cli.training.store import PairStore
+
+__all__ = ["Batch", "Cases", "build_cases", "simulate"]
+
+CHUNK = 32
+PARTS = ("increment", "spread", "residual", "information")
+
+
+def simulate(ensemble: Ensemble, spec: StateSpec, truth: np.ndarray, network: Network, rng: np.random.Generator) -> Virtual:
+    """Stage 1 on simulated observations of the normalised increment ``truth`` (C, H, W)."""
+    scale = np.broadcast_to(spec.column("background_std"), truth.shape).ravel()
+    matrix = (network.matrix @ sparse.diags_array(scale)).tocsr()
+    innovation = matrix @ truth.ravel() + network.error * rng.standard_normal(network.error.size).astype(np.float32)
+    return reconstruct(ensemble, matrix, innovation, network.error, network.latitude, network.longitude)
+
+
+def build_cases(
+    folder: Path,
+    store: PairStore,
+    states: np.ndarray,
+    spec: StateSpec,
+    pool: MemberPool,
+    pairs: np.ndarray,
+    settings: TrainingSettings,
+    report: Callable[[str], None],
+) -> None:
+    """Simulate a case for each of ``pairs`` into chunk files of ``folder``; complete chunks are kept.
+
+    One thread a core, each with single-threaded algebra: a case is too small to share.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def build(index: int) -> None:
+        path = folder / f"{index:05d}.npy"
+        if path.exists():
+            return
+        numbers = range(index * CHUNK, min((index + 1) * CHUNK, pairs.size))
+        out = np.stack([_case(store, states, spec, pool, int(pairs[n]), n, settings) for n in numbers])
+        partial = path.with_suffix(".part.npy")
+        np.save(partial, out)
+        partial.replace(path)
+
+    chunks = -(-pairs.size // CHUNK)
+    with ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as executor:
+        for done, _ in enumerate(executor.map(build, range(chunks)), 1):
+            if done % 10 == 0 or done == chunks:
+                report(f"{min(done * CHUNK, pairs.size)} of {pairs.size} cases simulated")
+
+
+def _case(
+    store: PairStore, states: np.ndarray, spec: StateSpec, pool: MemberPool, pair: int, number: int, settings: TrainingSettings
+) -> np.ndarray:
+    """The parts of one case (len(PARTS), C, H, W) float16."""
+    rng = np.random.default_rng([settings.seed, number])
+    network = draw_network(spec, store.statics["lsm"], rng, settings.reports)
+    truth = difference(store, states, pair) / spec.column("background_std")
+    virtual = simulate(pool.ensemble(store.time[store.pairs[pair, 1]]), spec, truth, network, rng)
+    return np.stack([getattr(virtual, name).numpy() for name in PARTS]).astype(np.float16)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs and target of some cases, (B, C, H, W) but ``place``; ``state`` is the background in physical units."""
+
+    background: torch.Tensor
+    virtual: tuple[torch.Tensor, ...]
+    place: torch.Tensor
+    target: torch.Tensor
+    state: torch.Tensor
+
+    @property
+    def inputs(self) -> tuple[torch.Tensor, ...]:
+        """Arguments of the encoder."""
+        return (self.background, *self.virtual, self.place)
+
+
+class Cases:
+    """Random access to cached cases."""
+
+    def __init__(self, folder: Path, store: PairStore, states: np.ndarray, spec: StateSpec, pairs: np.ndarray) -> None:
+        self._chunks = [np.load(p, mmap_mode="r") for p in sorted(folder.glob("?????.npy"))]
+        self._store, self._states, self._spec, self._pairs = store, states, spec, pairs
+        self.count = min(pairs.size, sum(c.shape[0] for c in self._chunks))
+
+    def batch(self, numbers: np.ndarray, device: torch.device) -> Batch:
+        """Cases ``numbers`` (B,) on ``device``."""
+        spec, store = self._spec, self._store
+        pairs = self._pairs[numbers]
+        parts = np.stack([self._chunks[n // CHUNK][n % CHUNK] for n in numbers]).astype(np.float32)
+        state = self._states[store.pairs[pairs, 0]]
+        target = np.stack([difference(store, self._states, int(p)) for p in pairs]) / spec.column("background_std")
+        place = np.stack(
+            [
+                conditions(spec.grid, store.statics["orography"], store.statics["lsm"], store.time[store.pairs[p, 1]], store.lead[p])
+                for p in pairs
+            ]
+        )
+        to = lambda a: torch.from_numpy(np.ascontiguousarray(a)).to(device)  # noqa: E731
+        background = (state - spec.column("mean")) / spec.column("std")
+        return Batch(to(background), tuple(to(parts[:, i]) for i in range(len(PARTS))), to(place), to(target), to(state))

@@ -1,0 +1,49 @@
+"""Static members for training cases: those an analysis of that date would use, without those that know the answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from phyda_cli.analysis.local_ensemble import Columns
+from phyda_cli.analysis.reconstruction import Ensemble
+from phyda_cli.config import SolverSettings
+from phyda_cli.fields.grid import Grid
+from phyda_cli.model.checkpoint import in_season
+
+__all__ = ["MemberPool"]
+
+FOLDS = 8
+WINDOW_DAYS = 12
+
+
+class MemberPool:
+    """Members (N, C, H, W) drawn from the training pairs themselves.
+
+    A case never sees members of its own fold of dates (windows of 12 days, every eighth in the same fold), or stage 1
+    would be handed the truth and training would learn to trust it too much.
+    """
+
+    def __init__(self, members: torch.Tensor, times: tuple[str, ...], grid: Grid, solver: SolverSettings) -> None:
+        self._members, self._times, self._solver, self._grid = members, np.array(times, "datetime64[s]"), solver, grid
+        self._columns = Columns(grid, solver.column_stride)
+        self._folds = _fold(self._times)
+        self._made: dict[tuple[int, int], Ensemble] = {}
+
+    def ensemble(self, time: np.datetime64) -> Ensemble:
+        """The ensemble for a training case valid at ``time``; with seasonal members, that of the middle of its month."""
+        fold = int(_fold(np.array([time], "datetime64[s]"))[0])
+        month = int(time.astype("datetime64[M]").astype(int) % 12) if self._solver.season_days is not None else -1
+        if (fold, month) not in self._made:
+            keep = np.flatnonzero(self._folds != fold)
+            if month >= 0:
+                middle = np.datetime64(f"2001-{month + 1:02d}-15", "s")
+                assert self._solver.season_days is not None
+                keep = keep[in_season(self._times[keep], middle, self._solver.season_days)]
+            chosen = self._members[torch.from_numpy(keep)] / keep.size**0.5
+            self._made[fold, month] = Ensemble(chosen, self._grid, self._columns, self._solver.radius_km * 1e3)
+        return self._made[fold, month]
+
+
+def _fold(times: np.ndarray) -> np.ndarray:
+    return times.astype("datetime64[D]").astype(int) // WINDOW_DAYS % FOLDS

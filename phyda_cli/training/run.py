@@ -1,0 +1,131 @@
+"""``phyda train``: statistics, static members, simulated cases, the two networks, and the checkpoint they make."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from phyda_cli.config import TrainingSettings
+from phyda_cli.errors import UsageError
+from phyda_cli.model.checkpoint import build_networks, save_checkpoint
+from phyda_cli.model.state import StateSpec
+from phyda_cli.training.cases import Cases, build_cases
+from phyda_cli.training.loop import Phase, calibrate, denoiser_loss, encoder_loss, validate
+from phyda_cli.training.pool import MemberPool
+from phyda_cli.training.statistics import Split, choose_members, physics_scale, split_pairs, state_spec
+from phyda_cli.training.store import PairStore
+
+__all__ = ["train"]
+
+VALIDATION_CASES = 128
+Report = Callable[[str], None]
+
+
+def train(data: Path, run: Path, settings: TrainingSettings, device: torch.device, report: Report) -> Path:
+    """Train on the store ``data`` in the folder ``run``; returns the checkpoint folder ``run/checkpoint``.
+
+    A second call with the same settings continues where the first stopped. Raises UsageError when ``run`` holds a run
+    with other settings.
+    """
+    began = time.monotonic()
+    store = PairStore.open(data)
+    _claim(run, data, settings)
+    states = store.load_states()
+    split = split_pairs(store, settings.validation_fraction)
+    spec, members, times = _prepare(run, store, states, split, settings)
+    report(f"{len(split.training)} training pairs, {len(split.validation)} for validation, {members.shape[0]} static members")
+    cases, validation = _cases(run, store, states, split, spec, members, times, settings, report)
+
+    torch.manual_seed(settings.seed)
+    encoder, denoiser = build_networks(spec, settings.network)
+    encoder.to(device)
+    denoiser.to(device)
+    area = torch.from_numpy(store.grid.area_weights[:, None].astype(np.float32)).to(device)
+    check = lambda: validate(encoder.eval(), validation, area)  # noqa: E731
+    Phase("encoder", encoder, encoder_loss(encoder, area), cases, settings, settings.encoder_epochs, run).run(device, report, check)
+    encoder.eval().requires_grad_(False)
+    calibration = calibrate(encoder, validation, area)
+    scores = check()
+    report(f"validation oi {scores['oi']:.4f} encoder {scores['encoder']:.4f}; spread calibration {float(calibration.mean()):.3f}")
+
+    scale = physics_scale(store, states, spec, split.training, np.random.default_rng([settings.seed, 2]))
+    loss = denoiser_loss(encoder, denoiser, spec, area, scale, settings.physics)
+    Phase("denoiser", denoiser, loss, cases, settings, settings.denoiser_epochs, run).run(device, report)
+
+    summary = {
+        "data": data.name, "source": store.attributes.get("source", ""), "pairs_kind": store.attributes.get("pairs_kind", ""),
+        "first": str(store.time.min()), "last": str(store.time.max()), "pairs": len(split.training),
+        "settings": settings.model_dump(mode="json"), "validation": scores, "hardware": _hardware(device),
+        "seconds_of_this_call": round(time.monotonic() - began),
+    }  # fmt: skip
+    metadata = {
+        "name": run.name, "state": spec, "solver": settings.solver, "sampler": settings.sampler, "network": settings.network,
+        "member_times": times, "physics_scale": scale, "training": summary,
+    }  # fmt: skip
+    return save_checkpoint(run / "checkpoint", metadata, store.statics, members, encoder.cpu(), denoiser.cpu())
+
+
+def _claim(run: Path, data: Path, settings: TrainingSettings) -> None:
+    """Record what this run is, or check that it is the same."""
+    run.mkdir(parents=True, exist_ok=True)
+    record = {"data": str(data.resolve()), "settings": settings.model_dump(mode="json")}
+    path = run / "run.json"
+    if not path.exists():
+        path.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    elif json.loads(path.read_text(encoding="utf-8")) != record:
+        raise UsageError(f"{run} holds a run with other data or settings (see {path})", hint="choose another --out, or remove the folder")
+
+
+def _prepare(
+    run: Path, store: PairStore, states: np.ndarray, split: Split, settings: TrainingSettings
+) -> tuple[StateSpec, torch.Tensor, tuple[str, ...]]:
+    """State statistics and static members, computed once a run."""
+    path, members_path = run / "state.json", run / "members.safetensors"
+    if path.exists():
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return StateSpec.model_validate(record["state"]), load_file(str(members_path))["members"], tuple(record["member_times"])
+    rng = np.random.default_rng([settings.seed, 0])
+    genuine = split.training[store.scale[split.training] == store.scale[split.training].max()]
+    spec = state_spec(store, states, genuine, rng)
+    members, times = choose_members(store, states, spec, genuine, settings.members, rng)
+    save_file({"members": members.contiguous()}, str(members_path))
+    path.write_text(json.dumps({"state": spec.model_dump(), "member_times": times}), encoding="utf-8")
+    return spec, members, times
+
+
+def _cases(
+    run: Path,
+    store: PairStore,
+    states: np.ndarray,
+    split: Split,
+    spec: StateSpec,
+    members: torch.Tensor,
+    times: tuple[str, ...],
+    settings: TrainingSettings,
+    report: Report,
+) -> tuple[Cases, Cases]:
+    """Training and validation cases."""
+    pool = MemberPool(members, times, spec.grid, settings.solver)
+    rng = np.random.default_rng([settings.seed, 3])
+    chosen = rng.choice(split.training, settings.samples, replace=settings.samples > split.training.size)
+    held = rng.choice(split.validation, min(VALIDATION_CASES, split.validation.size), replace=False)
+    out = []
+    for name, pairs in (("validation", held), ("training", chosen)):
+        folder = run / "cases" / name
+        build_cases(folder, store, states, spec, pool, pairs, settings, lambda m, n=name: report(f"{n}: {m}"))
+        out.append(Cases(folder, store, states, spec, pairs))
+    return out[1], out[0]
+
+
+def _hardware(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{os.cpu_count()} CPU cores, {platform.machine()}"

@@ -1,0 +1,86 @@
+"""Statistics of a training store: climate, background error, static members, the split by time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from phyda_cli.model.physics_loss import StatePhysics
+from phyda_cli.model.state import StateSpec
+from phyda_cli.training.store import PairStore
+
+__all__ = ["Split", "choose_members", "difference", "physics_scale", "split_pairs", "state_spec"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices into the pair table."""
+
+    training: np.ndarray
+    validation: np.ndarray
+
+
+def split_pairs(store: PairStore, fraction: float) -> Split:
+    """The latest ``fraction`` of the valid times is for validation; genuine pairs only (scale 1) there."""
+    valid = store.time[store.pairs[:, 1]]
+    boundary = np.sort(np.unique(valid))[int((1 - fraction) * np.unique(valid).size)]
+    late = np.flatnonzero((valid >= boundary) & (store.scale == 1.0))
+    return Split(np.flatnonzero(valid < boundary), late)
+
+
+def difference(store: PairStore, states: np.ndarray, pair: int) -> np.ndarray:
+    """Scaled truth minus background (C, H, W) of one pair [physical units]."""
+    background, truth = store.pairs[pair]
+    return (states[truth] - states[background]) * np.float32(store.scale[pair])
+
+
+def state_spec(store: PairStore, states: np.ndarray, pairs: np.ndarray, rng: np.random.Generator, sample: int = 600) -> StateSpec:
+    """Area-weighted mean and standard deviation of the states and rms of the pair differences, by channel."""
+    weights = store.grid.area_weights[:, None]
+    used = np.unique(store.pairs[pairs])
+    some = states[rng.choice(used, min(sample, used.size), replace=False)].astype(np.float64)
+    mean = (some * weights).mean(axis=(0, 2, 3))
+    std = np.sqrt((((some - mean[:, None, None]) ** 2) * weights).mean(axis=(0, 2, 3)))
+    chosen = rng.choice(pairs, min(sample, pairs.size), replace=False)
+    square = np.mean([(difference(store, states, int(p)).astype(np.float64) ** 2 * weights).mean(axis=(1, 2)) for p in chosen], axis=0)
+    as_tuple = lambda a: tuple(float(f"{x:.6g}") for x in a)  # noqa: E731
+    return StateSpec(
+        channels=store.channels,
+        latitude=tuple(store.grid.latitude.tolist()),
+        longitude=tuple(store.grid.longitude.tolist()),
+        mean=as_tuple(mean),
+        std=as_tuple(std),
+        background_std=as_tuple(np.sqrt(square)),
+    )
+
+
+def choose_members(
+    store: PairStore, states: np.ndarray, spec: StateSpec, pairs: np.ndarray, count: int, rng: np.random.Generator
+) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """``count`` normalised differences (N, C, H, W) spread evenly over the span, with their valid times.
+
+    Genuine pairs with distinct valid times are preferred, so that members are as independent as the data allows.
+    """
+    genuine = pairs[store.scale[pairs] == store.scale[pairs].max()]
+    order = rng.permutation(genuine)
+    _, first = np.unique(store.time[store.pairs[order, 1]], return_index=True)
+    distinct = order[np.sort(first)]
+    pool = distinct if distinct.size >= count else order
+    pool = pool[np.argsort(store.time[store.pairs[pool, 1]], kind="stable")]
+    chosen = pool[np.unique(np.linspace(0, pool.size - 1, min(count, pool.size)).round().astype(int))]
+    scale = spec.column("background_std")
+    members = np.stack([difference(store, states, int(p)) / scale for p in chosen])
+    return torch.from_numpy(members), tuple(str(t) for t in store.time[store.pairs[chosen, 1]])
+
+
+def physics_scale(
+    store: PairStore, states: np.ndarray, spec: StateSpec, pairs: np.ndarray, rng: np.random.Generator, sample: int = 64
+) -> dict[str, list[float]]:
+    """V_k: mean square difference between the background's and the truth's residuals, by equation and layer."""
+    physics = StatePhysics(spec)
+    chosen = rng.choice(pairs, min(sample, pairs.size), replace=False)
+    background = torch.from_numpy(states[store.pairs[chosen, 0]])
+    truth = background + torch.from_numpy(np.stack([difference(store, states, int(p)) for p in chosen]))
+    return {k: v.mean(dim=0).tolist() for k, v in physics.difference(background, truth).items()}
