@@ -64,7 +64,9 @@ def test_only_the_common_area_counts() -> None:
 
 def test_no_common_area() -> None:
     with pytest.raises(InputError, match="no common area"):
-        score_fields(fields(Grid(np.array([10.0, 12.0]), np.array([0.0, 2.0]))), fields(Grid(np.array([50.0, 55.0]), np.array([90.0, 95.0]))))
+        score_fields(
+            fields(Grid(np.array([10.0, 12.0]), np.array([0.0, 2.0]))), fields(Grid(np.array([50.0, 55.0]), np.array([90.0, 95.0])))
+        )
 
 
 def test_only_common_levels_and_variables() -> None:
