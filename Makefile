@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint benchmark-quick clean
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -22,6 +22,9 @@ test: $(VENV)/installed lint
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+benchmark-quick: $(VENV)/installed
+	$(BIN)/python -m benchmarks.held_out --quick
 
 clean:
 	rm -rf $(VENV) phyda-demo

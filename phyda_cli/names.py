@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 GRAVITY = 9.80665  # m s-2, WMO standard: the factor between geopotential and geopotential height
+Errors = tuple[tuple[float, float], ...] | float
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,15 @@ class Variable:
     long_name: str
     aliases: tuple[str, ...]
     valid_range: tuple[float, float]
-    errors: tuple[tuple[float, float], ...] | float
+    errors: Errors
     surface: bool = False
     vector: bool = False
 
 
 def _upper(
-    name: str, standard: str, units: str, long_name: str, aliases: str, valid: tuple[float, float], errors: object, vector: bool = False
+    name: str, standard: str, units: str, long_name: str, aliases: str, valid: tuple[float, float], errors: Errors, vector: bool = False
 ) -> Variable:
-    return Variable(name, standard, units, long_name, tuple(aliases.split()), valid, errors, False, vector)  # type: ignore[arg-type]
+    return Variable(name, standard, units, long_name, tuple(aliases.split()), valid, errors, False, vector)
 
 
 def _surface(
@@ -82,12 +83,16 @@ _TABLE = (
              "2d 2m_dewpoint_temperature tdps td2m var_2d dpt_2m", (150.0, 315.0), 2.0),
     _surface("rh2m", "relative_humidity", "%", "2 metre relative humidity", "2r r2 hurs rh_2m", (0.0, 110.0), 12.0),
     _surface("q2m", "specific_humidity", "kg kg-1", "2 metre specific humidity", "2q 2sh sh2 huss q2 spfh_2m", (0.0, 0.04), 1.5e-3),
-    _surface("u10", "eastward_wind", "m s-1", "10 metre eastward wind", "10u 10m_u_component_of_wind uas var_10u u10m", (-90.0, 90.0), 2.0, True),
-    _surface("v10", "northward_wind", "m s-1", "10 metre northward wind", "10v 10m_v_component_of_wind vas var_10v v10m", (-90.0, 90.0), 2.0, True),
+    _surface("u10", "eastward_wind", "m s-1", "10 metre eastward wind", "10u 10m_u_component_of_wind uas var_10u u10m",
+             (-90.0, 90.0), 2.0, True),
+    _surface("v10", "northward_wind", "m s-1", "10 metre northward wind", "10v 10m_v_component_of_wind vas var_10v v10m",
+             (-90.0, 90.0), 2.0, True),
     _surface("wind_speed", "wind_speed", "m s-1", "wind speed", "ws ff sknt wspd 10si si10 windspeed", (0.0, 150.0), 2.0),
     _surface("wind_direction", "wind_from_direction", "degree", "wind from direction", "wd dd drct wdir winddir", (0.0, 360.0), 15.0),
-    _surface("qnh", "barometric_altimeter_setting", "Pa", "altimeter setting", "alti altimeter altimeter_setting", (85000.0, 110000.0), 100.0),
-    _surface("orography", "surface_altitude", "m", "surface altitude", "orog hgt_sfc topo elevation surface_altitude oro", (-600.0, 9000.0), 1.0),
+    _surface("qnh", "barometric_altimeter_setting", "Pa", "altimeter setting", "alti altimeter altimeter_setting",
+             (85000.0, 110000.0), 100.0),
+    _surface("orography", "surface_altitude", "m", "surface altitude", "orog hgt_sfc topo elevation surface_altitude oro",
+             (-600.0, 9000.0), 1.0),
     _surface("lsm", "land_area_fraction", "1", "land-sea mask", "land_sea_mask sftlf land_binary_mask", (0.0, 1.0), 1.0),
 )  # fmt: skip
 

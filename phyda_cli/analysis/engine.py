@@ -123,7 +123,10 @@ def analyse(
         require_usable(departures.table, background.time)
     mean, spread, members = _increments(background, departures, checkpoint, settings, used)
     spec = checkpoint.state
-    to_user = lambda stack: increments_to_fields(stack, spec.channel_list, spec.grid, background)  # noqa: E731
+
+    def to_user(stack: np.ndarray) -> Fields:
+        return increments_to_fields(stack, spec.channel_list, spec.grid, background)
+
     fields = _add(background, to_user(mean))
     _plausible(background, fields)
     increment = _subtract(fields, background)
@@ -170,12 +173,14 @@ def _generate(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     spec, statics = checkpoint.state, checkpoint.statics
     device = departures.ensemble.members.device
-    encoder, denoiser = (n.to(device) for n in checkpoint.networks())
+    encoder, denoiser = checkpoint.networks()
     place = conditions(spec.grid, statics["orography"], statics["lsm"], background.time, background.lead_hours)
     normalised = torch.from_numpy((departures.state - spec.column("mean")) / spec.column("std")).to(device)
-    sampled = sample_members(encoder, denoiser, normalised, virtual, place, settings.members, settings.seed, checkpoint.metadata.sampler)
+    sampled = sample_members(
+        encoder.to(device), denoiser.to(device), normalised, virtual, place, settings.members, settings.seed, checkpoint.metadata.sampler
+    )
     unit = spec.column("background_std")
-    return tuple(a.cpu().numpy() * unit for a in (sampled.mean, sampled.spread, sampled.members))  # type: ignore[return-value]
+    return sampled.mean.cpu().numpy() * unit, sampled.spread.cpu().numpy() * unit, sampled.members.cpu().numpy() * unit
 
 
 def _add(background: Fields, increment: Fields) -> Fields:
@@ -202,6 +207,7 @@ def _plausible(background: Fields, analysis: Fields) -> None:
         if bad.any():
             worst = values[bad].ravel()[0]
             raise GateError(
-                f"the analysis of {name} is not plausible: {int(bad.sum())} values such as {worst:g} {VARIABLES[name].units}; nothing was written",
+                f"the analysis of {name} is not plausible: {int(bad.sum())} values such as {worst:g} {VARIABLES[name].units}; "
+                f"nothing was written",
                 hint="look at the feedback of a --dry-run for observations that should not have passed",
             )

@@ -15,14 +15,14 @@ import pandas as pd
 from phyda_cli import __version__
 from phyda_cli.analysis.engine import Analysis, Departures, analyse, quality_control
 from phyda_cli.config import AnalysisSettings
-from phyda_cli.errors import OutputError, UsageError
+from phyda_cli.errors import NoObservationsError, OutputError, UsageError
 from phyda_cli.fields.atomic import check_target, sha256
 from phyda_cli.fields.background import Background, read_background
 from phyda_cli.fields.output import write_analysis
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.observations.feedback import write_feedback
 from phyda_cli.observations.prepare import prepare
-from phyda_cli.observations.qc import require_usable, summary
+from phyda_cli.observations.qc import require_usable, summary, unit_hints
 from phyda_cli.observations.readers import read_observations
 from phyda_cli.observations.report import ReadResult
 from phyda_cli.observations.table import QC
@@ -83,7 +83,7 @@ def assimilate(request: Request, settings: AnalysisSettings, dry_run: bool = Fal
     report = _report(request, settings, read, background, departures)
     if dry_run:
         if settings.method != "none" and not request.allow_no_obs:
-            require_usable(departures.table, background.fields.time)
+            _require_usable(departures.table, background, read)
         return Result(report | {"status": "dry run", "seconds": round(time.monotonic() - began, 2)}, None, background, read, departures)
     analysis = analyse(background.fields, departures, checkpoint, settings, request.save_members, request.allow_no_obs)
     _publish(request, background, analysis, provenance)
@@ -112,8 +112,19 @@ def _prepared(request: Request, settings: AnalysisSettings, read: ReadResult, ba
     window = np.timedelta64(round(settings.qc.window_hours * 3600), "s")
     table = prepare(read.table, background.fields, None, window, settings.qc.obs_error_scale, (), withheld)
     if settings.method != "none" and not request.allow_no_obs:
-        require_usable(table, background.fields.time)
+        _require_usable(table, background, read)
     return table
+
+
+def _require_usable(table: pd.DataFrame, background: Background, read: ReadResult) -> None:
+    """As :func:`require_usable`; the hint also shows the first rows that could not be read."""
+    try:
+        require_usable(table, background.fields.time)
+    except NoObservationsError as error:
+        if not read.problems:
+            raise
+        bad = f"first of {len(read.problems)} bad rows: {'; '.join(map(str, read.problems[:3]))}"
+        raise NoObservationsError(error.message, hint=f"{error.hint}; {bad}" if error.hint else bad) from error
 
 
 def _provenance(request: Request, settings: AnalysisSettings, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -152,10 +163,15 @@ def _up_to_date(request: Request, provenance: dict[str, Any]) -> bool:
     if existing and not request.overwrite and len(existing) == len(outputs) and all(_made_from(p, provenance) for p in existing):
         return True
     for path in outputs:
-        check_target(path, request.overwrite)
+        check_target(path, _replaces(path, request, provenance))
     if len({p.absolute() for p in (*outputs, *request.obs, request.background)}) < len(outputs) + len(request.obs) + 1:
         raise OutputError("an output would replace an input or another output", hint="give each file its own name")
     return False
+
+
+def _replaces(path: Path, request: Request, provenance: dict[str, Any]) -> bool:
+    """Whether ``path`` may be replaced: with ``--overwrite``, or when an interrupted call of the same inputs left it."""
+    return request.overwrite or (path.is_file() and _made_from(path, provenance))
 
 
 def _made_from(path: Path, provenance: dict[str, Any]) -> bool:
@@ -171,12 +187,12 @@ def _made_from(path: Path, provenance: dict[str, Any]) -> bool:
 def _publish(request: Request, background: Background, analysis: Analysis, provenance: dict[str, Any]) -> None:
     attributes = provenance | {"phyda_status": analysis.status, "phyda_notes": "; ".join([*background.notes, *analysis.notes])}
     if request.feedback is not None:
-        write_feedback(request.feedback, analysis.table, analysis.hofx0, analysis.hofx1, analysis.sigma_b, attributes, request.overwrite)
+        overwrite = _replaces(request.feedback, request, provenance)
+        write_feedback(request.feedback, analysis.table, analysis.hofx0, analysis.hofx1, analysis.sigma_b, attributes, overwrite)
     if request.out is not None:
         spread = analysis.spread if analysis.status == "ok" else None
-        write_analysis(
-            request.out, background, analysis.fields, analysis.increment, spread, analysis.members or None, attributes, request.overwrite
-        )
+        overwrite, members = _replaces(request.out, request, provenance), analysis.members or None
+        write_analysis(request.out, background, analysis.fields, analysis.increment, spread, members, attributes, overwrite)
 
 
 def _report(
@@ -194,7 +210,7 @@ def _report(
         "valid_time": str(background.fields.time.astype("datetime64[s]")),
         "rows": rows,
         "observations": summary(departures.table),
-        "problems": [str(p) for p in read.problems[:20]],
+        "problems": [*unit_hints(departures.table), *map(str, read.problems[:20])],
         "notes": [*background.notes, *departures.notes],
     }
 

@@ -23,7 +23,8 @@ def model_background(fields: Fields, spec: StateSpec) -> tuple[np.ndarray, np.nd
     if not available.any():
         found = sorted({c.key for c in fields.channels})
         raise InputError(
-            f"the background shares no level and variable with the model; found {', '.join(found[:12])}; the model works on {', '.join(spec.channels)}"
+            f"the background shares no level and variable with the model; found {', '.join(found[:12])}; "
+            f"the model works on {', '.join(spec.channels)}"
         )
     missing = [key for key, has in zip(spec.channels, available, strict=True) if not has]
     notes = [f"not in the background, climatology used as network input: {', '.join(missing)}"] if missing else []

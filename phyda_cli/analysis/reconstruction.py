@@ -5,7 +5,7 @@ Everything here is in normalised increments, d = (x - x_b) / s_b.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ class Ensemble:
     grid: Grid
     columns: Columns
     radius: float
+    _transposed: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         flat = self.members.reshape(self.members.shape[0], -1).T
@@ -36,7 +37,7 @@ class Ensemble:
 
     def observed(self, matrix: sparse.csr_matrix) -> np.ndarray:
         """Observed members (P, N) of the operator ``matrix`` (P, C*H*W)."""
-        return np.asarray(matrix @ self._transposed)  # type: ignore[attr-defined]
+        return np.asarray(matrix @ self._transposed)
 
 
 @dataclass(frozen=True)
@@ -86,5 +87,8 @@ def reconstruct(
     left = innovation / error - scaled @ stage1.increment.cpu().numpy().ravel()
     information = np.asarray(scaled.multiply(scaled).sum(axis=0)).reshape(shape)
     residual = (scaled.T @ left).reshape(shape) / (1 + information)
-    as_field = lambda a: torch.as_tensor(np.asarray(a, np.float32)).to(like)  # noqa: E731
+
+    def as_field(values: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(np.asarray(values, np.float32)).to(like)
+
     return Virtual(stage1.increment, stage1.spread, stage1.prior_spread, as_field(residual), as_field(information / (1 + information)))

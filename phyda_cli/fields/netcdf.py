@@ -71,7 +71,10 @@ def open_netcdf(path: Path) -> xr.Dataset:
 def read_netcdf(
     path: Path, time: np.datetime64 | None, near: np.datetime64 | None, member: int | None, assume: np.datetime64 | None = None
 ) -> Selected:
-    """One time and one member of a NetCDF file, in memory; ``assume`` is the time of a file that states none. Raises InputError and UsageError."""
+    """One time and one member of a NetCDF file, in memory; ``assume`` is the time of a file that states none.
+
+    Raises InputError and UsageError.
+    """
     with open_netcdf(path) as dataset:
         axis = time_axis(dataset, path, assume if time is None else time)
         flat = choose(axis.valid, axis.lead, time, near, path)

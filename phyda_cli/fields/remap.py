@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -58,7 +58,7 @@ def _slice(fields: Fields, channel: Channel) -> np.ndarray | None:
     return low if weight[0, 1] == 0 else weight[0, 0] * low + weight[0, 1] * high
 
 
-def _horizontal(source: Grid, target: Grid):  # type: ignore[no-untyped-def]
+def _horizontal(source: Grid, target: Grid) -> Callable[[np.ndarray, bool], np.ndarray]:
     """A function (values (N, H, W), vector) → (N, H', W')."""
     if source.same_as(target):
         return lambda values, vector: values

@@ -31,6 +31,8 @@ class Denoises(Protocol):
 class Denoiser(nn.Module):
     """D(x; sigma) = c_skip x + c_out F(c_in x; c_noise, context)."""
 
+    frequencies: Tensor
+
     def __init__(self, n_channels: int, widths: tuple[int, ...], latent_widths: tuple[int, ...], sphere: bool) -> None:
         super().__init__()
         self.net = UNet(n_channels, n_channels, widths, sphere, N_EMBEDDING, latent_widths)

@@ -53,6 +53,8 @@ class Encoder(nn.Module):
     The correction is in units of stage 1's spread, and the variance a bounded factor on stage 1's.
     """
 
+    calibration: Tensor
+
     def __init__(self, n_channels: int, widths: tuple[int, ...], sphere: bool) -> None:
         super().__init__()
         self.net = UNet(5 * n_channels + N_CONDITIONS, 2 * n_channels, widths, sphere)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -30,7 +32,7 @@ def heun(denoise: Denoises, noise: Tensor, levels: Tensor) -> Tensor:
     """Integrate from ``noise`` (B, C, H, W), of unit variance, down ``levels``; returns samples."""
     sigmas = levels.tolist()
     x = noise * sigmas[0]
-    for now, after in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for now, after in pairwise(sigmas):
         slope = (x - denoise(x, x.new_full((x.shape[0],), now))) / now
         moved = x + (after - now) * slope
         if after > 0:

@@ -13,7 +13,7 @@ from phyda_cli.names import VARIABLES, Channel, parse_channel
 __all__ = ["DEFAULT_CHANNELS", "StateSpec", "equiangular"]
 
 DEFAULT_LEVELS = (50, 100, 200, 300, 500, 700, 850, 925)
-DEFAULT_CHANNELS = tuple(f"{v}{p}" for v in "ztquv" for p in DEFAULT_LEVELS) + ("msl", "t2m", "u10", "v10")
+DEFAULT_CHANNELS = (*(f"{v}{p}" for v in "ztquv" for p in DEFAULT_LEVELS), "msl", "t2m", "u10", "v10")
 
 
 def equiangular(n_lon: int, n_lat: int) -> Grid:

@@ -89,8 +89,8 @@ class UNet(nn.Module):
         self.head = SphereConv(widths[0], n_out, sphere) if n_out else None
         self.head_norm = nn.GroupNorm(8, widths[0])
         if self.head is not None:
-            nn.init.zeros_(self.head.conv.weight)
-            nn.init.zeros_(self.head.conv.bias)  # type: ignore[arg-type]
+            for parameter in self.head.parameters():
+                nn.init.zeros_(parameter)
 
     def project_context(self, latent: list[Tensor]) -> list[Tensor]:
         """The additive context of each level; compute it once and reuse it for every noise level."""

@@ -140,7 +140,8 @@ def perturbed(state: Native, perturbation: Native) -> Native:
 def save_states(path: Path, times: np.ndarray, states: list[Native]) -> None:
     """Write native states to an ``.npz`` that appears complete or not at all."""
     partial = path.with_suffix(".part.npz")
-    np.savez(partial, time=times.astype("datetime64[s]"), **{k: np.stack([s[k] for s in states]) for k in states[0]})
+    arrays: dict[str, Any] = {k: np.stack([s[k] for s in states]) for k in states[0]}
+    np.savez(partial, time=times.astype("datetime64[s]"), **arrays)
     os.replace(partial, path)
 
 

@@ -24,15 +24,16 @@ def _dataset(states: list[Native], levels: np.ndarray) -> xr.Dataset:
     stack = {k: np.stack([s[k] for s in states]).swapaxes(-1, -2) for k in states[0]}  # (T, [K,] lat, lon)
     columns = {k: np.moveaxis(stack[k], 1, 0) for k in PROGNOSTIC if k != "ps"}
     upper = to_pressure_levels(columns, SIGMA, stack["ps"], levels * 100.0)
-    fields = {k: (("time", "level", "latitude", "longitude"), np.moveaxis(upper[k], 0, 1)) for k in UPPER}
+    fields: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+    fields |= {k: (("time", "level", "latitude", "longitude"), np.moveaxis(upper[k], 0, 1)) for k in UPPER}
     msl = mean_sea_level_pressure(stack["ps"], columns["t"][-1], float(SIGMA[-1]), ground["orography"])
     surface = {"msl": msl, "t2m": stack["t2m"], "u10": stack["u10"], "v10": stack["v10"]}
     fields |= {k: (("time", "latitude", "longitude"), v.astype(np.float32)) for k, v in surface.items()}
     for name in ("orography", "lsm"):
         fields[name] = (("latitude", "longitude"), ground["land_sea_mask" if name == "lsm" else name].astype(np.float32))
     ds = xr.Dataset(fields, coords={"latitude": ground["latitude"], "longitude": ground["longitude"], "level": levels})
-    for name in ds.data_vars:
-        table = VARIABLES[str(name)]
+    for name in map(str, ds.data_vars):
+        table = VARIABLES[name]
         ds[name].attrs = {"standard_name": table.standard_name, "units": table.units, "long_name": table.long_name}
     ds["level"].attrs = {"units": "hPa", "standard_name": "air_pressure", "positive": "down"}
     ds["latitude"].attrs = {"units": "degrees_north", "standard_name": "latitude"}

@@ -119,6 +119,9 @@ class Cases:
                 for p in pairs
             ]
         )
-        to = lambda a: torch.from_numpy(np.ascontiguousarray(a)).to(device)  # noqa: E731
+
+        def to(values: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+
         background = (state - spec.column("mean")) / spec.column("std")
         return Batch(to(background), tuple(to(parts[:, i]) for i in range(len(PARTS))), to(place), to(target), to(state))

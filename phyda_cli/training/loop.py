@@ -22,6 +22,7 @@ from phyda_cli.training.cases import Batch, Cases
 __all__ = ["Phase", "calibrate", "denoiser_loss", "encoder_loss", "validate"]
 
 SAVE_EVERY = 100
+CHECK_EVERY = 250
 MEASURED_STEPS = 12
 Loss = Callable[[Batch, torch.Generator], tuple[Tensor, dict[str, float]]]
 
@@ -91,7 +92,7 @@ def calibrate(encoder: Encoder, cases: Cases, area: Tensor, batch: int = 16) -> 
 
 
 class Phase:
-    """Train one network by ``loss``; the averaged weights are what it ends with.
+    """Train one network by ``loss``; it ends with the averaged weights, those of the best check where there is one.
 
     Every random draw is a function of (seed, step), so a phase that was stopped continues as if it had not been.
     """
@@ -104,35 +105,43 @@ class Phase:
         self.log_file = folder / f"{name}.log.tsv"
         self.optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
         self.average = {k: v.detach().clone() for k, v in network.state_dict().items()}
-        self.total = max(1, round(epochs * cases.count / settings.batch))
+        self.planned = max(1, round(epochs * cases.count / settings.batch))
+        self.total = self.planned
+        self.best = self.average
+        self.best_score = math.inf
         self.step = 0
         self.seconds = 0.0
         if self.state_file.exists():
             self._restore()
 
     def run(self, device: torch.device, report: Callable[[str], None], check: Callable[[], dict[str, float]] | None = None) -> None:
-        """Train to the end of the schedule and load the averaged weights into the network."""
+        """Train to the end of the schedule and load the weights to keep into the network.
+
+        ``check`` scores the averaged weights on validation cases now and then; its entry under the phase's name is to be small.
+        """
         began = time.monotonic() - self.seconds
         terms: dict[str, float] = {}
         while self.step < self.total:
             self._fit_to_budget(time.monotonic() - began)
             terms = self._one_step(device)
             self.seconds = time.monotonic() - began
+            if check and (self.step % CHECK_EVERY == 0 or self.step == self.total):
+                self._keep_best(check, report)
             if self.step % SAVE_EVERY == 0 or self.step == self.total:
                 self._save()
                 self._log(terms)
                 report(f"{self.name} step {self.step}/{self.total} " + " ".join(f"{k} {v:.4f}" for k, v in terms.items()))
-            if check and (self.step % (5 * SAVE_EVERY) == 0 or self.step == self.total):
-                report(f"{self.name} step {self.step} validation " + " ".join(f"{k} {v:.4f}" for k, v in self.averaged(check).items()))
-        self.network.load_state_dict(self.average)
+        self.network.load_state_dict(self.best if check else self.average)
 
-    def averaged(self, check: Callable[[], dict[str, float]]) -> dict[str, float]:
-        """``check`` evaluated with the averaged weights in place."""
+    def _keep_best(self, check: Callable[[], dict[str, float]], report: Callable[[str], None]) -> None:
         current = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.network.load_state_dict(self.average)
-        result = check()
+        scores = check()
         self.network.load_state_dict(current)
-        return result
+        if scores[self.name] < self.best_score:
+            self.best_score = scores[self.name]
+            self.best = {k: v.clone() for k, v in self.average.items()}
+        report(f"{self.name} step {self.step} validation " + " ".join(f"{k} {v:.4f}" for k, v in scores.items()))
 
     def _one_step(self, device: torch.device) -> dict[str, float]:
         epoch, offset = divmod(self.step * self.settings.batch, self.cases.count)
@@ -157,10 +166,10 @@ class Phase:
         return self.settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * self.step / self.total))
 
     def _fit_to_budget(self, elapsed: float) -> None:
-        """Shorten the schedule when the measured pace would overrun ``max_minutes``."""
+        """Fit the schedule, up to the planned one, to what the measured pace affords within ``max_minutes``."""
         if self.settings.max_minutes and self.step >= MEASURED_STEPS and self.step % MEASURED_STEPS == 0:
             affordable = int(self.step * self.settings.max_minutes * 60 / elapsed)
-            self.total = max(self.step + 1, min(self.total, affordable))
+            self.total = max(self.step + 1, min(self.planned, affordable))
 
     def _log(self, terms: dict[str, float]) -> None:
         if not self.log_file.exists():
@@ -172,7 +181,7 @@ class Phase:
     def _save(self) -> None:
         state = {
             "network": self.network.state_dict(), "average": self.average, "optimizer": self.optimizer.state_dict(),
-            "step": self.step, "total": self.total, "seconds": self.seconds,
+            "best": self.best, "best_score": self.best_score, "step": self.step, "total": self.total, "seconds": self.seconds,
         }  # fmt: skip
         partial = self.state_file.with_suffix(".part")
         torch.save(state, partial)
@@ -182,5 +191,5 @@ class Phase:
         state = torch.load(self.state_file, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.average = state["average"]
+        self.average, self.best, self.best_score = state["average"], state["best"], state["best_score"]
         self.step, self.total, self.seconds = state["step"], state["total"], state["seconds"]

@@ -48,7 +48,7 @@ def uniform_positions(grid: Grid, n: int, rng: np.random.Generator) -> tuple[np.
     south, north = grid.covers_poles
     low = -90.0 if south else grid.latitude.min()
     high = 90.0 if north else grid.latitude.max()
-    latitude = np.rad2deg(np.arcsin(rng.uniform(*np.sin(np.deg2rad([low, high])), n)))
+    latitude = np.rad2deg(np.arcsin(rng.uniform(np.sin(np.deg2rad(low)), np.sin(np.deg2rad(high)), n)))
     span = 360.0 if grid.periodic else grid.longitude[-1] - grid.longitude[0]
     return latitude, (grid.longitude[0] + rng.uniform(0, span, n)) % 360
 

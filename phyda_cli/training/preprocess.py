@@ -74,13 +74,13 @@ def _grid_of(ds: xr.Dataset) -> Grid:
 def _static_fields(ds: xr.Dataset, remap: Remap, target: Grid) -> dict[str, np.ndarray]:
     out = {}
     for name in STATICS:
-        array = ds[name] if name in ds else None
+        array = ds.get(name)
         extra = {d: 0 for d in array.dims if d not in ("latitude", "longitude")} if array is not None else {}
         out[name] = np.zeros(target.shape) if array is None else remap(array.isel(extra).values)
     return out
 
 
-def _twin_pairs(forecast: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _twin_pairs(forecast: np.ndarray, truth: int) -> tuple[np.ndarray, np.ndarray]:
     """Ordered pairs among exchangeable states of one time: ``forecast`` (K,) members and the ``truth``, all of one model.
 
     Two members differ by the difference of two errors, so their difference counts with scale 1 / sqrt(2).

@@ -49,7 +49,10 @@ def train(data: Path, run: Path, settings: TrainingSettings, device: torch.devic
     encoder.to(device)
     denoiser.to(device)
     area = torch.from_numpy(store.grid.area_weights[:, None].astype(np.float32)).to(device)
-    check = lambda: validate(encoder.eval(), validation, area)  # noqa: E731
+
+    def check() -> dict[str, float]:
+        return validate(encoder.eval(), validation, area)
+
     Phase("encoder", encoder, encoder_loss(encoder, area), cases, settings, settings.encoder_epochs, run).run(device, report, check)
     encoder.eval().requires_grad_(False)
     calibration = calibrate(encoder, validation, area)
@@ -120,9 +123,13 @@ def _cases(
     out = []
     for name, pairs in (("validation", held), ("training", chosen)):
         folder = run / "cases" / name
-        build_cases(folder, store, states, spec, pool, pairs, settings, lambda m, n=name: report(f"{n}: {m}"))
+        build_cases(folder, store, states, spec, pool, pairs, settings, _prefixed(report, name))
         out.append(Cases(folder, store, states, spec, pairs))
     return out[1], out[0]
+
+
+def _prefixed(report: Report, name: str) -> Report:
+    return lambda message: report(f"{name}: {message}")
 
 
 def _hardware(device: torch.device) -> str:

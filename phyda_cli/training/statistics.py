@@ -36,6 +36,10 @@ def difference(store: PairStore, states: np.ndarray, pair: int) -> np.ndarray:
     return (states[truth] - states[background]) * np.float32(store.scale[pair])
 
 
+def _rounded(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(f"{x:.6g}") for x in values)
+
+
 def state_spec(store: PairStore, states: np.ndarray, pairs: np.ndarray, rng: np.random.Generator, sample: int = 600) -> StateSpec:
     """Area-weighted mean and standard deviation of the states and rms of the pair differences, by channel."""
     weights = store.grid.area_weights[:, None]
@@ -45,14 +49,13 @@ def state_spec(store: PairStore, states: np.ndarray, pairs: np.ndarray, rng: np.
     std = np.sqrt((((some - mean[:, None, None]) ** 2) * weights).mean(axis=(0, 2, 3)))
     chosen = rng.choice(pairs, min(sample, pairs.size), replace=False)
     square = np.mean([(difference(store, states, int(p)).astype(np.float64) ** 2 * weights).mean(axis=(1, 2)) for p in chosen], axis=0)
-    as_tuple = lambda a: tuple(float(f"{x:.6g}") for x in a)  # noqa: E731
     return StateSpec(
         channels=store.channels,
         latitude=tuple(store.grid.latitude.tolist()),
         longitude=tuple(store.grid.longitude.tolist()),
-        mean=as_tuple(mean),
-        std=as_tuple(std),
-        background_std=as_tuple(np.sqrt(square)),
+        mean=_rounded(mean),
+        std=_rounded(std),
+        background_std=_rounded(np.sqrt(square)),
     )
 
 

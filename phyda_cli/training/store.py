@@ -9,9 +9,10 @@ archived forecasts, twins and scaled lagged differences are one kind of data. On
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -21,6 +22,8 @@ from phyda_cli.fields.grid import Grid
 
 __all__ = ["PairStore", "StoreWriter"]
 
+COORDINATES = ("latitude", "longitude", "time")
+TABLE = ("pairs", "scale", "lead")
 STATICS = ("orography", "lsm")
 
 
@@ -44,17 +47,16 @@ class PairStore:
         """Open a complete store. Raises InputError when it is missing, unfinished or without pairs."""
         try:
             group = zarr.open_group(str(path), mode="r")
-            attributes = dict(group.attrs)
-            arrays = {name: np.asarray(group[name][:]) for name in ("latitude", "longitude", "time", "pairs", "scale", "lead", *STATICS)}
-            states = group["states"]
+            attributes: dict[str, Any] = dict(group.attrs)
+            arrays = {name: np.asarray(_array(group, name)[:]) for name in (*COORDINATES, *TABLE, *STATICS)}
+            states = _array(group, "states")
         except (FileNotFoundError, KeyError, ValueError) as error:
             raise InputError(f"{path} is not a training store ({error})", hint="make one with `phyda preprocess`") from error
         if not attributes.get("complete"):
             raise InputError(f"{path} is unfinished", hint="run the same `phyda preprocess` command again")
         if arrays["pairs"].size == 0:
             raise InputError(f"{path} holds no (background, truth) pairs", hint="see `phyda preprocess --pairs`")
-        assert isinstance(states, zarr.Array)
-        channels = tuple(attributes["channels"])  # type: ignore[arg-type]
+        channels = tuple(attributes["channels"])
         return cls(
             path, channels, Grid(arrays["latitude"], arrays["longitude"]), states, arrays["time"].astype("datetime64[s]"),
             arrays["pairs"], arrays["scale"], arrays["lead"], {k: arrays[k] for k in STATICS}, attributes,
@@ -63,6 +65,13 @@ class PairStore:
     def load_states(self) -> np.ndarray:
         """Every state in memory, (state, C, H, W) float32."""
         return np.asarray(self.states[:], np.float32)
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array:
+    found = group[name]
+    if not isinstance(found, zarr.Array):
+        raise KeyError(name)
+    return found
 
 
 class StoreWriter:
@@ -87,11 +96,11 @@ class StoreWriter:
         self._times.append(times.astype("datetime64[s]"))
         return start + np.arange(states.shape[0])
 
-    def finish(self, pairs: np.ndarray, scale: np.ndarray, lead: np.ndarray, attributes: dict[str, object]) -> None:
+    def finish(self, pairs: np.ndarray, scale: np.ndarray, lead: np.ndarray, attributes: Mapping[str, Any]) -> None:
         """Write the pair table, mark the store complete and give it its name."""
         times = np.concatenate(self._times).astype("int64")
         for name, values in {"time": times, "pairs": pairs, "scale": scale, "lead": lead}.items():
             self._group.create_array(name, data=np.asarray(values))
-        self._group.attrs.update(attributes | {"complete": True})
+        self._group.attrs.update({**attributes, "complete": True})
         shutil.rmtree(self.path, ignore_errors=True)
         self._partial.rename(self.path)

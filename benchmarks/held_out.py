@@ -1,0 +1,191 @@
+"""Stage 1 and the full model on days never trained on, from simulated observations: mean square error over the background's.
+
+    python -m benchmarks.held_out --data data/nature-test.zarr [--cases 48] [--members 16] [--json FILE]
+    python -m benchmarks.held_out --quick
+
+Networks: 400 and 100 random soundings (u v t q at all levels and msl; errors 1 m/s, 0.8 K, 0.5 g/kg, 1 hPa), 1000 surface
+stations, and the random mixes of training. All methods see the same observations. A ratio is the mean over channels of
+the area-weighted mean square error divided by the background's, both summed over the cases.
+``--quick`` uses the one pair that is bundled with the demo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from phyda_cli.analysis.generative import sample_members
+from phyda_cli.analysis.local_ensemble import Columns
+from phyda_cli.analysis.reconstruction import Ensemble
+from phyda_cli.fields.background import read_background
+from phyda_cli.fields.remap import to_grid
+from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
+from phyda_cli.model.encoder import conditions
+from phyda_cli.model.physics_loss import StatePhysics
+from phyda_cli.model.state import StateSpec
+from phyda_cli.training.cases import simulate
+from phyda_cli.training.networks import Network, channel_errors, draw_network, observe_channels, uniform_positions
+from phyda_cli.training.statistics import difference
+from phyda_cli.training.store import PairStore
+
+SOUNDING_ERRORS = {"u": 1.0, "v": 1.0, "t": 0.8, "q": 5e-4, "msl": 100.0}
+BARS = {"400 soundings": 0.55, "100 soundings": 0.76}
+DEMO = Path(__file__).resolve().parents[1] / "phyda_cli" / "demo"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One held-out case in physical units, (C, H, W)."""
+
+    background: np.ndarray
+    truth: np.ndarray
+    time: np.datetime64
+    lead: float
+
+
+def soundings(spec: StateSpec, n: int, rng: np.random.Generator) -> Network:
+    """``n`` soundings as in the module's docstring."""
+    channels = [i for i, c in enumerate(spec.channel_list) if c.variable in SOUNDING_ERRORS]
+    latitude, longitude = (np.repeat(a, len(channels)) for a in uniform_positions(spec.grid, n, rng))
+    index = np.tile(channels, n)
+    error = np.array([SOUNDING_ERRORS[spec.channel_list[i].variable] for i in index])
+    return observe_channels(spec, latitude, longitude, index, error)
+
+
+def surface(spec: StateSpec, n: int, rng: np.random.Generator) -> Network:
+    """``n`` surface stations with all surface channels."""
+    channels = [i for i, c in enumerate(spec.channel_list) if c.level is None]
+    latitude, longitude = (np.repeat(a, len(channels)) for a in uniform_positions(spec.grid, n, rng))
+    index = np.tile(channels, n)
+    return observe_channels(spec, latitude, longitude, index, channel_errors(spec, index))
+
+
+def pairs_of_store(path: Path, spec: StateSpec, count: int) -> Iterator[Pair]:
+    """``count`` pairs spread evenly over a store. Only forecasts against analyses are used."""
+    store = PairStore.open(path)
+    if store.channels != spec.channels:
+        raise SystemExit(f"{path} has other channels than the checkpoint")
+    genuine = np.flatnonzero(store.scale == 1.0)
+    for p in genuine[np.linspace(0, genuine.size - 1, min(count, genuine.size)).astype(int)]:
+        b, t = store.pairs[p]
+        states = {int(i): np.asarray(store.states[int(i)]) for i in (b, t)}
+        yield Pair(states[int(b)], states[int(t)], store.time[t], float(store.lead[p]))
+
+
+def bundled_pair(spec: StateSpec) -> Pair:
+    """The demo's background and truth on the model grid."""
+    background, truth = (read_background(DEMO / f"{n}.nc").fields for n in ("background", "truth"))
+    stacks = [to_grid(f, spec.channel_list, spec.grid)[0].astype(np.float32) for f in (background, truth)]
+    return Pair(stacks[0], stacks[1], background.time, background.lead_hours)
+
+
+class Scores:
+    """Sums over cases of squared errors (C,) of each method, of spreads, of residual differences and of seconds."""
+
+    def __init__(self, spec: StateSpec) -> None:
+        self.weights = spec.grid.area_weights[:, None]
+        self.unit = spec.column("background_std")
+        self.physics = StatePhysics(spec)
+        self.sums: dict[str, dict[str, np.ndarray]] = {}
+        self.cases: dict[str, list[float]] = {}
+
+    def add(self, method: str, pair: Pair, increment: np.ndarray, spread: np.ndarray | None, seconds: float) -> None:
+        """One analysis; ``increment`` and ``spread`` normalised (C, H, W)."""
+        target = (pair.truth - pair.background) / self.unit
+        error = ((increment - target) ** 2 * self.weights).mean(axis=(1, 2))
+        prior = (target**2 * self.weights).mean(axis=(1, 2))
+        width = np.zeros_like(error) if spread is None else (spread**2 * self.weights).mean(axis=(1, 2))
+        row = {"error": error, "prior": prior, "width": width, "seconds": np.array(seconds), "n": np.array(1)}
+        kept = self.sums.setdefault(method, {k: np.zeros_like(v, dtype=float) for k, v in row.items()})
+        for key, value in row.items():
+            kept[key] += value
+        self.cases.setdefault(method, []).append(float((error / prior).mean()))
+
+    def table(self) -> dict[str, dict[str, float]]:
+        """Ratio, spread/skill and seconds a case, by method."""
+        return {
+            m: {
+                "ratio": float((s["error"] / s["prior"]).mean()),
+                "spread_skill": float(np.sqrt(s["width"].mean() / s["error"].mean())),
+                "seconds": float(s["seconds"] / s["n"]),
+                "cases": int(s["n"]),
+            }
+            for m, s in self.sums.items()
+        }
+
+
+def run(checkpoint: Checkpoint, pairs: list[Pair], network: Callable[[np.random.Generator], Network], members: int, repeats: int = 1) -> Scores:
+    """Score ``oi``, ``encoder`` (its mean) and ``phyda`` on the same observations of every pair."""
+    spec, solver = checkpoint.state, checkpoint.metadata.solver
+    encoder, denoiser = checkpoint.networks()
+    columns = Columns(spec.grid, solver.column_stride)
+    scores = Scores(spec)
+    land, orography = checkpoint.statics["lsm"], checkpoint.statics["orography"]
+    for number, pair in enumerate(p for p in pairs for _ in range(repeats)):
+        rng = np.random.default_rng([20, number])
+        ensemble = Ensemble(checkpoint.members(pair.time), spec.grid, columns, solver.radius_km * 1e3)
+        target = ((pair.truth - pair.background) / spec.column("background_std")).astype(np.float32)
+        began = time.perf_counter()
+        virtual = simulate(ensemble, spec, target, network(rng), rng)
+        stage1 = time.perf_counter() - began
+        scores.add("oi", pair, virtual.increment.numpy(), virtual.spread.numpy(), stage1)
+        background = torch.from_numpy((pair.background - spec.column("mean")) / spec.column("std"))
+        place = conditions(spec.grid, orography, land, pair.time, pair.lead)
+        parts = (virtual.increment, virtual.spread, virtual.residual, virtual.information)
+        with torch.inference_mode():
+            posterior = encoder(background[None], *(a[None] for a in parts), torch.from_numpy(place)[None])
+        scores.add("encoder", pair, posterior.mean[0].numpy(), posterior.std[0].numpy(), stage1)
+        if members:
+            sampled = sample_members(encoder, denoiser, background, virtual, place, members, number, checkpoint.metadata.sampler)
+            seconds = time.perf_counter() - began
+            scores.add("phyda", pair, sampled.mean.numpy(), sampled.spread.numpy(), seconds)
+    return scores
+
+
+def main() -> None:
+    """Print the table; exit 1 when a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="training store of the held-out days")
+    parser.add_argument("--checkpoint", type=Path, default=BUNDLED)
+    parser.add_argument("--cases", type=int, default=48)
+    parser.add_argument("--members", type=int, default=16)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true", help="the bundled pair only, two draws of each network, 4 members")
+    args = parser.parse_args()
+    if not args.quick and args.data is None:
+        parser.error("give --data, or --quick")
+    checkpoint = Checkpoint.open(args.checkpoint)
+    spec, land = checkpoint.state, checkpoint.statics["lsm"]
+    pairs = [bundled_pair(spec)] if args.quick else list(pairs_of_store(args.data, spec, args.cases))
+    networks: dict[str, Callable[[np.random.Generator], Network]] = {
+        "400 soundings": lambda rng: soundings(spec, 400, rng),
+        "100 soundings": lambda rng: soundings(spec, 100, rng),
+        "1000 surface": lambda rng: surface(spec, 1000, rng),
+        "random mixes": lambda rng: draw_network(spec, land, rng, empty=0.0),
+    }
+    result, missed = {}, []
+    print(f"{'network':15} {'method':8} {'mse/background':>14} {'spread/skill':>12} {'s/case':>7} {'cases':>5}")
+    for name, network in networks.items():
+        table = run(checkpoint, pairs, network, 4 if args.quick else args.members, 2 if args.quick else 1).table()
+        result[name] = table
+        for method, row in table.items():
+            print(f"{name:15} {method:8} {row['ratio']:14.3f} {row['spread_skill']:12.2f} {row['seconds']:7.2f} {row['cases']:5.0f}", flush=True)
+        if name in BARS and table["oi"]["ratio"] > BARS[name]:
+            missed.append(f"{name}: oi {table['oi']['ratio']:.3f} > {BARS[name]}")
+        if table["phyda"]["ratio"] > table["oi"]["ratio"]:
+            missed.append(f"{name}: phyda {table['phyda']['ratio']:.3f} is worse than oi {table['oi']['ratio']:.3f}")
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    print("bars: " + ("; ".join(missed) if missed else "all met"))
+    raise SystemExit(bool(missed))
+
+
+if __name__ == "__main__":
+    main()

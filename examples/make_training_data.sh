@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Remakes the data of the bundled weights in FOLDER: a nature run of 360 days with twin forecasts, and 60 other days.
+# About two hours on one core; every step continues where it was stopped. Needs `pip install 'phyda[nature]'`.
+set -euo pipefail
+folder=${1:?usage: make_training_data.sh FOLDER}
+for every in 96 48; do
+  phyda download --source nature --days 360 --start 2000-03-01 --seed 1 --twins 3 --twins-every "$every" --out "$folder/train"
+done
+phyda download --source nature --days 60 --start 2010-12-15 --seed 7 --twins 1 --out "$folder/test"
+phyda preprocess "$folder/train" --pairs twin --out "$folder/train.zarr" --overwrite
+phyda preprocess "$folder/test" --pairs forecast --out "$folder/test.zarr" --overwrite

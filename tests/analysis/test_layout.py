@@ -1,0 +1,71 @@
+"""From the user's fields to the model's channels and the operator's columns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import sparse
+from synthetic import CHANNELS, GRID, LEVELS, TIME, amplitudes, fields_at, spec
+
+from phyda_cli.analysis.layout import as_fields, in_channel_order, model_background
+from phyda_cli.errors import InputError
+from phyda_cli.fields.grid import Fields
+
+
+@pytest.fixture
+def fields() -> Fields:
+    values = fields_at(amplitudes())
+    return Fields(GRID, TIME, np.array(LEVELS) * 100.0, {k: values[k] for k in "qztuv"}, {"msl": values["msl"]})
+
+
+def test_stack_and_back(fields: Fields) -> None:
+    stack, available, notes = model_background(fields, spec())
+    assert stack.shape == (len(CHANNELS), *GRID.shape)
+    assert available.all()
+    assert notes == []
+    again = as_fields(stack, spec(), fields, available)
+    for name in "ztuvq":
+        np.testing.assert_allclose(again.upper[name], fields.upper[name], rtol=1e-6)
+    np.testing.assert_allclose(again.surface["msl"], fields.surface["msl"], rtol=1e-6)
+
+
+def test_what_is_missing_is_climatology_and_said(fields: Fields) -> None:
+    less = replace(fields, upper={k: v for k, v in fields.upper.items() if k != "q"}, surface={})
+    stack, available, notes = model_background(less, spec())
+    absent = [i for i, key in enumerate(CHANNELS) if key.startswith("q") or key == "msl"]
+    assert np.flatnonzero(~available).tolist() == absent
+    np.testing.assert_array_equal(stack[absent], np.broadcast_to(spec().column("mean")[absent], stack[absent].shape))
+    assert notes == ["not in the background, climatology used as network input: q300, q500, q850, msl"]
+    layout = as_fields(stack, spec(), less, available)
+    assert set(layout.upper) == {"z", "t", "u", "v"}
+    assert layout.surface == {}
+
+
+def test_one_missing_level_is_a_slice_of_nan(fields: Fields) -> None:
+    upper = dict(fields.upper) | {"t": np.where(np.array(LEVELS)[:, None, None] == 300, np.nan, fields.upper["t"])}
+    stack, available, _ = model_background(replace(fields, upper=upper), spec())
+    assert [CHANNELS[i] for i in np.flatnonzero(~available)] == ["t300"]
+    layout = as_fields(stack, spec(), fields, available)
+    assert np.isnan(layout.upper["t"][0]).all()
+    assert np.isfinite(layout.upper["t"][1:]).all()
+
+
+def test_nothing_in_common(fields: Fields) -> None:
+    other = replace(fields, levels=np.array([10.0, 20.0, 30.0]) * 100, surface={})
+    with pytest.raises(InputError, match=r"shares no level and variable.*found q10.*works on z300") as caught:
+        model_background(other, spec())
+    assert caught.value.exit_code == 3
+
+
+def test_columns_follow_the_channels(fields: Fields) -> None:
+    """The same numbers come out of an operator whichever order the channels are in."""
+    rng = np.random.default_rng(0)
+    _, available, _ = model_background(fields, spec())
+    stack = rng.standard_normal((len(CHANNELS), *GRID.shape)).astype(np.float32)
+    layout = as_fields(stack, spec(), fields, available)
+    matrix = sparse.random(40, layout.vector().size, 0.02, "csr", rng=rng)
+    ours = in_channel_order(matrix, layout, spec())
+    assert ours.shape == (40, stack.size)
+    np.testing.assert_allclose(ours @ stack.ravel(), matrix @ layout.vector(), rtol=1e-12)

@@ -1,0 +1,187 @@
+"""``phyda assimilate``: what a run that works writes, prints and repeats."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from synthetic import FINE, FINE_LEVELS, TIME, amplitudes, fields_at
+
+from phyda_cli.observations.feedback import read_feedback
+
+Run = Callable[..., Any]
+VARIABLES = ("z", "t", "u", "v", "q", "msl")
+
+
+def values(path: Path) -> dict[str, np.ndarray]:
+    with xr.open_dataset(path, decode_times=False) as data:
+        return {str(n): v.values for n, v in data.variables.items()}
+
+
+def error(found: dict[str, np.ndarray], name: str) -> float:
+    truth = fields_at(amplitudes(), FINE, FINE_LEVELS)[name]
+    weight = FINE.area_weights[:, None]
+    return float(np.sqrt((weight * (found[name].reshape(truth.shape) - truth) ** 2).mean()))
+
+
+@pytest.mark.parametrize("method", ["oi", "phyda"])
+def test_analysis_and_feedback(assimilate: Run, case: Path, tmp_path: Path, method: str) -> None:
+    outcome = assimilate("--feedback", tmp_path / "fb.nc", "--save-members", "--members", 4, method=method)
+    assert outcome.code == 0, outcome.err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["an.nc", "fb.nc"]
+    background, found = values(case / "fc.nc"), values(tmp_path / "an.nc")
+    for name in VARIABLES:
+        np.testing.assert_allclose(found[name], background[name] + found[f"{name}_increment"], rtol=2e-6, atol=1e-6 * np.ptp(found[name]))
+        assert found[f"{name}_spread"].min() >= 0
+        assert found[f"{name}_spread"].max() > 0
+        assert error(found, name) < error(background, name)
+    assert error(found, "msl") < 0.6 * error(background, "msl")
+    np.testing.assert_array_equal(found["orography"], background["orography"])
+    assert ("t_members" in found) == (method == "phyda")
+    if method == "phyda":
+        np.testing.assert_allclose(found["t_members"].mean(0), found["t"], atol=1e-3)
+    rows = read_feedback(tmp_path / "fb.nc")
+    np.testing.assert_allclose(rows["ombg"], rows["ObsValue"] - rows["hofx0"], atol=1e-6)
+    used = rows[(rows["EffectiveQC"] == 0) & (rows["variable"] == "msl")]
+    assert (used["oman"] ** 2).mean() < 0.5 * (used["ombg"] ** 2).mean()
+
+
+def test_counts_add_up(assimilate: Run, case: Path) -> None:
+    outcome = assimilate("--json", "--dry-run")
+    report = json.loads(outcome.out)
+    counts, rows = report["observations"], report["rows"]
+    assert rows["read"] == len((case / "stations.csv").read_text().splitlines()) - 1
+    assert rows["read"] == rows["with_values"] + rows["without_values"] + rows["unreadable"]
+    for c in (counts, *counts["variables"].values()):
+        assert c["in"] == c["used"] + c["passive"] + sum(c["rejected"].values())
+    assert counts["in"] == sum(c["in"] for c in counts["variables"].values()) == rows["with_values"]
+    assert set(counts["variables"]) == {"t", "u", "v", "msl"}
+    assert counts["used"] > 0.9 * counts["in"]
+
+
+def test_a_seed_repeats_and_another_differs(assimilate: Run, tmp_path: Path) -> None:
+    for name, seed in (("one", 7), ("same", 7), ("other", 8)):
+        outcome = assimilate("--members", 3, "--seed", seed, method="phyda", out=tmp_path / f"{name}.nc")
+        assert outcome.code == 0, outcome.err
+    one, same, other = (values(tmp_path / f"{n}.nc") for n in ("one", "same", "other"))
+    assert all(one[n].tobytes() == same[n].tobytes() for n in one)
+    assert any(one[n].tobytes() != other[n].tobytes() for n in VARIABLES)
+
+
+def test_method_none_is_the_background(assimilate: Run, case: Path, tmp_path: Path) -> None:
+    assert assimilate(method="none").code == 0
+    background, found = values(case / "fc.nc"), values(tmp_path / "an.nc")
+    for name in VARIABLES:
+        np.testing.assert_array_equal(found[name], background[name])
+        assert not found[f"{name}_increment"].any()
+    with xr.open_dataset(tmp_path / "an.nc") as data:
+        assert data.attrs["phyda_status"] == "background_only"
+
+
+def test_dry_run_writes_nothing(assimilate: Run, tmp_path: Path) -> None:
+    outcome = assimilate("--dry-run", "--feedback", tmp_path / "fb.nc")
+    assert outcome.code == 0
+    assert "rows read" in outcome.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_is_one_object(assimilate: Run, tmp_path: Path) -> None:
+    outcome = assimilate("--json")
+    report = json.loads(outcome.out)
+    assert report["schema"] == 1
+    assert report["status"] == "ok"
+    assert report["method"] == "oi"
+    assert report["valid_time"] == str(TIME)
+    assert report["out"] == str(tmp_path / "an.nc")
+    departures = report["departures"]["used"]
+    assert departures["msl"]["oman_rms"] < departures["msl"]["ombg_rms"]
+    assert report["increment_rms"]["t"] > 0
+
+
+def test_quiet_says_nothing(assimilate: Run) -> None:
+    outcome = assimilate("--quiet")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+
+
+def test_again_is_up_to_date_until_something_changes(assimilate: Run, tmp_path: Path, case: Path) -> None:
+    feedback = ("--feedback", tmp_path / "fb.nc")
+    assert assimilate(*feedback).code == 0
+    before = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in tmp_path.iterdir()}
+    again = assimilate(*feedback)
+    assert again.code == 0
+    assert "up to date" in again.err
+    assert json.loads(assimilate(*feedback, "--json").out)["status"] == "up to date"
+    refused = assimilate(*feedback, method="none")
+    assert refused.code == 2
+    assert "exists already" in refused.err
+    assert "--overwrite" in refused.err
+    assert {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in tmp_path.iterdir()} == before
+    assert assimilate(*feedback, "--overwrite", method="none").code == 0
+    assert (tmp_path / "an.nc").read_bytes() != before["an.nc"][1]
+
+
+def test_an_output_that_is_missing_is_made_again(assimilate: Run, tmp_path: Path) -> None:
+    """As after a crash between the two files: the one that is there, made from the same inputs, is no obstacle."""
+    feedback = ("--feedback", tmp_path / "fb.nc")
+    for lost in ("an.nc", "fb.nc"):
+        assert assimilate(*feedback).code == 0
+        (tmp_path / lost).unlink()
+        again = assimilate(*feedback)
+        assert again.code == 0, again.err
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["an.nc", "fb.nc"]
+
+
+def test_provenance_is_recorded(assimilate: Run, tmp_path: Path) -> None:
+    assert assimilate("--seed", 5).code == 0
+    with xr.open_dataset(tmp_path / "an.nc") as data:
+        stated = data.attrs
+    assert stated["phyda_status"] == "ok"
+    assert stated["method"] == "oi"
+    assert stated["seed"] == 5
+    assert all(len(stated[n]) == 64 for n in ("model_sha256", "obs_sha256", "background_sha256"))
+    assert stated["valid_time_override"] == ""
+
+
+def test_withheld_stations_are_compared_and_not_used(assimilate: Run, tmp_path: Path) -> None:
+    (tmp_path / "withheld.txt").write_text("S001\nS002\n")
+    report = json.loads(assimilate("--json", "--withhold-file", tmp_path / "withheld.txt").out)
+    assert report["observations"]["passive"] == 20
+    assert report["departures"]["passive"]["msl"]["n"] == 2
+
+
+def test_settings_come_from_flag_then_environment_then_file(assimilate: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "c.toml").write_text('method = "none"\nseed = 3\n')
+
+    def method(flag: str | None) -> str:
+        outcome = assimilate("--json", "--dry-run", "--config", tmp_path / "c.toml", method=flag)
+        return str(json.loads(outcome.out)["method"])
+
+    assert method(None) == "none"
+    monkeypatch.setenv("PHYDA_METHOD", "oi")
+    assert method(None) == "oi"
+    assert method("phyda") == "phyda"
+    (tmp_path / "bad.toml").write_text("colour = 1\n")
+    refused = assimilate("--config", tmp_path / "bad.toml")
+    assert refused.code == 2
+    assert "colour" in refused.err
+
+
+def test_as_a_process(case: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """The module runs from any folder; results on stdout, everything else on stderr."""
+    command = [sys.executable, "-m", "phyda_cli", "assimilate", "--obs", "stations.csv", "--background", "fc.nc", "--method", "oi"]
+    command += ["--out", str(tmp_path / "an.nc"), "--json"]
+    root = str(Path(__file__).resolve().parents[2])
+    environment = os.environ | {"PHYDA_CHECKPOINT": str(tiny_checkpoint), "PYTHONPATH": root}
+    done = subprocess.run(command, cwd=case, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] == "ok"
+    assert done.stderr == ""
+    assert [p.name for p in tmp_path.iterdir()] == ["an.nc"]
