@@ -5,6 +5,7 @@ Every reader, operator and writer looks here and nowhere else. Canonical units a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -143,8 +144,11 @@ class Channel:
 
     @property
     def key(self) -> str:
-        """Short name such as ``z500`` or ``t2m``."""
-        return self.variable if self.level is None else f"{self.variable}{self.level:g}"
+        """Short name such as ``z500`` or ``t2m``; the wind at 10 hPa is ``u10hPa``, because ``u10`` is that at 10 m."""
+        if self.level is None:
+            return self.variable
+        key = f"{self.variable}{self.level:g}"
+        return f"{key}hPa" if key in VARIABLES else key
 
     @property
     def pressure(self) -> float | None:
@@ -153,12 +157,12 @@ class Channel:
 
 
 def parse_channel(key: str) -> Channel:
-    """``z500`` → Channel('z', 500.0), ``t2m`` → Channel('t2m'); ValueError when the variable is unknown."""
+    """``z500`` or ``z500hPa`` → Channel('z', 500.0), ``t2m`` → Channel('t2m'); ValueError when the variable is unknown."""
     if key in VARIABLES and VARIABLES[key].surface:
         return Channel(key)
-    head = key.rstrip("0123456789.")
-    if head in VARIABLES and not VARIABLES[head].surface and head != key:
-        return Channel(head, float(key[len(head) :]))
+    found = re.fullmatch(r"([a-z]+)(\d+(?:\.\d+)?)(?:hPa)?", key)
+    if found and found[1] in VARIABLES and not VARIABLES[found[1]].surface:
+        return Channel(found[1], float(found[2]))
     raise ValueError(f"{key!r} is no channel: expected a surface variable or a variable with a level in hPa, such as z500")
 
 

@@ -31,7 +31,7 @@ def on_model_grid() -> Fields:
     return Fields(GRID, TIME, np.array(LEVELS) * 100.0, upper, {"msl": fields["msl"].astype(np.float32)})
 
 
-def test_increment_is_the_difference_and_spread_below_the_background(background: Fields, table: pd.DataFrame, checkpoint: Checkpoint) -> None:
+def test_increment_is_the_difference(background: Fields, table: pd.DataFrame, checkpoint: Checkpoint) -> None:
     result = run(background, table, checkpoint)
     assert result.status == "ok"
     for name in ("z", "t", "u", "v", "q"):
@@ -71,7 +71,7 @@ def test_the_method_phyda_samples_around_its_mean(table: pd.DataFrame, checkpoin
 
 def test_one_member_takes_the_spread_of_the_encoder(background: Fields, table: pd.DataFrame, checkpoint: Checkpoint) -> None:
     result = run(background, table, checkpoint, PHYDA.model_copy(update={"members": 1}))
-    assert result.spread.upper["t"].min() > 0 or np.isfinite(result.spread.upper["t"]).all()
+    assert np.isfinite(result.spread.upper["t"]).all()
     assert result.spread.surface["msl"].max() > 10
 
 

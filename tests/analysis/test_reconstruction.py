@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy import sparse
-from synthetic import CHANNELS, GRID, spec
+from synthetic import CHANNELS, GRID
 
 from phyda_cli.analysis.local_ensemble import Columns
 from phyda_cli.analysis.reconstruction import Ensemble, Virtual, reconstruct
@@ -62,4 +62,3 @@ def test_spread_never_grows() -> None:
     virtual = analysed(np.ones(3, np.float32), np.full(3, 0.3, np.float32), np.array([10, 500, 900]))
     assert (virtual.spread <= virtual.prior_spread * (1 + 1e-5)).all()
     assert (virtual.spread < 0.7 * virtual.prior_spread).any()
-    assert spec().n_channels == virtual.increment.shape[0]

@@ -1,0 +1,113 @@
+"""Nature runs in chunks: resuming, twins and the files made of them, with a toy in the place of the climate model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from phyda_cli.fields.background import read_background
+from phyda_cli.sources import nature, nature_files
+from phyda_cli.sources.nature import PROGNOSTIC, SIGMA, Native, chunk_paths, lagged_perturbation, load_states, perturbed, run_nature
+from phyda_cli.sources.nature_files import download_nature
+from phyda_cli.training.preprocess import preprocess
+from phyda_cli.training.store import PairStore
+
+LON, LAT = 8, 4
+TURN = 2 * np.pi / LON * np.arange(LON)
+START = np.datetime64("2000-03-01", "s")
+
+
+def toy(value: float) -> Native:
+    """A plausible state that ``value`` (any number) tells from others."""
+    shape = (SIGMA.size, LON, LAT)
+    wave = np.sin(value + TURN)[None, :, None] * np.ones(shape)
+    height = 7400 * np.log(1 / SIGMA)[:, None, None]
+    state = {"u": 10 * wave, "v": 5 * wave, "t": 215 + 70 * SIGMA[:, None, None] + wave, "q": 1e-3 * SIGMA[:, None, None] * (2 + wave)}
+    state |= {"z": 9.8 * height + 100 * wave, "ps": 1e5 + 500 * wave[0], "t2m": 288 + wave[0], "u10": 3 * wave[0], "v10": wave[0]}
+    return {k: np.asarray(v, np.float32) for k, v in state.items()}
+
+
+class Toy:
+    """Each step turns the wave by 0.1; ``made`` counts the models."""
+
+    made = 0
+
+    def __init__(self, start: np.datetime64, days: float) -> None:
+        self.days = days
+        type(self).made += 1
+
+    def cold_start(self, seed: int) -> Native:
+        return toy(float(seed))
+
+    def forecast(self, state: Native, time: np.datetime64) -> list[Native]:
+        phase = np.angle((state["u"][0, :, 0] * np.exp(-1j * TURN)).sum()) + np.pi / 2
+        return [toy(float(phase + 0.1 * (i + 1))) for i in range(round(4 * self.days))]
+
+
+@pytest.fixture(autouse=True)
+def no_climate_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    ground = {"latitude": np.array([-67.5, -22.5, 22.5, 67.5]), "longitude": 45.0 * np.arange(LON)}
+    ground |= {n: np.zeros((LAT, LON)) for n in ("orography", "land_sea_mask")}
+    monkeypatch.setattr(nature, "SpeedyModel", Toy)
+    monkeypatch.setattr(nature_files, "statics", lambda: ground)
+    Toy.made = 0
+
+
+def test_chunks_follow_each_other_and_resume(tmp_path: Path) -> None:
+    whole = list(run_nature(tmp_path / "whole", 6, START, 3, chunk=2))
+    assert [p.name for p in whole] == ["native_0000.npz", "native_0001.npz", "native_0002.npz"]
+    times = np.concatenate([load_states(p)[0] for p in whole])
+    np.testing.assert_array_equal(times, START + np.timedelta64(6, "h") * np.arange(1, 25))
+    parts = run_nature(tmp_path / "parts", 6, START, 3, chunk=2)
+    next(parts)
+    parts.close()
+    (tmp_path / "parts" / "native_0001.part.npz").write_bytes(b"interrupted")
+    again = list(run_nature(tmp_path / "parts", 6, START, 3, chunk=2))
+    assert chunk_paths(tmp_path / "parts") == sorted(again)
+    for a, b in zip(whole, again, strict=True):
+        for x, y in zip(load_states(a)[1], load_states(b)[1], strict=True):
+            assert all(np.array_equal(x[k], y[k]) for k in x)
+    Toy.made = 0
+    list(run_nature(tmp_path / "parts", 6, START, 3, chunk=2))
+    assert Toy.made == 0
+
+
+def test_perturbations_have_the_size_asked_for() -> None:
+    states = [toy(0.1 * i) for i in range(20)]
+    rng = np.random.default_rng(0)
+    for size in (1.0, 1.7):
+        change = lagged_perturbation(states, rng, size)
+        assert set(change) == set(PROGNOSTIC)
+        assert float(np.sqrt(np.mean(change["u"] ** 2))) == pytest.approx(size, rel=1e-5)
+    drier = perturbed(states[0], {k: -10 * states[0][k] for k in PROGNOSTIC})
+    assert drier["q"].min() == 0
+
+
+def test_files_of_a_run_with_twins_become_a_store(tmp_path: Path) -> None:
+    files = download_nature(tmp_path, 4, START, 1, twins=2, twins_every_hours=24, twin_hours=12)
+    names = [p.name for p in files]
+    assert names[0] == "analysis_0000.nc"
+    assert names[1:] == sorted(names[1:])
+    assert len(names) > 4
+    with xr.open_dataset(files[0]) as data:
+        assert data["t"].dims == ("time", "level", "latitude", "longitude")
+        assert data["msl"].attrs["units"] == "Pa"
+        assert np.isfinite(data["t"]).all()
+    before = {p: p.stat().st_mtime_ns for p in files}
+    assert download_nature(tmp_path, 4, START, 1, twins=2, twins_every_hours=24, twin_hours=12) == files
+    assert {p: p.stat().st_mtime_ns for p in files} == before
+    assert preprocess(files, tmp_path / "s.zarr", ("z500", "t850", "msl"), None, "twin") > 20
+    assert np.isfinite(PairStore.open(tmp_path / "s.zarr").load_states()).all()
+
+
+def test_a_twin_forecast_is_a_background(tmp_path: Path) -> None:
+    files = download_nature(tmp_path, 2, START, 1, twins=2, twin_hours=12)
+    forecast = next(p for p in files if p.name.startswith("forecast"))
+    with xr.open_dataset(forecast) as data:
+        start = data["time"].values
+    background = read_background(forecast, start + np.timedelta64(12, "h"), member=2)
+    assert background.fields.lead_hours == 12
+    assert {"z", "t", "q", "u", "v"} <= set(background.fields.upper)

@@ -1,0 +1,128 @@
+"""Training cases: members that do not know the answer, a cache that resumes, and what a batch holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from synthetic import GRID
+
+from phyda_cli.config import SolverSettings, TrainingSettings
+from phyda_cli.model.encoder import conditions
+from phyda_cli.training.cases import CHUNK, Cases, build_cases, simulate
+from phyda_cli.training.networks import draw_network
+from phyda_cli.training.pool import FOLDS, WINDOW_DAYS, MemberPool
+from phyda_cli.training.statistics import difference
+
+if TYPE_CHECKING:
+    from conftest import Opened
+
+DAY = np.timedelta64(1, "D")
+YEAR = np.datetime64("2010-01-01", "s") + 3 * DAY * np.arange(240)  # two years
+
+
+def fold(times: np.ndarray) -> np.ndarray:
+    return times.astype("datetime64[D]").astype(int) // WINDOW_DAYS % FOLDS
+
+
+def numbered_pool(season_days: int | None) -> MemberPool:
+    """Member i is i everywhere."""
+    members = torch.arange(YEAR.size, dtype=torch.float32)[:, None, None, None].expand(-1, 1, *GRID.shape)
+    return MemberPool(members, tuple(map(str, YEAR)), GRID, SolverSettings(season_days=season_days))
+
+
+def numbers(pool: MemberPool, time: np.datetime64) -> np.ndarray:
+    members = pool.ensemble(time).members[:, 0, 0, 0]
+    return np.round((members * members.numel() ** 0.5).numpy()).astype(int)
+
+
+def test_a_case_never_meets_members_of_its_own_dates() -> None:
+    pool = numbered_pool(None)
+    for time in YEAR[::7] + np.timedelta64(17, "h"):
+        found = numbers(pool, time)
+        own = fold(np.array([time]))[0]
+        assert found.size > 0.8 * YEAR.size
+        assert (fold(YEAR[found]) != own).all()
+        assert set(found) == set(np.flatnonzero(fold(YEAR) != own))
+
+
+def test_seasonal_members_are_of_the_season_and_other_dates() -> None:
+    pool = numbered_pool(45)
+    for time in YEAR[::11]:
+        found = numbers(pool, time)
+        assert found.size >= 20
+        assert (fold(YEAR[found]) != fold(np.array([time]))[0]).all()
+        apart = np.abs((YEAR[found] - time) / DAY) % 365.25
+        assert np.minimum(apart, 365.25 - apart).max() <= 45 + 17
+
+
+def test_ensembles_are_made_once_and_scaled() -> None:
+    pool = numbered_pool(None)
+    assert pool.ensemble(YEAR[0]) is pool.ensemble(YEAR[1])
+    members = torch.randn(64, 2, *GRID.shape, generator=torch.Generator().manual_seed(0))
+    times = tuple(map(str, YEAR[:64]))
+    chosen = MemberPool(members, times, GRID, SolverSettings()).ensemble(YEAR[100]).members
+    assert 0.9 < float(chosen.square().sum(0).mean()) < 1.1
+
+
+def build(folder: Path, opened: Opened, settings: TrainingSettings, said: list[str] | None = None) -> dict[str, bytes]:
+    report = (said if said is not None else []).append
+    build_cases(folder, opened.store, opened.states, opened.spec, opened.pool, opened.pairs[:40], settings, report)
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
+
+
+def test_the_cache_resumes(tmp_path: Path, opened: Opened, tiny_settings: TrainingSettings) -> None:
+    said: list[str] = []
+    whole = build(tmp_path / "cases", opened, tiny_settings, said)
+    assert sorted(whole) == ["00000.npy", "00001.npy"]
+    assert said[-1] == "40 of 40 cases simulated"
+    (tmp_path / "cases" / "00001.npy").unlink()
+    (tmp_path / "cases" / "00001.part.npy").write_bytes(b"interrupted")
+    kept = (tmp_path / "cases" / "00000.npy").stat().st_mtime_ns
+    assert build(tmp_path / "cases", opened, tiny_settings) == whole
+    assert (tmp_path / "cases" / "00000.npy").stat().st_mtime_ns == kept
+    other = tiny_settings.model_copy(update={"seed": 1})
+    assert build(tmp_path / "other", opened, other) != whole
+
+
+def test_a_batch_is_what_was_simulated(opened: Opened, tiny_settings: TrainingSettings) -> None:
+    chosen = np.array([3, CHUNK + 2])
+    batch = opened.cases.batch(chosen, torch.device("cpu"))
+    for row, n in enumerate(chosen):
+        pair = int(opened.pairs[n])
+        start, end = opened.store.pairs[pair]
+        target = difference(opened.store, opened.states, pair) / opened.spec.column("background_std")
+        np.testing.assert_allclose(batch.target[row].numpy(), target, rtol=1e-6)
+        np.testing.assert_array_equal(batch.state[row].numpy(), opened.states[start])
+        normal = (opened.states[start] - opened.spec.column("mean")) / opened.spec.column("std")
+        np.testing.assert_allclose(batch.background[row].numpy(), normal, rtol=1e-6)
+        statics = opened.store.statics
+        time = opened.store.time[end]
+        np.testing.assert_array_equal(batch.place[row].numpy(), conditions(GRID, statics["orography"], statics["lsm"], time, 24.0))
+        rng = np.random.default_rng([tiny_settings.seed, int(n)])
+        network = draw_network(opened.spec, statics["lsm"], rng, tiny_settings.reports)
+        virtual = simulate(opened.pool.ensemble(time), opened.spec, target, network, rng)
+        for part, name in zip(batch.virtual, ("increment", "spread", "residual", "information"), strict=True):
+            np.testing.assert_allclose(part[row].numpy(), getattr(virtual, name).numpy(), rtol=1e-3, atol=1e-4)
+    assert len(batch.inputs) == 6
+    assert opened.cases.count == 64
+
+
+def test_simulated_observations_pull_towards_the_truth(opened: Opened) -> None:
+    rng = np.random.default_rng(0)
+    ratios = []
+    for pair in opened.pairs[:8]:
+        target = difference(opened.store, opened.states, int(pair)) / opened.spec.column("background_std")
+        network = draw_network(opened.spec, opened.store.statics["lsm"], rng, (50, 60), 0.0)
+        ensemble = opened.pool.ensemble(opened.store.time[opened.store.pairs[pair, 1]])
+        left = target - simulate(ensemble, opened.spec, target, network, rng).increment.numpy()
+        ratios.append((left**2).mean() / (target**2).mean())
+    assert np.mean(ratios) < 0.8
+
+
+def test_cases_of_a_folder_that_is_not_finished(tmp_path: Path, opened: Opened) -> None:
+    np.save(tmp_path / "00000.npy", np.zeros((CHUNK, 4, opened.spec.n_channels, *GRID.shape), np.float16))
+    cases = Cases(tmp_path, opened.store, opened.states, opened.spec, opened.pairs)
+    assert cases.count == CHUNK

@@ -1,0 +1,181 @@
+"""From NetCDF files to a training store, and what cannot become one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from synthetic import CHANNELS, GRID, LEVELS, dataset, fields_at, history
+
+from phyda_cli.errors import InputError, UsageError
+from phyda_cli.fields.grid import Grid
+from phyda_cli.model.state import equiangular
+from phyda_cli.training.preprocess import preprocess
+from phyda_cli.training.store import PairStore, StoreWriter
+
+HOUR = np.timedelta64(1, "h")
+
+
+def analyses(folder: Path, n: int = 8, grid: Grid = GRID) -> Path:
+    times, waves = history()
+    dataset(waves[:n], times[:n], grid).to_netcdf(folder / "analysis.nc")
+    return folder / "analysis.nc"
+
+
+def forecasts(folder: Path, members: int | None, start: int = 1, steps: int = 3) -> Path:
+    """Forecasts of 6, 12, … hours: the analyses' waves plus a known number for each member."""
+    times, waves = history()
+    each = []
+    for m in range(members or 1):
+        ds = dataset(waves[start + 1 : start + 1 + steps] + 0.1 * (m + 1), times[start + 1 : start + 1 + steps]).rename(time="step")
+        each.append(ds.assign_coords(step=6 * HOUR.astype("timedelta64[ns]") * np.arange(1, steps + 1)))
+    ds = each[0] if members is None else xr.concat(each, xr.DataArray(np.arange(members), dims="number", name="number"))
+    ds.assign_coords(time=times[start].astype("datetime64[ns]")).to_netcdf(folder / "forecast.nc")
+    return folder / "forecast.nc"
+
+
+def stack(waves: np.ndarray) -> np.ndarray:
+    fields = fields_at(waves)
+    return np.concatenate([*(fields[v] for v in "ztuvq"), fields["msl"][None]])
+
+
+def test_lagged_pairs(tmp_path: Path) -> None:
+    said: list[str] = []
+    out = tmp_path / "s.zarr"
+    assert preprocess([analyses(tmp_path)], out, CHANNELS, None, "lagged", 12, 0.5, report=said.append) == 6
+    store = PairStore.open(out)
+    assert store.channels == CHANNELS
+    assert store.grid.same_as(GRID)
+    assert store.pairs.tolist() == [[i, i + 2] for i in range(6)]
+    assert store.scale.tolist() == [0.5] * 6
+    assert store.lead.tolist() == [12.0] * 6
+    np.testing.assert_array_equal(store.time, history()[0][:8])
+    np.testing.assert_allclose(store.load_states()[3], stack(history()[1][3]), rtol=1e-5, atol=1e-6)
+    assert store.statics["orography"].max() == 300
+    assert store.attributes["pairs_kind"] == "lagged"
+    assert said == ["analysis.nc: 8 analyses"]
+    assert not (tmp_path / "s.zarr.part").exists()
+
+
+def test_a_span_keeps_times_out(tmp_path: Path) -> None:
+    times = history()[0]
+    span = (times[2], times[6])
+    assert preprocess([analyses(tmp_path)], tmp_path / "s.zarr", CHANNELS, None, "lagged", 6, span=span) == 3
+    np.testing.assert_array_equal(PairStore.open(tmp_path / "s.zarr").time, times[2:6])
+
+
+def test_forecast_pairs(tmp_path: Path) -> None:
+    files = [analyses(tmp_path, 4), forecasts(tmp_path, None)]
+    assert preprocess(files, tmp_path / "s.zarr", CHANNELS, None, "forecast") == 2  # the third has no analysis
+    store = PairStore.open(tmp_path / "s.zarr")
+    assert store.pairs.tolist() == [[4, 2], [5, 3]]
+    assert store.lead.tolist() == [6.0, 12.0]
+    states = store.load_states()
+    np.testing.assert_allclose(states[4], stack(history()[1][2] + 0.1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(store.time[store.pairs[:, 0]], store.time[store.pairs[:, 1]])
+
+
+def test_twins_are_exchangeable(tmp_path: Path) -> None:
+    files = [analyses(tmp_path, 4), forecasts(tmp_path, 3)]
+    n = preprocess(files, tmp_path / "s.zarr", CHANNELS, None, "twin")
+    store = PairStore.open(tmp_path / "s.zarr")
+    assert n == 2 * (2 * 3 + 3 * 2)
+    first = store.pairs[:12]
+    assert {tuple(p) for p in first.tolist()} == {(a, b) for a in (2, 4, 5, 6) for b in (2, 4, 5, 6) if a != b}
+    with_truth = (first == 2).any(axis=1)
+    np.testing.assert_allclose(store.scale[:12], np.where(with_truth, 1.0, 2**-0.5))
+    assert (store.time[store.pairs[:, 0]] == store.time[store.pairs[:, 1]]).all()
+
+
+def test_regrids_to_another_globe(tmp_path: Path) -> None:
+    fine = equiangular(48, 24)
+    target = equiangular(8, 4)
+    preprocess([analyses(tmp_path, 3, fine)], tmp_path / "s.zarr", ("t500", "msl"), target, "lagged", 6)
+    states = PairStore.open(tmp_path / "s.zarr").load_states()
+    assert states.shape == (3, 2, 4, 8)
+    source = fields_at(history()[1][0], fine)["t"][LEVELS.index(500)]
+    means = [(f * g.area_weights[:, None]).mean() for f, g in ((states[0, 0], target), (source, fine))]
+    assert means[0] == pytest.approx(means[1], abs=1e-3)
+
+
+def test_regrids_a_limited_area(tmp_path: Path) -> None:
+    area = Grid(np.linspace(60, 30, 7), np.linspace(10, 40, 6))
+    inside = Grid(np.array([35.0, 45.0, 55.0]), np.array([16.0, 22.0, 28.0]))
+    preprocess([analyses(tmp_path, 3, area)], tmp_path / "s.zarr", ("t500",), inside, "lagged", 6)
+    states = PairStore.open(tmp_path / "s.zarr").load_states()
+    expected = fields_at(history()[1][0], inside)["t"][1]
+    np.testing.assert_allclose(states[0, 0], expected, atol=0.15)
+    with pytest.raises(UsageError, match="reaches outside the data's area"):
+        preprocess([analyses(tmp_path, 3, area)], tmp_path / "s2.zarr", ("t500",), GRID, "lagged", 6)
+
+
+def test_other_names_units_of_level_and_order(tmp_path: Path) -> None:
+    """As other archives write it: long names, levels in Pa, dimensions in another order, latitude downwards."""
+    with xr.open_dataset(analyses(tmp_path, 4)) as data:
+        other = data.rename(t="temperature", msl="mean_sea_level_pressure", latitude="lat", longitude="lon", level="plev")
+        other = other.assign_coords(plev=other["plev"] * 100).isel(lat=slice(None, None, -1)).transpose("lon", "lat", "plev", "time")
+        other[["temperature", "mean_sea_level_pressure"]].to_netcdf(tmp_path / "other.nc")
+    preprocess([tmp_path / "other.nc"], tmp_path / "s.zarr", ("t850", "msl"), None, "lagged", 6)
+    store = PairStore.open(tmp_path / "s.zarr")
+    assert store.grid.latitude[0] > 0
+    expected = stack(history()[1][1])[[CHANNELS.index("t850"), CHANNELS.index("msl")], ::-1]
+    np.testing.assert_allclose(store.load_states()[1], expected, rtol=1e-6)
+    assert not store.statics["lsm"].any()
+
+
+@pytest.mark.parametrize(
+    ("channels", "change", "expected"),
+    [
+        (("w500",), None, r"analysis\.nc: no variable for channel w500; found z, t, u, v, q, msl"),
+        (("t700",), None, r"analysis\.nc: t has no level 700 hPa; found \[300, 500, 850\]"),
+        (("t500",), lambda d: d.assign(t=d["t"].where(d["latitude"] > 0)), r"analysis\.nc: 512 values are missing or not finite"),
+    ],
+)
+def test_files_that_lack_something(tmp_path: Path, channels: tuple[str, ...], change: Callable[[Any], Any] | None, expected: str) -> None:
+    path = analyses(tmp_path)
+    if change is not None:
+        with xr.open_dataset(path) as data:
+            changed = change(data.load())
+        changed.to_netcdf(path)
+    with pytest.raises(InputError, match=expected):
+        preprocess([path], tmp_path / "s.zarr", channels, None, "lagged")
+    assert not (tmp_path / "s.zarr").exists()
+
+
+def test_forecasts_alone_are_not_enough(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no analysis file"):
+        preprocess([forecasts(tmp_path, 2)], tmp_path / "s.zarr", CHANNELS, None, "twin")
+
+
+def test_stores_that_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a training store") as caught:
+        PairStore.open(tmp_path / "none.zarr")
+    assert "phyda preprocess" in caught.value.hint
+    writer = StoreWriter(tmp_path / "half.zarr", ("msl",), GRID, {n: np.zeros(GRID.shape) for n in ("orography", "lsm")})
+    writer.append(np.zeros((2, 1, *GRID.shape)), history()[0][:2])
+    with pytest.raises(InputError, match="is not a training store"):
+        PairStore.open(tmp_path / "half.zarr")
+    (tmp_path / "half.zarr.part").rename(tmp_path / "half.zarr")
+    with pytest.raises(InputError, match="is not a training store"):
+        PairStore.open(tmp_path / "half.zarr")
+
+
+def test_a_store_without_pairs_or_unfinished(tmp_path: Path) -> None:
+    preprocess([analyses(tmp_path)], tmp_path / "s.zarr", CHANNELS, None, "lagged", 1)
+    with pytest.raises(InputError, match=r"holds no .* pairs"):
+        PairStore.open(tmp_path / "s.zarr")
+    zarr.open_group(str(tmp_path / "s.zarr"), mode="a").attrs["complete"] = False
+    with pytest.raises(InputError, match="is unfinished") as caught:
+        PairStore.open(tmp_path / "s.zarr")
+    assert "again" in caught.value.hint
+
+
+def test_a_second_call_replaces_the_first(tmp_path: Path) -> None:
+    for n in (8, 5):
+        preprocess([analyses(tmp_path, n)], tmp_path / "s.zarr", CHANNELS, None, "lagged", 6)
+        assert PairStore.open(tmp_path / "s.zarr").pairs.shape == (n - 1, 2)

@@ -1,0 +1,223 @@
+"""Training from end to end on a toy, and that an interruption changes nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from torch import Tensor
+
+from phyda_cli.config import TrainingSettings
+from phyda_cli.errors import UsageError
+from phyda_cli.model.checkpoint import Checkpoint, build_networks
+from phyda_cli.model.encoder import Encoder
+from phyda_cli.training import loop
+from phyda_cli.training.cases import Batch
+from phyda_cli.training.loop import Phase, calibrate, encoder_loss, validate
+from phyda_cli.training.run import train
+
+if TYPE_CHECKING:
+    from conftest import Opened
+
+CPU = torch.device("cpu")
+FILES = ("network.safetensors", "statics.safetensors", "members_00.safetensors")
+
+
+class Stopped(Exception):
+    """The power goes."""
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def encoder_phase(opened: Opened, settings: TrainingSettings, folder: Path, stop_at: int | None = None) -> tuple[Phase, Encoder]:
+    """The first phase from the start of its networks, or from what ``folder`` holds; it stops during step ``stop_at``."""
+    torch.manual_seed(settings.seed)
+    encoder, _ = build_networks(opened.spec, settings.network)
+    train_step = encoder_loss(encoder, opened.area)
+    steps = 0
+
+    def loss(batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        nonlocal steps
+        steps += 1
+        if steps == stop_at:
+            raise Stopped
+        return train_step(batch, generator)
+
+    folder.mkdir(exist_ok=True)
+    return Phase("encoder", encoder, loss, opened.cases, settings, settings.encoder_epochs, folder), encoder
+
+
+@pytest.mark.parametrize("stop_at", [3, 9, 12])
+def test_a_stopped_phase_continues_as_if_it_had_not_been(
+    opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    monkeypatch.setattr(loop, "SAVE_EVERY", 4)
+    whole, expected = encoder_phase(opened, tiny_settings, tmp_path / "whole")
+    whole.run(CPU, quiet)
+    first, _ = encoder_phase(opened, tiny_settings, tmp_path / "parts", stop_at)
+    with pytest.raises(Stopped):
+        first.run(CPU, quiet)
+    second, found = encoder_phase(opened, tiny_settings, tmp_path / "parts")
+    assert second.step == (stop_at - 1) // 4 * 4
+    second.run(CPU, quiet)
+    assert second.step == whole.step == whole.total == 16
+    for key, value in expected.state_dict().items():
+        assert torch.equal(value, found.state_dict()[key]), key
+    moved = [not torch.equal(v, s) for v, s in zip(expected.parameters(), encoder_phase_start(opened, tiny_settings), strict=True)]
+    assert np.mean(moved) > 0.5
+
+
+def encoder_phase_start(opened: Opened, settings: TrainingSettings) -> list[Tensor]:
+    torch.manual_seed(settings.seed)
+    return list(build_networks(opened.spec, settings.network)[0].parameters())
+
+
+def test_training_lowers_the_error_and_logs(opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
+    settings = tiny_settings.model_copy(update={"encoder_epochs": 6.0, "ema": 0.9})
+    phase, encoder = encoder_phase(opened, settings, tmp_path / "run")
+    said: list[str] = []
+    phase.run(CPU, said.append, lambda: validate(encoder, opened.cases, opened.area))
+    scores = validate(encoder.eval(), opened.cases, opened.area)
+    assert scores["encoder"] < scores["oi"] < 1
+    log = (tmp_path / "run" / "encoder.log.tsv").read_text().splitlines()
+    assert log[0].split("\t")[:3] == ["step", "seconds", "learning_rate"]
+    assert log[-1].split("\t")[0] == "48"
+    assert any("validation oi" in line for line in said)
+
+
+def test_a_time_limit_fits_the_schedule(opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
+    settings = tiny_settings.model_copy(update={"encoder_epochs": 500.0, "max_minutes": 1e-4})
+    phase, _ = encoder_phase(opened, settings, tmp_path / "run")
+    assert phase.total == 4000
+    phase.run(CPU, quiet)
+    assert phase.step == phase.total < 20
+    assert phase._learning_rate() < 1e-9
+
+
+def test_calibration_makes_spread_and_error_agree(opened: Opened, tiny_settings: TrainingSettings) -> None:
+    torch.manual_seed(0)
+    encoder, _ = build_networks(opened.spec, tiny_settings.network)
+    encoder.eval()
+    factor = calibrate(encoder, opened.cases, opened.area)
+    assert factor.shape == (opened.spec.n_channels,)
+    batch = opened.cases.batch(np.arange(64), CPU)
+    with torch.no_grad():
+        posterior = encoder(*batch.inputs)
+    error = ((batch.target - posterior.mean).square() * opened.area).mean((0, 2, 3))
+    spread = (posterior.std.square() * opened.area).mean((0, 2, 3))
+    torch.testing.assert_close(spread, error, rtol=0.05, atol=1e-4)
+
+
+def test_the_checkpoint_of_a_run(tiny_run: Path, opened: Opened) -> None:
+    checkpoint = Checkpoint.open(tiny_run / "checkpoint")
+    assert checkpoint.state == opened.spec
+    assert checkpoint.metadata.name == "tiny"
+    assert checkpoint.members(np.datetime64("2011-01-20")).shape == (24, 16, 8, 16)
+    assert {"hydrostatic", "mass", "momentum_u"} <= set(checkpoint.metadata.physics_scale)
+    summary = checkpoint.metadata.training
+    assert summary["data"] == "train.zarr"
+    assert summary["pairs_kind"] == "lagged"
+    assert 0 < summary["validation"]["oi"] < 1  # type: ignore[index]
+    encoder, denoiser = checkpoint.networks()
+    assert all(torch.isfinite(p).all() for n in (encoder, denoiser) for p in n.parameters())
+    assert not torch.equal(encoder.calibration, torch.ones(16))
+    assert denoiser.net.head is not None
+    assert all(p.detach().abs().max() > 0 for p in denoiser.net.head.parameters())
+
+
+def test_a_finished_run_repeats_itself(tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
+    copy = tmp_path / "tiny"
+    shutil.copytree(tiny_run, copy)
+    shutil.rmtree(copy / "checkpoint")
+    train(store_path, copy, tiny_settings, CPU, quiet)
+    for name in FILES:
+        assert (copy / "checkpoint" / name).read_bytes() == (tiny_run / "checkpoint" / name).read_bytes()
+
+
+def test_a_stopped_run_ends_with_the_same_weights(
+    tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the middle of the denoiser, and with part of the cases lost."""
+    copy = tmp_path / "tiny"
+    shutil.copytree(tiny_run, copy)
+    for name in ("checkpoint", "cases/training/00001.npy", "denoiser.state.pt"):
+        path = copy / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    monkeypatch.setattr(loop, "SAVE_EVERY", 5)
+
+    def stop(message: str) -> None:
+        if message.startswith("denoiser step 10"):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(store_path, copy, tiny_settings, CPU, stop)
+    assert not (copy / "checkpoint").exists()
+    train(store_path, copy, tiny_settings, CPU, quiet)
+    for name in FILES:
+        assert (copy / "checkpoint" / name).read_bytes() == (tiny_run / "checkpoint" / name).read_bytes()
+
+
+def test_a_folder_belongs_to_one_run(tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings) -> None:
+    with pytest.raises(UsageError, match="other data or settings"):
+        train(store_path, tiny_run, tiny_settings.model_copy(update={"physics": 0.0}), CPU, quiet)
+
+
+def test_from_the_command_line(phyda: Callable[..., Any], nature: Path, case: Path, tmp_path: Path) -> None:
+    """preprocess, train, assimilate; on a limited area of odd size, with seasonal members."""
+    for i in range(2):
+        with xr.open_dataset(nature / f"analysis_{i}.nc") as data:
+            data.isel(latitude=slice(1, 8), longitude=slice(2, 11)).to_netcdf(tmp_path / f"area_{i}.nc")
+    store, run = tmp_path / "area.zarr", tmp_path / "run"
+    files = [tmp_path / f"area_{i}.nc" for i in range(2)]
+    done = phyda("preprocess", *files, "--out", store, "--grid", "own", "--channels", "t850,z500,msl", "--pairs", "lagged")
+    assert done.code == 0, done.err
+    assert "236 pairs" in done.err
+    assert phyda("preprocess", *files, "--out", store).code == 2
+    (tmp_path / "c.toml").write_text(
+        "encoder_epochs = 1\ndenoiser_epochs = 1\nbatch = 8\nreports = [4, 20]\n"
+        "[network]\nencoder = [8, 8]\ndenoiser = [8, 8]\n[solver]\nseason_days = 40\nradius_km = 6000\n"
+    )
+    done = phyda("train", "--data", store, "--out", run, "--config", tmp_path / "c.toml", "--samples", 32, "--members", 12, "--seed", 2)
+    assert done.code == 0, done.err
+    settings = json.loads((run / "checkpoint" / "model.json").read_text())["training"]["settings"]
+    assert (settings["seed"], settings["samples"], settings["members"]) == (2, 32, 12)
+    flags = ("--obs", case / "stations.csv", "--background", case / "fc.nc", "--checkpoint", run / "checkpoint")
+    done = phyda("assimilate", *flags, "--out", tmp_path / "an.nc", "--members", 2, "--json")
+    assert done.code == 0, done.err
+    with xr.open_dataset(tmp_path / "an.nc") as data:
+        assert np.abs(data["t_increment"].sel(latitude=45)).max() > 0.1
+        assert not data["t_increment"].sel(latitude=-90).any()  # outside the model's area
+        assert "u_increment" not in data
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (("preprocess", "none.nc", "--out", "s.zarr"), 3, "no such file: none.nc"),
+        (("preprocess", ".", "--out", "s.zarr"), 3, "no NetCDF files in ."),
+        (("preprocess", ".", "--out", "new/s.zarr"), 2, "does not exist"),
+        (("preprocess", "a.nc", "--out", "s.zarr", "--pairs", "random"), 2, "expected forecast, twin or lagged"),
+        (("train", "--data", "none.zarr", "--out", "run"), 3, "none.zarr is not a training store"),
+        (("train", "--data", "none.zarr", "--out", "run", "--config", "none.toml"), 3, "none.toml"),
+        (("download", "--source", "era5"), 2, "expected one of nature"),
+        (("download", "--twins-every", "7"), 2, "multiple of 6"),
+    ],
+)
+def test_what_cannot_be_done(
+    phyda: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = phyda(*arguments)
+    assert outcome.code == code, outcome
+    assert expected in outcome.err
+    assert "Traceback" not in outcome.err
+    assert list(tmp_path.iterdir()) == []
