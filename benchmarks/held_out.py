@@ -32,11 +32,11 @@ from phyda_cli.model.physics_loss import StatePhysics
 from phyda_cli.model.state import StateSpec
 from phyda_cli.training.cases import simulate
 from phyda_cli.training.networks import Network, channel_errors, draw_network, observe_channels, uniform_positions
-from phyda_cli.training.statistics import difference
 from phyda_cli.training.store import PairStore
 
 SOUNDING_ERRORS = {"u": 1.0, "v": 1.0, "t": 0.8, "q": 5e-4, "msl": 100.0}
 BARS = {"400 soundings": 0.55, "100 soundings": 0.76}
+Draw = Callable[[np.random.Generator], Network]
 DEMO = Path(__file__).resolve().parents[1] / "phyda_cli" / "demo"
 
 
@@ -121,7 +121,7 @@ class Scores:
         }
 
 
-def run(checkpoint: Checkpoint, pairs: list[Pair], network: Callable[[np.random.Generator], Network], members: int, repeats: int = 1) -> Scores:
+def run(checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int, repeats: int = 1) -> Scores:
     """Score ``oi``, ``encoder`` (its mean) and ``phyda`` on the same observations of every pair."""
     spec, solver = checkpoint.state, checkpoint.metadata.solver
     encoder, denoiser = checkpoint.networks()
@@ -164,7 +164,7 @@ def main() -> None:
     checkpoint = Checkpoint.open(args.checkpoint)
     spec, land = checkpoint.state, checkpoint.statics["lsm"]
     pairs = [bundled_pair(spec)] if args.quick else list(pairs_of_store(args.data, spec, args.cases))
-    networks: dict[str, Callable[[np.random.Generator], Network]] = {
+    networks: dict[str, Draw] = {
         "400 soundings": lambda rng: soundings(spec, 400, rng),
         "100 soundings": lambda rng: soundings(spec, 100, rng),
         "1000 surface": lambda rng: surface(spec, 1000, rng),
@@ -176,7 +176,8 @@ def main() -> None:
         table = run(checkpoint, pairs, network, 4 if args.quick else args.members, 2 if args.quick else 1).table()
         result[name] = table
         for method, row in table.items():
-            print(f"{name:15} {method:8} {row['ratio']:14.3f} {row['spread_skill']:12.2f} {row['seconds']:7.2f} {row['cases']:5.0f}", flush=True)
+            scores = f"{row['ratio']:14.3f} {row['spread_skill']:12.2f} {row['seconds']:7.2f} {row['cases']:5.0f}"
+            print(f"{name:15} {method:8} {scores}", flush=True)
         if name in BARS and table["oi"]["ratio"] > BARS[name]:
             missed.append(f"{name}: oi {table['oi']['ratio']:.3f} > {BARS[name]}")
         if table["phyda"]["ratio"] > table["oi"]["ratio"]:
