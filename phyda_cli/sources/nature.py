@@ -153,6 +153,12 @@ def load_states(path: Path) -> tuple[np.ndarray, list[Native]]:
     return times, [{k: v[i] for k, v in arrays.items()} for i in range(times.size)]
 
 
+def _length(path: Path) -> int:
+    """Number of states in a file of :func:`save_states`."""
+    with np.load(path) as archive:
+        return int(archive["time"].size)
+
+
 def chunk_paths(folder: Path) -> list[Path]:
     """Native chunks of a nature run in time order."""
     return sorted(folder.glob("native_*.npz"))
@@ -161,8 +167,8 @@ def chunk_paths(folder: Path) -> list[Path]:
 def run_nature(folder: Path, days: int, start: np.datetime64, seed: int, spinup: int = 60, chunk: int = 30) -> Iterator[Path]:
     """Integrate a nature run chunk by chunk; yields each chunk's path, existing ones included.
 
-    Resumes from the last complete chunk after any interruption. ``start`` is the first output day; the spin-up of
-    ``spinup`` days comes before it.
+    Resumes from the last complete chunk after any interruption; a last chunk too short for ``days`` is made again.
+    ``start`` is the first output day; the spin-up of ``spinup`` days comes before it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     hour = np.timedelta64(24 // STEPS_PER_DAY, "h")
@@ -170,7 +176,8 @@ def run_nature(folder: Path, days: int, start: np.datetime64, seed: int, spinup:
     state: Native | None = None
     for index in range(-(-days // chunk)):
         path = folder / f"native_{index:04d}.npz"
-        if path.exists():
+        length = min(chunk, days - index * chunk)
+        if path.exists() and _length(path) >= length * STEPS_PER_DAY:
             state = None
             yield path
             continue
@@ -180,7 +187,8 @@ def run_nature(folder: Path, days: int, start: np.datetime64, seed: int, spinup:
             state = SpeedyModel(begin, spinup).cold_start(seed)
         elif state is None:
             state = load_states(folder / f"native_{index - 1:04d}.npz")[1][-1]
-        model = model or SpeedyModel(start, chunk)
+        if model is None or model.days != length:
+            model = SpeedyModel(start, length)
         states = model.forecast(state, first)
         times = first + hour * (1 + np.arange(len(states)))
         state = states[-1]

@@ -51,7 +51,7 @@ def _write(ds: xr.Dataset, path: Path) -> None:
 def _analyses(folder: Path, levels: np.ndarray) -> Iterator[Path]:
     for native in chunk_paths(folder):
         path = folder / f"analysis_{native.stem[-4:]}.nc"
-        if not path.exists():
+        if not path.exists() or path.stat().st_mtime < native.stat().st_mtime:
             times, states = load_states(native)
             _write(_dataset(states, levels).assign_coords(time=times.astype("datetime64[ns]")), path)
         yield path

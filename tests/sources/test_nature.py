@@ -111,3 +111,11 @@ def test_a_twin_forecast_is_a_background(tmp_path: Path) -> None:
     background = read_background(forecast, start + np.timedelta64(12, "h"), member=2)
     assert background.fields.lead_hours == 12
     assert {"z", "t", "q", "u", "v"} <= set(background.fields.upper)
+
+
+def test_a_run_is_as_long_as_asked_and_can_be_extended(tmp_path: Path) -> None:
+    short = [load_states(p)[0].size for p in run_nature(tmp_path, 3, START, 3, chunk=2)]
+    assert short == [8, 4]
+    longer = [load_states(p)[0] for p in run_nature(tmp_path, 6, START, 3, chunk=2)]
+    assert [t.size for t in longer] == [8, 8, 8]
+    np.testing.assert_array_equal(np.concatenate(longer), START + np.timedelta64(6, "h") * np.arange(1, 25))
