@@ -27,6 +27,7 @@ SIGMA = np.array([0.025, 0.095, 0.20, 0.34, 0.51, 0.685, 0.835, 0.95])
 PROGNOSTIC = ("u", "v", "t", "q", "z", "ps")
 DIAGNOSTIC = {"t2m": "t0", "u10": "u0", "v10": "v0"}
 STEPS_PER_DAY = 4
+MAX_LAG_DAYS = 2
 
 
 def _boundary_folder() -> Path:
@@ -123,7 +124,7 @@ def lagged_perturbation(states: list[Native], rng: np.random.Generator, u_rms: f
 
     Whole days keep the diurnal cycle out of the perturbation.
     """
-    lag = STEPS_PER_DAY * int(rng.integers(1, 3))
+    lag = STEPS_PER_DAY * int(rng.integers(1, MAX_LAG_DAYS + 1))
     i = int(rng.integers(lag, len(states)))
     difference = {k: states[i][k] - states[i - lag][k] for k in PROGNOSTIC}
     scale = u_rms / float(np.sqrt(np.mean(difference["u"] ** 2))) * rng.choice([-1.0, 1.0])
@@ -206,8 +207,13 @@ def run_twins(
     """
     model: SpeedyModel | None = None
     steps_apart = every_hours * STEPS_PER_DAY // 24
+    pool: list[Native] = []
     for chunk_index, chunk_path in enumerate(chunk_paths(folder)):
-        times, states = load_states(chunk_path)  # its lagged differences are errors of the same season
+        times, states = load_states(chunk_path)
+        if len(states) > MAX_LAG_DAYS * STEPS_PER_DAY:
+            pool = states  # lagged differences of the chunk itself are errors of the same season
+        if not pool:
+            raise UsageError(f"twins need a nature run of more than {MAX_LAG_DAYS} days to draw perturbations from")
         for i in range(0, len(states), steps_apart):
             path = folder / f"forecast_{str(times[i])[:13]}.nc"
             if path.exists():
@@ -215,5 +221,5 @@ def run_twins(
             rng = np.random.default_rng([seed, chunk_index, i])
             model = model or SpeedyModel(times[0], hours / 24)
             sizes = rng.uniform(*u_rms, members)
-            starts = [perturbed(states[i], lagged_perturbation(states, rng, float(size))) for size in sizes]
+            starts = [perturbed(states[i], lagged_perturbation(pool, rng, float(size))) for size in sizes]
             yield path, times[i], [model.forecast(start, times[i]) for start in starts]

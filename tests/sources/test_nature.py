@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from phyda_cli.errors import UsageError
 from phyda_cli.fields.background import read_background
 from phyda_cli.sources import nature, nature_files
 from phyda_cli.sources.nature import PROGNOSTIC, SIGMA, Native, chunk_paths, lagged_perturbation, load_states, perturbed, run_nature
@@ -104,7 +105,7 @@ def test_files_of_a_run_with_twins_become_a_store(tmp_path: Path) -> None:
 
 
 def test_a_twin_forecast_is_a_background(tmp_path: Path) -> None:
-    files = download_nature(tmp_path, 2, START, 1, twins=2, twin_hours=12)
+    files = download_nature(tmp_path, 3, START, 1, twins=2, twin_hours=12)
     forecast = next(p for p in files if p.name.startswith("forecast"))
     with xr.open_dataset(forecast) as data:
         start = data["time"].values
@@ -119,3 +120,8 @@ def test_a_run_is_as_long_as_asked_and_can_be_extended(tmp_path: Path) -> None:
     longer = [load_states(p)[0] for p in run_nature(tmp_path, 6, START, 3, chunk=2)]
     assert [t.size for t in longer] == [8, 8, 8]
     np.testing.assert_array_equal(np.concatenate(longer), START + np.timedelta64(6, "h") * np.arange(1, 25))
+
+
+def test_a_run_too_short_for_twins_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="more than 2 days"):
+        download_nature(tmp_path, 2, START, 1, twins=1)
