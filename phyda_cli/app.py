@@ -49,12 +49,16 @@ def _options(
 
 
 def _terminate(number: int, _: FrameType | None) -> None:
-    sys.exit(128 + number)
+    """Leave at once: nothing outside ``fields.atomic.publish`` needs cleaning up, and unwinding through C libraries can crash."""
+    say(f"FATAL ERROR: ended by {signal.Signals(number).name}")
+    sys.stdout.flush()
+    os._exit(128 + number)
 
 
 def main() -> None:
     """Run the command line; every error of phyda's own becomes one message and its exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
     try:
         app()
     except PhydaError as error:

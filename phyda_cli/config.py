@@ -39,8 +39,8 @@ class SamplerSettings(Settings):
     """Stage 3, the second-order sampler."""
 
     steps: int = Field(8, ge=2, description="Noise levels; each costs two network evaluations but the last.")
-    sigma_min: float = Field(0.05, gt=0, description="Lowest noise level, in residual standard deviations.")
-    sigma_max: float = Field(10.0, gt=0, description="Highest noise level, in residual standard deviations.")
+    sigma_min: float = Field(0.15, gt=0, description="Lowest noise level, in residual standard deviations.")
+    sigma_max: float = Field(8.0, gt=0, description="Highest noise level, in residual standard deviations.")
 
 
 class NetworkSettings(Settings):

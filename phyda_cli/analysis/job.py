@@ -15,7 +15,7 @@ import pandas as pd
 from phyda_cli import __version__
 from phyda_cli.analysis.engine import Analysis, Departures, analyse, quality_control
 from phyda_cli.config import AnalysisSettings
-from phyda_cli.errors import NoObservationsError, OutputError, UsageError
+from phyda_cli.errors import InputError, NoObservationsError, OutputError, UsageError
 from phyda_cli.fields.atomic import check_target, sha256
 from phyda_cli.fields.background import Background, read_background
 from phyda_cli.fields.output import write_analysis
@@ -73,6 +73,8 @@ def assimilate(request: Request, settings: AnalysisSettings, dry_run: bool = Fal
     for path in (*request.obs, request.background):
         if path.is_dir():
             raise UsageError(f"{path} is a folder, expected a file")
+        if not path.exists():
+            raise InputError(f"{path} does not exist", hint="check the path")
     provenance = {} if dry_run else _provenance(request, settings, checkpoint)
     if not dry_run and _up_to_date(request, provenance):
         return Result({"status": "up to date", "out": str(request.out), "seconds": round(time.monotonic() - began, 2)})

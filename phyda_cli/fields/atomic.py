@@ -105,19 +105,17 @@ def _remove_stale(path: Path) -> None:
 
 @contextmanager
 def _signals_raise() -> Iterator[None]:
-    """Turn the signals that would kill the process at once into SystemExit(128 + n), unless the program handles them itself."""
+    """Turn the signals that end the process into SystemExit(128 + n), so that the temporary is removed; handlers come back after."""
 
     def leave(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    changed = []
+    before = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, leave)
-                changed.append(number)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            before[number] = signal.signal(number, leave)
     try:
         yield
     finally:
-        for number in changed:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
