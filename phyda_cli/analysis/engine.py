@@ -100,7 +100,7 @@ def quality_control(background: Fields, table: pd.DataFrame, checkpoint: Checkpo
 def _static_orography(checkpoint: Checkpoint, background: Fields) -> np.ndarray | None:
     """The checkpoint's orography on the user's grid, where the background brings none."""
     spec = checkpoint.state
-    if not checkpoint.statics["orography"].any():
+    if not checkpoint.statics["orography"].any() or "sp" in background.surface:  # sp belongs to its own orography only
         return None
     matrix = grid_to_grid(spec.grid, background.grid)
     return (matrix @ checkpoint.statics["orography"].ravel()).reshape(background.grid.shape)

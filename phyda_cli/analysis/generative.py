@@ -17,11 +17,14 @@ MEMBERS_AT_ONCE = 8
 
 
 class Sampled:
-    """``members`` (M, C, H, W), their ``mean`` and their ``spread`` (C, H, W); one member's spread is the encoder's."""
+    """``members`` (M, C, H, W), their ``mean`` and their ``spread`` (C, H, W).
 
-    def __init__(self, members: torch.Tensor, encoder_spread: torch.Tensor) -> None:
+    The mean is that of complete antithetic pairs; a single member's mean and spread are the encoder's.
+    """
+
+    def __init__(self, members: torch.Tensor, encoder_mean: torch.Tensor, encoder_spread: torch.Tensor) -> None:
         self.members = members
-        self.mean = members.mean(dim=0)
+        self.mean = members[: members.shape[0] // 2 * 2].mean(dim=0) if members.shape[0] > 1 else encoder_mean
         self.spread = members.std(dim=0) if members.shape[0] > 1 else encoder_spread
 
 
@@ -49,4 +52,4 @@ def sample_members(
     noise = initial_noise(members, tuple(background.shape), seed, background.device)
     levels = noise_levels(settings.steps, settings.sigma_min, settings.sigma_max)
     residual = torch.cat([heun(denoise, part, levels) for part in noise.split(MEMBERS_AT_ONCE)])
-    return Sampled(posterior.mean + posterior.std * residual, posterior.std[0])
+    return Sampled(posterior.mean + posterior.std * residual, posterior.mean[0], posterior.std[0])

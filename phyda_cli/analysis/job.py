@@ -166,7 +166,9 @@ def _up_to_date(request: Request, provenance: dict[str, Any]) -> bool:
         return True
     for path in outputs:
         check_target(path, _replaces(path, request, provenance))
-    if len({p.absolute() for p in (*outputs, *request.obs, request.background)}) < len(outputs) + len(request.obs) + 1:
+    inputs = [p for p in (*request.obs, request.background, request.obs_map, request.withhold_file) if p is not None]
+    taken = {p.resolve() for p in inputs}
+    if any(p.resolve() in taken for p in outputs) or len({p.resolve() for p in outputs}) < len(outputs):
         raise OutputError("an output would replace an input or another output", hint="give each file its own name")
     return False
 

@@ -91,13 +91,15 @@ def assimilate(
     if as_json:
         emit_json(result.report)
         return
+    for problem in result.report.get("problems", []):
+        warn(problem)
+    if result.report["status"] == "background_only":
+        warn("no usable observation: the background is published as the analysis")
     if quiet:
         return
     if result.report["status"] == "up to date":
         say(f"{out} is up to date (made from the same inputs)")
         return
-    for problem in result.report["problems"]:
-        warn(problem)
     for note in result.report["notes"]:
         say(note)
     emit(observation_table(result.report))

@@ -54,7 +54,7 @@ def preliminary_qc(
     """The checks that need no model fields, in this order: missing value (10), bounds (12), domain (13), time window (41),
     blacklisted station (14), duplicate (40), and last passive (1) for rows that are fine but not to be used.
 
-    Duplicates are rows of the same station, time, variable and level; the first that passes is kept, whether the others
+    Duplicates are rows of the same station, position, time, variable and level; the first that passes is kept, whether the others
     agree with it or not. ``blacklist`` and ``withheld`` hold station ids.
     """
     missing = ~np.isfinite(table["value"].to_numpy())
@@ -97,7 +97,7 @@ def _in_hpa(table: pd.DataFrame) -> np.ndarray:
 def _duplicates(table: pd.DataFrame) -> np.ndarray:
     duplicate = np.zeros(len(table), bool)
     passing = np.flatnonzero(table["qc"].to_numpy() <= QC.PASSIVE)
-    key = ["station_id", "time", "variable", "pressure", "height"]
+    key = ["station_id", "time", "latitude", "longitude", "variable", "pressure", "height"]
     duplicate[passing] = table.iloc[passing].duplicated(key).to_numpy()
     return duplicate
 
