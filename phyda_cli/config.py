@@ -24,7 +24,7 @@ __all__ = [
 class Settings(BaseModel):
     """Base of all settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SolverSettings(Settings):
@@ -78,7 +78,6 @@ class QualityControlSettings(Settings):
 
     window_hours: float = Field(3.0, gt=0, description="Observations within so many hours of the analysis time are used.")
     first_guess_factor: float = Field(5.0, gt=0, description="Reject when |O-B| exceeds this many sqrt(sigma_o^2 + sigma_b^2).")
-    height_limit: float = Field(500.0, gt=0, description="Largest difference of station and model height [m].")
     obs_error_scale: float = Field(1.0, gt=0, description="Factor on default observation errors.")
 
 

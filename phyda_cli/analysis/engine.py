@@ -15,7 +15,7 @@ from phyda_cli.analysis.layout import as_fields, in_channel_order, model_backgro
 from phyda_cli.analysis.local_ensemble import Columns
 from phyda_cli.analysis.reconstruction import Ensemble, Virtual, reconstruct
 from phyda_cli.config import AnalysisSettings
-from phyda_cli.errors import GateError
+from phyda_cli.errors import GateError, UsageError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.regrid import grid_to_grid
 from phyda_cli.fields.remap import increments_to_fields
@@ -67,9 +67,9 @@ class Analysis:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called ``auto``, ``cpu`` or ``cuda``. Raises GateError when CUDA is asked for and absent."""
+    """The device called ``auto``, ``cpu`` or ``cuda``. Raises UsageError when CUDA is asked for and absent."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise GateError("--device cuda: this machine has no usable CUDA device", hint="use --device auto or cpu")
+        raise UsageError("--device cuda: this machine has no usable CUDA device", hint="use --device auto or cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
