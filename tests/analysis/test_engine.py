@@ -12,7 +12,7 @@ from synthetic import GRID, LEVELS, TIME, amplitudes, fields_at
 
 from phyda_cli.analysis.engine import Analysis, analyse, choose_device, quality_control
 from phyda_cli.config import AnalysisSettings
-from phyda_cli.errors import GateError, NoObservationsError, UsageError
+from phyda_cli.errors import NoObservationsError, UsageError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.observations.table import QC
