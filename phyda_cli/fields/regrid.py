@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import sparse
 
-from phyda_cli.errors import InputError
+from phyda_cli.errors import InputError, UsageError
 from phyda_cli.fields.grid import Grid
 
-__all__ = ["bilinear", "conservative", "grid_to_grid", "log_pressure_weights"]
+__all__ = ["Regrid", "bilinear", "conservative", "grid_to_grid", "log_pressure_weights", "regridder"]
+
+Regrid = Callable[[np.ndarray], np.ndarray]  # (..., H, W) → (..., H', W')
 
 
 def _bracket(knots: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,6 +105,22 @@ def conservative(source: Grid, target: Grid) -> tuple[np.ndarray, np.ndarray]:
     matrices.append(np.sum([_overlap(s_edges + shift, t_edges) for shift in (-360.0, 0.0, 360.0)], axis=0))
     a_lat, a_lon = (m / m.sum(axis=1, keepdims=True) for m in matrices)
     return a_lat, a_lon
+
+
+def regridder(source: Grid, target: Grid) -> Regrid:
+    """Remapping of fields for training data: conservative between global grids, else bilinear.
+
+    Raises UsageError when ``target`` reaches outside ``source``.
+    """
+    if source.same_as(target):
+        return lambda fields: fields
+    if source.periodic and target.periodic:
+        a_lat, a_lon = conservative(source, target)
+        return lambda fields: np.einsum("ij,...jk,lk->...il", a_lat, fields, a_lon, optimize=True)
+    matrix = bilinear(source, *target.mesh)
+    if np.any(matrix.getnnz(axis=1) == 0):
+        raise UsageError("the target grid reaches outside the data's area")
+    return lambda fields: (matrix @ fields.reshape(-1, source.size).T).T.reshape(*fields.shape[:-2], *target.shape)
 
 
 def log_pressure_weights(levels: np.ndarray, pressure: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

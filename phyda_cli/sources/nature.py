@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def _boundary_folder() -> Path:
     return Path(jcm.__file__).parent / "data" / "bc" / "t30" / "clim"
 
 
+@cache
 def statics() -> dict[str, np.ndarray]:
     """Latitude, longitude [degrees], orography [m] and land fraction [1] of the model; fields are (lat, lon)."""
     import xarray as xr
@@ -54,7 +56,7 @@ def statics() -> dict[str, np.ndarray]:
 class SpeedyModel:
     """jcm with a fixed run length; one compiled program serves every start."""
 
-    def __init__(self, start: np.datetime64, days: float) -> None:
+    def __init__(self, start: np.datetime64, days: float, saved_per_day: int = STEPS_PER_DAY) -> None:
         boundary = _boundary_folder()
         from jcm import configurations
 
@@ -67,7 +69,7 @@ class SpeedyModel:
                 "terrain.interpolate": False,
                 "forcing.file": str(boundary / "forcing.nc"),
                 "run.total_time": days,
-                "run.save_interval": 1 / STEPS_PER_DAY,
+                "run.save_interval": 1 / saved_per_day,
                 "run.start_time": str(self.start),
             },
         )
@@ -77,7 +79,7 @@ class SpeedyModel:
         return self._integrate(self._experiment.model.initial_state(random_seed=seed), self.start)[-1]
 
     def forecast(self, state: Native, time: np.datetime64) -> list[Native]:
-        """Integrate from ``state`` valid at ``time``; native states every 6 h, the initial time not included."""
+        """Integrate from ``state`` valid at ``time``; native states every 6 h (or as set), the initial time not included."""
         import jax.numpy as jnp
         from jcm.physics_interface import PhysicsState
 

@@ -9,26 +9,30 @@ import numpy as np
 import xarray as xr
 
 from phyda_cli.names import VARIABLES
-from phyda_cli.sources.nature import PROGNOSTIC, SIGMA, Native, chunk_paths, load_states, run_nature, run_twins, statics
+from phyda_cli.sources.nature import DIAGNOSTIC, PROGNOSTIC, SIGMA, Native, chunk_paths, load_states, run_nature, run_twins, statics
 from phyda_cli.sources.sigma import mean_sea_level_pressure, to_pressure_levels
 
-__all__ = ["LEVELS_HPA", "download_nature"]
+__all__ = ["LEVELS_HPA", "download_nature", "pressure_level_fields"]
 
 LEVELS_HPA = (50, 100, 200, 300, 500, 700, 850, 925)
 UPPER = ("z", "t", "q", "u", "v")
 
 
+def pressure_level_fields(states: list[Native], levels: np.ndarray) -> dict[str, np.ndarray]:
+    """Native states on ``levels`` [Pa]: ``z t q u v`` (T, L, lat, lon) and ``msl t2m u10 v10`` (T, lat, lon), float32, SI."""
+    stack = {k: np.stack([s[k] for s in states]).swapaxes(-1, -2) for k in states[0]}  # (T, [K,] lat, lon)
+    columns = {k: np.moveaxis(stack[k], 1, 0) for k in PROGNOSTIC if k != "ps"}
+    upper = to_pressure_levels(columns, SIGMA, stack["ps"], levels)
+    msl = mean_sea_level_pressure(stack["ps"], columns["t"][-1], float(SIGMA[-1]), statics()["orography"])
+    surface = {"msl": msl.astype(np.float32)} | {k: stack[k] for k in DIAGNOSTIC}
+    return {k: np.moveaxis(upper[k], 0, 1) for k in UPPER} | surface
+
+
 def _dataset(states: list[Native], levels: np.ndarray) -> xr.Dataset:
     """Native states stacked along a first dimension ``time``, on ``levels`` [hPa]."""
     ground = statics()
-    stack = {k: np.stack([s[k] for s in states]).swapaxes(-1, -2) for k in states[0]}  # (T, [K,] lat, lon)
-    columns = {k: np.moveaxis(stack[k], 1, 0) for k in PROGNOSTIC if k != "ps"}
-    upper = to_pressure_levels(columns, SIGMA, stack["ps"], levels * 100.0)
-    fields: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
-    fields |= {k: (("time", "level", "latitude", "longitude"), np.moveaxis(upper[k], 0, 1)) for k in UPPER}
-    msl = mean_sea_level_pressure(stack["ps"], columns["t"][-1], float(SIGMA[-1]), ground["orography"])
-    surface = {"msl": msl, "t2m": stack["t2m"], "u10": stack["u10"], "v10": stack["v10"]}
-    fields |= {k: (("time", "latitude", "longitude"), v.astype(np.float32)) for k, v in surface.items()}
+    dimensions = {3: ("time", "latitude", "longitude"), 4: ("time", "level", "latitude", "longitude")}
+    fields = {k: (dimensions[v.ndim], v) for k, v in pressure_level_fields(states, levels * 100.0).items()}
     for name in ("orography", "lsm"):
         fields[name] = (("latitude", "longitude"), ground["land_sea_mask" if name == "lsm" else name].astype(np.float32))
     ds = xr.Dataset(fields, coords={"latitude": ground["latitude"], "longitude": ground["longitude"], "level": levels})

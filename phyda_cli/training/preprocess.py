@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from phyda_cli.errors import InputError, UsageError
+from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Grid
-from phyda_cli.fields.regrid import bilinear, conservative
+from phyda_cli.fields.regrid import Regrid, regridder
 from phyda_cli.names import Channel, canonical_coordinate, canonical_variable, parse_channel
 from phyda_cli.training.store import STATICS, StoreWriter
 
 __all__ = ["preprocess"]
 
-Remap = Callable[[np.ndarray], np.ndarray]
 BATCH = 64
 
 
@@ -46,18 +45,6 @@ def _channel(ds: xr.Dataset, channel: Channel, path: Path) -> xr.DataArray:
         raise InputError(f"{path}: {channel.variable} has no level {channel.level:g} hPa; found {ds['level'].values.tolist()}") from None
 
 
-def _remap(source: Grid, target: Grid) -> Remap:
-    if source.same_as(target):
-        return lambda fields: fields
-    if source.periodic and target.periodic:
-        a_lat, a_lon = conservative(source, target)
-        return lambda fields: np.einsum("ij,...jk,lk->...il", a_lat, fields, a_lon, optimize=True)
-    matrix = bilinear(source, *target.mesh)
-    if np.any(matrix.getnnz(axis=1) == 0):
-        raise UsageError("the target grid reaches outside the data's area")
-    return lambda fields: (matrix @ fields.reshape(-1, source.size).T).T.reshape(*fields.shape[:-2], *target.shape)
-
-
 def _stack(ds: xr.Dataset, channels: list[Channel], path: Path) -> np.ndarray:
     """(..., C, H, W) with the leading dimensions of the data."""
     arrays = [np.asarray(_channel(ds, c, path).transpose(..., "latitude", "longitude").values, np.float32) for c in channels]
@@ -71,7 +58,7 @@ def _grid_of(ds: xr.Dataset) -> Grid:
     return Grid(ds["latitude"].values, ds["longitude"].values)
 
 
-def _static_fields(ds: xr.Dataset, remap: Remap, target: Grid) -> dict[str, np.ndarray]:
+def _static_fields(ds: xr.Dataset, remap: Regrid, target: Grid) -> dict[str, np.ndarray]:
     out = {}
     for name in STATICS:
         array = ds.get(name)
@@ -128,7 +115,7 @@ def preprocess(
         raise InputError("no analysis file among the inputs (a file without a forecast step)")
     source = _grid_of(analyses[0][1])
     target = grid or source
-    remap = _remap(source, target)
+    remap = regridder(source, target)
     writer = StoreWriter(out, channels, target, _static_fields(analyses[0][1], remap, target))
     index: dict[np.datetime64, int] = {}
     for path, ds in analyses:
@@ -158,7 +145,7 @@ def _forecast_pairs(
     forecasts: list[tuple[Path, xr.Dataset]],
     index: dict[np.datetime64, int],
     writer: StoreWriter,
-    remap: Remap,
+    remap: Regrid,
     channels: list[Channel],
     exchangeable: bool,
     report: Callable[[str], None],

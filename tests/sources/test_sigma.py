@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from phyda_cli.names import GRAVITY
-from phyda_cli.sources.sigma import LAPSE, R_DRY, mean_sea_level_pressure, to_pressure_levels
+from phyda_cli.sources.sigma import LAPSE, R_DRY, increments_to_sigma, mean_sea_level_pressure, to_pressure_levels
 
 SIGMA = np.array([0.025, 0.095, 0.20, 0.34, 0.51, 0.685, 0.835, 0.95])
 PRESSURE = np.array([[101300.0, 98000.0, 70000.0]])
@@ -72,3 +72,24 @@ def test_reduction_to_sea_level() -> None:
         lowest = ground * 0.95 ** (R_DRY * LAPSE / GRAVITY)
         found = mean_sea_level_pressure(np.array([pressure]), np.array([lowest]), 0.95, np.array([height]))
         np.testing.assert_allclose(found, 101325, rtol=2e-3)
+
+
+def post_processed(profile: np.ndarray) -> np.ndarray:
+    zeros = np.zeros((8, *PRESSURE.shape))
+    return to_pressure_levels({"t": zeros + 250, "z": zeros, "u": profile}, SIGMA, PRESSURE, LEVELS)["u"]
+
+
+def test_an_increment_survives_the_way_to_the_model_and_back() -> None:
+    """What post-processing made of a native increment gives that increment again, far better than interpolation."""
+    native = np.random.default_rng(0).standard_normal((8, *PRESSURE.shape))
+    seen = post_processed(native).astype(np.float64)
+    back = increments_to_sigma(seen, LEVELS, SIGMA, PRESSURE, trust=1e-9)
+    sea = PRESSURE > 9e4  # with 700 hPa at the ground several levels are under it and see one model level only
+    np.testing.assert_allclose(back[:, sea], native[:, sea], atol=1e-3)
+    np.testing.assert_allclose(post_processed(back), seen, atol=1e-3)
+    blurred = increments_to_sigma(seen, LEVELS, SIGMA, PRESSURE, trust=1e9)
+    assert np.abs(post_processed(blurred) - seen).max() > 0.2
+
+
+def test_a_constant_increment_stays_constant() -> None:
+    np.testing.assert_allclose(increments_to_sigma(np.full((8, *PRESSURE.shape), 2.5), LEVELS, SIGMA, PRESSURE), 2.5, atol=1e-12)

@@ -1,0 +1,143 @@
+"""Initialisation shock: surface-pressure tendency noise of jcm forecasts from truth, background and analyses.
+
+    python -m benchmarks.shock --nature data/nature-test --out runs/shock [--cases 16] [--without-physics CHECKPOINT]
+
+The background is a 24 h forecast of jcm from a perturbed nature state. Every method sees the same observations
+(400 soundings, as in benchmarks.held_out) and its increment is added to the background's native state. Noise is the area
+mean of |dps/dt| between outputs 30 minutes apart, averaged over the first 24 h (and over the first 6 h). A state out of
+balance rings with external gravity waves, which this measures. Cases are saved one by one in OUT and a second run
+continues. Needs the extra ``phyda[nature]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.held_out import soundings
+from phyda_cli.analysis.generative import sample_members
+from phyda_cli.analysis.local_ensemble import Columns
+from phyda_cli.analysis.reconstruction import Ensemble, Virtual
+from phyda_cli.cycle.speedy import SpeedyLink
+from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
+from phyda_cli.model.encoder import conditions
+from phyda_cli.sources.nature import (
+    PROGNOSTIC,
+    Native,
+    SpeedyModel,
+    chunk_paths,
+    lagged_perturbation,
+    load_states,
+    perturbed,
+)
+from phyda_cli.training.cases import simulate
+
+SAVED_PER_DAY = 48
+LEAD = 4  # outputs of 6 h between the background's start and the analysis
+
+
+def noise(states: list[Native], weights: np.ndarray) -> dict[str, float]:
+    """Mean |dps/dt| [Pa/h] over the first 6 h and over the whole forecast; ``weights`` (lat,) of mean one."""
+    pressure = np.stack([s["ps"] for s in states]).astype(np.float64)  # (T, lon, lat)
+    tendency = (np.abs(np.diff(pressure, axis=0)) * weights).mean(axis=(1, 2)) * SAVED_PER_DAY / 24
+    return {"first_6h": float(tendency[: SAVED_PER_DAY // 4].mean()), "first_24h": float(tendency.mean())}
+
+
+def increments(checkpoint: Checkpoint, virtual: Virtual, background: np.ndarray, time: np.datetime64, seed: int) -> dict[str, np.ndarray]:
+    """Normalised increments of the full model: the mean of 16 members and the first member."""
+    spec, statics = checkpoint.state, checkpoint.statics
+    encoder, denoiser = checkpoint.networks()
+    normal = torch.from_numpy((background - spec.column("mean")) / spec.column("std"))
+    place = conditions(spec.grid, statics["orography"], statics["lsm"], time, 24.0)
+    sampled = sample_members(encoder, denoiser, normal, virtual, place, 16, seed, checkpoint.metadata.sampler)
+    return {"mean": sampled.mean.numpy(), "member": sampled.members[0].numpy()}
+
+
+class Shock:
+    """One case after another: forecast the background, analyse, forecast from everything."""
+
+    def __init__(self, nature: Path, checkpoint: Checkpoint, without: Checkpoint | None) -> None:
+        chunks = [load_states(path) for path in chunk_paths(nature)]
+        self.times = np.concatenate([times for times, _ in chunks])
+        self.states = [state for _, states in chunks for state in states]
+        self.checkpoint, self.without = checkpoint, without
+        self.link = SpeedyLink(checkpoint.state)
+        self.columns = Columns(checkpoint.state.grid, checkpoint.metadata.solver.column_stride)
+        self.lead_model = SpeedyModel(self.times[0], LEAD / 4)
+        self.model = SpeedyModel(self.times[0], 1.0, SAVED_PER_DAY)
+
+    def starts(self, index: int) -> dict[str, Native]:
+        """Native states to start from at output ``index``, by method."""
+        rng = np.random.default_rng([77, index])
+        truth = {k: self.states[index][k] for k in PROGNOSTIC}
+        first = perturbed(self.states[index - LEAD], lagged_perturbation(self.states, rng, float(rng.uniform(1.0, 1.7))))
+        background = self.lead_model.forecast(first, self.times[index - LEAD])[-1]
+        background = {k: background[k] for k in PROGNOSTIC} | {k: background[k] for k in ("t2m", "u10", "v10")}
+
+        checkpoint, spec = self.checkpoint, self.checkpoint.state
+        unit = spec.column("background_std")
+        stacks = self.link.stack([background, self.states[index]])
+        ensemble = Ensemble(checkpoint.members(self.times[index]), spec.grid, self.columns, checkpoint.metadata.solver.radius_km * 1e3)
+        target = ((stacks[1] - stacks[0]) / unit).astype(np.float32)
+        virtual = simulate(ensemble, spec, target, soundings(spec, 400, rng), rng)
+        normalised = {"oi": virtual.increment.numpy(), "perfect increment": target}
+        for name, model in (("phyda", checkpoint), ("phyda without PRDO", self.without)):
+            if model is not None:
+                made = increments(model, virtual, stacks[0], self.times[index], index)
+                normalised |= {f"{name} {kind}": value for kind, value in made.items()}
+        out = {"truth": truth, "background": background}
+        return out | {k: self.link.add(background, v * unit) for k, v in normalised.items()}
+
+    def run(self, index: int) -> dict[str, dict[str, float]]:
+        """Noise by method of the case at output ``index``."""
+        weights = self.link.native.area_weights
+        return {k: noise(self.model.forecast(s, self.times[index]), weights) for k, s in self.starts(index).items()}
+
+
+def table(cases: list[dict[str, dict[str, float]]]) -> str:
+    """Noise by method with its ratio to the truth's and the ratio's 95 % interval (bootstrap over cases)."""
+    rng = np.random.default_rng(0)
+    draws = rng.integers(0, len(cases), (2000, len(cases)))
+    lines = [f"{'start':28} {'6 h':>7} {'24 h':>7} [Pa/h]  ratio to truth, 24 h"]
+    truth = np.array([c["truth"]["first_24h"] for c in cases])
+    for name in cases[0]:
+        day = np.array([c[name]["first_24h"] for c in cases])
+        early = float(np.mean([c[name]["first_6h"] for c in cases]))
+        low, high = np.percentile(day[draws].mean(axis=1) / truth[draws].mean(axis=1), [2.5, 97.5])
+        lines.append(f"{name:28} {early:7.2f} {day.mean():7.2f}         {day.mean() / truth.mean():.3f} ({low:.3f}–{high:.3f})")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the table; exit 1 when a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nature", type=Path, required=True, help="folder of a nature run never trained on")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the cases done")
+    parser.add_argument("--checkpoint", type=Path, default=BUNDLED)
+    parser.add_argument("--without-physics", type=Path, help="the same model trained with physics = 0")
+    parser.add_argument("--cases", type=int, default=16)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    without = None if args.without_physics is None else Checkpoint.open(args.without_physics)
+    shock = Shock(args.nature, Checkpoint.open(args.checkpoint), without)
+    cases = []
+    for index in np.linspace(LEAD, len(shock.states) - 1, args.cases).astype(int):
+        path = args.out / f"case_{index:04d}.json"
+        if not path.exists():
+            path.write_text(json.dumps(shock.run(int(index))), encoding="utf-8")
+        cases.append(json.loads(path.read_text(encoding="utf-8")))
+        print(f"{len(cases)} of {args.cases} cases", flush=True)
+    print(table(cases))
+    mean = {name: float(np.mean([c[name]["first_24h"] for c in cases])) for name in cases[0]}
+    missed = [] if mean["phyda mean"] <= 1.1 * mean["truth"] else ["phyda is more than 10 % noisier than the truth"]
+    missed += [] if mean["phyda mean"] < mean["oi"] else ["phyda is noisier than oi"]
+    print("bars: " + ("; ".join(missed) if missed else "all met"))
+    raise SystemExit(bool(missed))
+
+
+if __name__ == "__main__":
+    main()

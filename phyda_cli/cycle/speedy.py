@@ -1,0 +1,74 @@
+"""jcm as the forecast model of a cycle: its native states as a checkpoint's channels, and increments back into them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+from phyda_cli.errors import UsageError
+from phyda_cli.fields.grid import Grid
+from phyda_cli.fields.regrid import Regrid, grid_to_grid, regridder
+from phyda_cli.model.state import StateSpec
+from phyda_cli.names import VARIABLES
+from phyda_cli.sources.nature import SIGMA, Native, statics
+from phyda_cli.sources.nature_files import pressure_level_fields
+from phyda_cli.sources.sigma import increments_to_sigma
+
+__all__ = ["SpeedyLink"]
+
+PROFILES = ("u", "v", "t", "q")
+
+
+class SpeedyLink:
+    """Between native states (see :mod:`phyda_cli.sources.nature`) and channel stacks (C, H, W) of ``spec`` [SI units]."""
+
+    def __init__(self, spec: StateSpec) -> None:
+        self.spec = spec
+        ground = statics()
+        self.native = Grid(ground["latitude"], ground["longitude"])
+        self._down: Regrid = regridder(self.native, spec.grid)
+        self.levels = np.array(sorted({c.pressure for c in spec.channel_list if c.pressure is not None}))
+        if "msl" not in spec.channels or not self.levels.size:
+            raise UsageError("cycling with jcm needs a model of msl and pressure levels", hint="use the bundled checkpoint")
+
+    @cached_property
+    def _up(self) -> dict[bool, sparse.csr_matrix]:
+        return {vector: grid_to_grid(self.spec.grid, self.native, vector) for vector in (False, True)}
+
+    def stack(self, states: list[Native]) -> np.ndarray:
+        """Native states as (T, C, H, W) float32, the way the training store holds them."""
+        fields = pressure_level_fields(states, self.levels)
+        channels = [
+            fields[c.variable] if c.pressure is None else fields[c.variable][:, np.searchsorted(self.levels, c.pressure)]
+            for c in self.spec.channel_list
+        ]
+        return self._down(np.stack(channels, axis=1)).astype(np.float32)
+
+    def add(self, state: Native, increment: np.ndarray) -> Native:
+        """``state`` plus an increment (C, H, W): profiles at the model's levels, surface pressure in proportion to msl.
+
+        What jcm derives itself (geopotential, near-surface fields) is left as it is; humidity is kept non-negative.
+        """
+        pressure = state["ps"].T  # native arrays are (lon, lat)
+        out = dict(state)
+        for name in PROFILES:
+            change = increments_to_sigma(self._profile(increment, name), self.levels, SIGMA, pressure)
+            out[name] = (state[name] + change.swapaxes(-1, -2)).astype(np.float32)
+        out["q"] = np.maximum(out["q"], np.minimum(state["q"], 0.0))
+        msl = pressure_level_fields([state], self.levels[-1:])["msl"][0]
+        change = self._to_native(increment[[self.spec.channels.index("msl")]], False)[0]
+        out["ps"] = (state["ps"] * (1 + change / msl).T).astype(np.float32)
+        return out
+
+    def _profile(self, increment: np.ndarray, name: str) -> np.ndarray:
+        """Increments (L, lat, lon) of one variable on the native grid, interpolated over levels the model lacks."""
+        own = {c.pressure: i for i, c in enumerate(self.spec.channel_list) if c.variable == name and c.pressure is not None}
+        if set(own) != set(self.levels.tolist()):
+            raise UsageError(f"cycling with jcm needs {name} on every level of the model")
+        return self._to_native(increment[[own[p] for p in self.levels.tolist()]], VARIABLES[name].vector)
+
+    def _to_native(self, values: np.ndarray, vector: bool) -> np.ndarray:
+        flat = np.asarray(values, np.float64).reshape(len(values), -1)
+        return np.ascontiguousarray((self._up[vector] @ flat.T).T).reshape(-1, *self.native.shape)
