@@ -1,0 +1,144 @@
+"""A perfect-model cycle for training data: analyses with stage 1 every 6 h, forecasts with jcm, random networks.
+
+The nature run is the truth. The forecasts from each analysis, against the nature run, are background errors as a cycle
+makes them: they follow the flow, and the network of the last days. Only the model grid is involved in the analysis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from pydantic import Field
+
+from phyda_cli.analysis.local_ensemble import Columns
+from phyda_cli.analysis.reconstruction import Ensemble, reconstruct
+from phyda_cli.config import Settings
+from phyda_cli.cycle.scale import ScaleTracker
+from phyda_cli.cycle.speedy import SpeedyLink
+from phyda_cli.errors import UsageError
+from phyda_cli.model.checkpoint import Checkpoint
+from phyda_cli.sources.nature import STEPS_PER_DAY, Native, SpeedyModel, chunk_paths, load_states
+from phyda_cli.training.networks import Network, draw_network
+
+__all__ = ["TwinSettings", "run_twin_cycle"]
+
+HOURS = 24 // STEPS_PER_DAY
+
+
+class TwinSettings(Settings):
+    """A cycle over a nature run."""
+
+    seed: int = Field(0, ge=0, description="Seed of networks and observation errors.")
+    forecast_hours: int = Field(24, ge=6, multiple_of=6, description="Length of the forecast from every analysis [h].")
+    regime_days: int = Field(6, ge=1, description="A network keeps its size for so many days.")
+    reports: tuple[int, int] = Field((20, 2000), description="Fewest and most reports of a network.")
+    lag_days: int = Field(5, ge=1, description="The first background is the truth of so many days before.")
+
+
+@dataclass
+class _Position:
+    """Where a cycle stands: the index of the nature state to analyse next, and the background for it."""
+
+    index: int
+    background: Native
+    tracker: ScaleTracker
+
+    def save(self, path: Path) -> None:
+        partial = path.with_suffix(".part.npz")
+        alpha = {f"alpha_{k}": np.array(v) for k, v in self.tracker.alpha.items()}
+        np.savez(partial, index=np.array(self.index), **alpha, **self.background)  # type: ignore[arg-type]
+        partial.replace(path)
+
+    def restore(self, path: Path) -> None:
+        with np.load(path) as archive:
+            self.index = int(archive["index"])
+            self.background = {k: archive[k] for k in self.background}
+            self.tracker.alpha = {k: float(archive[f"alpha_{k}"]) for k in self.tracker.alpha}
+
+
+class _TwinCycle:
+    def __init__(self, nature: Path, checkpoint: Checkpoint, settings: TwinSettings) -> None:
+        chunks = [load_states(path) for path in chunk_paths(nature)]
+        if not chunks:
+            raise UsageError(f"no nature run in {nature}", hint="make one with `phyda download --source nature`")
+        self.times = np.concatenate([times for times, _ in chunks])
+        self.truth: list[Native] = [state for _, states in chunks for state in states]
+        self.checkpoint, self.settings, self.spec = checkpoint, settings, checkpoint.state
+        self.link = SpeedyLink(self.spec)
+        self.columns = Columns(self.spec.grid, checkpoint.metadata.solver.column_stride)
+        self.model = SpeedyModel(self.times[0], settings.forecast_hours / 24)
+        first = settings.lag_days * STEPS_PER_DAY
+        self.position = _Position(first, dict(self.truth[0]), ScaleTracker(self.spec, start=2.0))
+
+    def network(self, index: int) -> Network:
+        """The network of one analysis: its size is drawn for a regime of days, its places anew every time."""
+        regime = index // (self.settings.regime_days * STEPS_PER_DAY)
+        low, high = np.log(self.settings.reports)
+        total = np.exp(np.random.default_rng([self.settings.seed, 1, regime]).uniform(low, high))
+        rng = np.random.default_rng([self.settings.seed, 2, index])
+        return draw_network(self.spec, self.checkpoint.statics["lsm"], rng, (max(1, int(0.8 * total)), int(1.25 * total) + 1))
+
+    def analyse(self, index: int, background: Native) -> Native:
+        """The analysis at nature state ``index``; moves the background-error scale on."""
+        unit = self.spec.column("background_std")
+        stacks = self.link.stack([background, self.truth[index]])
+        target = ((stacks[1] - stacks[0]) / unit).ravel()
+        network = self.network(index)
+        matrix = network.matrix.multiply(np.broadcast_to(unit, stacks[0].shape).ravel()[None]).tocsr().astype(np.float32)
+        rng = np.random.default_rng([self.settings.seed, 3, index])
+        innovation = (matrix @ target + network.error * rng.standard_normal(network.error.size)).astype(np.float32)
+
+        tracker = self.position.tracker
+        members = self.checkpoint.members(self.times[index])
+        members = members * torch.from_numpy(tracker.factors)[:, None, None]
+        ensemble = Ensemble(members, self.spec.grid, self.columns, self.checkpoint.metadata.solver.radius_km * 1e3)
+        virtual = reconstruct(ensemble, matrix, innovation, network.error, network.latitude, network.longitude)
+        unscaled = np.sqrt((ensemble.observed(matrix) ** 2).sum(axis=1)) / tracker.factors[network.channel]
+        tracker.update(innovation, network.error, unscaled, network.channel)
+        return self.link.add(background, virtual.increment.numpy() * unit)
+
+    def dataset(self, index: int, forecast: list[Native]) -> xr.Dataset:
+        """Forecasts from the analysis at ``index`` on the model grid, one variable a channel."""
+        stack = self.link.stack(forecast)
+        step = (HOURS * (1 + np.arange(len(forecast)))).astype("timedelta64[h]").astype("timedelta64[ns]")
+        fields = {key: (("step", "latitude", "longitude"), stack[:, i]) for i, key in enumerate(self.spec.channels)}
+        grid = self.spec.grid
+        coordinates = {
+            "step": step,
+            "latitude": grid.latitude,
+            "longitude": grid.longitude,
+            "time": self.times[index].astype("datetime64[ns]"),
+        }
+        ds = xr.Dataset(fields, coords=coordinates, attrs={"source": "jcm, cycled with the linear analysis on random networks"})
+        ds["time"].attrs["standard_name"] = "forecast_reference_time"
+        ds["step"].attrs["standard_name"] = "forecast_period"
+        return ds
+
+
+def run_twin_cycle(nature: Path, out: Path, checkpoint: Checkpoint, settings: TwinSettings) -> Iterator[tuple[Path, dict[str, float]]]:
+    """Cycle over the nature run in ``nature``; yields each forecast file written to ``out`` and the scales by variable group.
+
+    Continues after the last complete cycle. Raises UsageError without a nature run, or with a model jcm cannot be cycled with.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    cycle = _TwinCycle(nature, checkpoint, settings)
+    position, state_file = cycle.position, out / "cycle_state.npz"
+    if state_file.exists():
+        position.restore(state_file)
+    while position.index < len(cycle.truth):
+        time = cycle.times[position.index]
+        analysis = cycle.analyse(position.index, position.background)
+        forecast = cycle.model.forecast(analysis, time)
+        path = out / f"forecast_{str(time)[:13]}.nc"
+        partial = path.with_suffix(".part")
+        cycle.dataset(position.index, forecast).to_netcdf(partial, engine="netcdf4")
+        partial.replace(path)
+        position.background = forecast[0]
+        position.index += 1
+        position.save(state_file)
+        yield path, dict(position.tracker.alpha)
