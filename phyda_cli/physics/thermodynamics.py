@@ -11,11 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from phyda_cli.physics.constants import EPSILON
+from phyda_cli.physics.constants import EPSILON, KAPPA
 
 __all__ = [
-    "HumidityCounts",
+    "HumidityViolations",
     "humidity_violations",
+    "potential_temperature",
     "saturation_specific_humidity",
     "saturation_vapour_pressure",
     "saturation_vapour_pressure_ice",
@@ -30,6 +31,11 @@ ALL_ICE = 250.16  # K, no liquid below in the IFS mix
 def virtual_temperature(t: Tensor, q: Tensor) -> Tensor:
     """T (1 + (1/epsilon - 1) q) [K] of ``t`` [K] and specific humidity ``q`` [kg kg-1], without condensate."""
     return t * (1 + (1 / EPSILON - 1) * q)
+
+
+def potential_temperature(t: Tensor, p: Tensor) -> Tensor:
+    """T (1000 hPa / p)^kappa [K] of ``t`` [K] at ``p`` [Pa], which broadcast; kappa of dry air."""
+    return t * (1e5 / p) ** KAPPA
 
 
 def saturation_vapour_pressure_water(t: Tensor) -> Tensor:
@@ -58,14 +64,13 @@ def saturation_specific_humidity(t: Tensor, p: Tensor, vapour_pressure: Tensor |
     return EPSILON * e / (p - (1 - EPSILON) * e)
 
 
-class HumidityCounts(NamedTuple):
-    """Number of impossible humidities per state, each (...,)."""
+class HumidityViolations(NamedTuple):
+    """Where humidity is impossible, each of the state's shape, bool."""
 
     negative: Tensor
     supersaturated: Tensor
 
 
-def humidity_violations(t: Tensor, q: Tensor, levels: Tensor, tolerance: float = 0.0) -> HumidityCounts:
-    """Count q < 0 and q > (1 + tolerance) q_sat in states (..., L, H, W) on ``levels`` (L,) [Pa]."""
-    limit = (1 + tolerance) * saturation_specific_humidity(t, levels.to(t)[:, None, None])
-    return HumidityCounts((q < 0).sum((-3, -2, -1)), (q > limit).sum((-3, -2, -1)))
+def humidity_violations(t: Tensor, q: Tensor, p: Tensor, tolerance: float = 0.0, rounding: float = 0.0) -> HumidityViolations:
+    """q < -``rounding`` and q > (1 + ``tolerance``) q_sat, of ``t`` [K], ``q`` and ``rounding`` [kg kg-1] and ``p`` [Pa], which broadcast."""
+    return HumidityViolations(q < -rounding, q > (1 + tolerance) * saturation_specific_humidity(t, p))
