@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from phyda_cli.verification.ratios import mean_ratio
+from phyda_cli.verification.readable import READABLE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["departure_table", "field_table"]
 
 
-_READABLE = {"kg kg-1": ("g kg-1", 1e3), "Pa": ("hPa", 1e-2)}
 _Column = Callable[[Any, float], str]
 
 
@@ -62,7 +62,7 @@ def field_table(scores: Sequence[FieldScore], title: str, only: Sequence[str] | 
     table = _table(title, ("field", "units"), list(columns))
     for s in scores:
         if only is None or s.channel in only:
-            units, scale = _READABLE.get(s.units, (s.units, 1.0))
+            units, scale = READABLE.get(s.units, (s.units, 1.0))
             table.add_row(s.channel, units, *(text(s, scale) for text in columns.values()))
     ratio = mean_ratio(s.ratio for s in scores)
     if ratio is not None:
@@ -89,7 +89,7 @@ def departure_table(departures: Sequence[Departure], title: str) -> Table:
     )
     table = _table(title, ("variable", "units"), ["n", *columns])
     for d in departures:
-        units, scale = _READABLE.get(d.units, (d.units, 1.0))
+        units, scale = READABLE.get(d.units, (d.units, 1.0))
         table.add_row(d.variable, units, str(d.n), *(text(d, scale) for text in columns.values()))
     ratio = mean_ratio(d.ratio for d in departures)
     if ratio is not None:

@@ -6,16 +6,12 @@ Saturation follows the IFS Documentation CY47R3, part IV, chapter 12 (Tetens' fo
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from phyda_cli.physics.constants import EPSILON, KAPPA
 
 __all__ = [
-    "HumidityViolations",
-    "humidity_violations",
     "potential_temperature",
     "saturation_specific_humidity",
     "saturation_vapour_pressure",
@@ -62,15 +58,3 @@ def saturation_specific_humidity(t: Tensor, p: Tensor, vapour_pressure: Tensor |
     e = saturation_vapour_pressure(t) if vapour_pressure is None else vapour_pressure
     e = torch.minimum(e, p / 2)
     return EPSILON * e / (p - (1 - EPSILON) * e)
-
-
-class HumidityViolations(NamedTuple):
-    """Where humidity is impossible, each of the state's shape, bool."""
-
-    negative: Tensor
-    supersaturated: Tensor
-
-
-def humidity_violations(t: Tensor, q: Tensor, p: Tensor, tolerance: float = 0.0, rounding: float = 0.0) -> HumidityViolations:
-    """q < -``rounding`` and q > (1 + ``tolerance``) q_sat, of ``t`` [K], ``q`` and ``rounding`` [kg kg-1] and ``p`` [Pa], which broadcast."""
-    return HumidityViolations(q < -rounding, q > (1 + tolerance) * saturation_specific_humidity(t, p))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,9 @@ from phyda_cli.names import VARIABLES, Channel, parse_channel
 from phyda_cli.verification.analysis_file import AnalysisFile
 from phyda_cli.verification.fields_scores import common_channels
 from phyda_cli.verification.maps import Stations, draw_increment, stations_of
+from phyda_cli.verification.readable import raised
 
-__all__ = ["draw_channel"]
+__all__ = ["draw_channel", "land_fraction"]
 
 _FIRST_CHOICES = ("t850", "z500", "msl", "t2m")
 
@@ -51,7 +51,7 @@ def draw_channel(
     variable = VARIABLES[channel.variable]
     place = "" if channel.level is None else f" at {channel.level:g} hPa"
     title = f"Increment of {variable.long_name}{place}, {np.datetime_as_string(file.fields.time, unit='m').replace('T', ' ')} UTC"
-    draw_increment(path, after - before, spread, grid, stations, title, _readable(variable.units), _land(file.fields), overwrite)
+    draw_increment(path, after - before, spread, grid, stations, title, raised(variable.units), land_fraction(file.fields), overwrite)
 
 
 def _choose(key: str | None, channels: list[Channel]) -> Channel:
@@ -66,12 +66,7 @@ def _choose(key: str | None, channels: list[Channel]) -> Channel:
     return wanted
 
 
-def _readable(units: str) -> str:
-    """``m2 s-2`` with the exponents raised."""
-    return re.sub(r"(?<=[a-zA-Z])-?\d+", lambda m: f"$^{{{m[0]}}}$", units)
-
-
-def _land(fields: Fields) -> np.ndarray | None:
+def land_fraction(fields: Fields) -> np.ndarray | None:
     """Land fraction (H, W): the file's own, else that of the bundled model."""
     own = fields.surface.get("lsm")
     if own is not None or not (BUNDLED / "model.json").is_file():
