@@ -51,11 +51,14 @@ def common_layout(states: Mapping[str, Fields]) -> CommonLayout:
     first = np.sort(next(iter(states.values())).levels)
     levels = np.array([p for p in first if sets and all(_has(s, p) for s in sets)])
     if levels.size == 0:
-        raise InputError(f"no level has all that its physics needs: {_described(own)}", hint="z, t, u, v and q share pressure levels")
+        raise InputError(
+            f"no pressure level is common to {' '.join(variables) or 'z t u v q'} in all states: {_described(own)}",
+            hint="the physics needs z and t, or u and v, or q on the same pressure levels",
+        )
     notes = [f"all states are taken to the {grid.shape[1]}x{grid.shape[0]} grid first"] if _differ(states, grid) else []
     lost = [p for p in np.unique(np.concatenate(sets)) if not _has(levels, p)]
     if lost:
-        notes.append(f"levels that not all states have with all of {' '.join(variables)} are left out: {_hpa(lost)}")
+        notes.append(f"levels without {' '.join(variables)} in every state are left out: {_hpa(lost)}")
     above, how = _above_ground(states, grid, levels)
     return CommonLayout(grid, levels, variables, above, (*notes, how))
 

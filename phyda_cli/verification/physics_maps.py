@@ -21,7 +21,7 @@ from phyda_cli.verification.readable import READABLE, raised
 __all__ = ["draw_physics"]
 
 _WIDTH = 4.4  # inches of a map of the globe
-_GREY = "grey: not counted (at the poles, below ground, outside the common area; balance within 20° of the equator)"
+_GREY = "grey: not counted (poles, below ground, no common area, balance in the tropics)"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ VIOLATIONS = ("negative_q", "supersaturated", "unstable")
 NEGATIVE = 1e-9  # kg kg-1: what the rounding of files leaves of zero
 SUPERSATURATION = 0.05  # of q_sat: what formulas of saturation differ by
 INSTABILITY = 0.1  # K: what the rounding of files makes of a neutral layer
+COLUMN_SLACK = 7500.0  # Pa of a column that may lie below ground, or every low over the sea would be left out
 _BETWEEN_LEVELS = ("hydrostatic", "unstable")
 
 Quantities = dict[str, np.ndarray]
@@ -59,7 +60,7 @@ class Physics:
         residuals = self._residuals(**tensors)
         if all(v in tensors for v in "zuv"):
             residuals |= self._residuals.balance(tensors["z"], tensors["u"], tensors["v"])
-        found = {name: np.where(self._residuals.counted(name), f.numpy(), np.nan) for name, f in residuals.items()}
+        found = {name: np.where(self._counted(name), f.numpy(), np.nan) for name, f in residuals.items()}
         for name, margin in self._margins(tensors).items():
             found[name] = np.where(margin.isnan().numpy(), np.nan, (margin < 0).numpy())
         return {name: np.where(self._above_ground(name), values, np.nan) for name, values in found.items()}
@@ -88,9 +89,23 @@ class Physics:
             margins["unstable"] = column.thickness(potential_temperature(state["t"], column.pressure(state["t"]))) + INSTABILITY
         return margins
 
+    def _counted(self, name: str) -> np.ndarray:
+        """Where a residual has a meaning and its differences are centred (H, W): not on the outermost points of a limited area."""
+        counted, grid = self._residuals.counted(name).copy(), self.layout.grid
+        if name == "hydrostatic":
+            return counted
+        south, north = grid.covers_poles
+        first, last = (south, north) if grid.latitude[0] < grid.latitude[-1] else (north, south)
+        counted[0] &= first
+        counted[-1] &= last
+        counted[:, [0, -1]] &= grid.periodic
+        return counted
+
     def _above_ground(self, name: str) -> np.ndarray:
-        """Points of a quantity that lie above ground: a layer where its lower level does, a column where all but its lowest level do."""
-        above = self.layout.above
+        """Points of a quantity that lie above ground: a layer where its lower level does, a column where all but COLUMN_SLACK does."""
+        above, levels = self.layout.above, self.layout.levels
         if name in _BETWEEN_LEVELS:
             return above[1:]
-        return above[-2:-1] if name == "mass" else above
+        if name == "mass":
+            return above[max(0, int((levels <= levels[-1] - COLUMN_SLACK).sum()) - 1), None]
+        return above
