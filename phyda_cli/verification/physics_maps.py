@@ -56,8 +56,8 @@ def draw_physics(path: Path, report: PhysicsReport, title: str, land: np.ndarray
     states = [name for name in _COLUMNS if name in report.quantities]
     view = View(report.layout.grid)
     height = min(_WIDTH * view.aspect * (view.north - view.south) / (view.east - view.west), 1.2 * _WIDTH)
-    size = (_WIDTH + 0.1) * len(states) + 1.6, (height + 0.15) * len(rows) + 1.1
-    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.04, wspace=0.0, hspace=0.0), dpi=100)
+    size = max((_WIDTH + 0.1) * len(states) + 1.6, 7.0), (height + 0.15) * len(rows) + 1.1
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.05, wspace=0.0, hspace=0.0), dpi=100)
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=13)
     figure.supxlabel(_GREY, fontsize=10, color="0.3")
@@ -78,7 +78,7 @@ def draw_physics(path: Path, report: PhysicsReport, title: str, land: np.ndarray
     for ax, name in zip(axes[0], states, strict=True):
         ax.set_title(name)
     with publish(path, overwrite) as temporary:
-        figure.savefig(temporary, format="png", bbox_inches="tight", pad_inches=0.15)
+        figure.savefig(temporary, format="png")
 
 
 def _select(report: PhysicsReport, row: _Row, states: list[str]) -> tuple[str, np.ndarray]:
