@@ -123,7 +123,7 @@ def assess(
             "; ".join(["nothing of the physics can be computed", *left_out]),
             hint="compare files of one region, with z and t, u and v, or q on pressure levels",
         )
-    rms_of = {name: _averages(physics, quantities) for name, quantities in found.items()}
+    averages = {name: _averages(physics, quantities) for name, quantities in found.items()}
     errors = {}
     if truth is not None:
         errors = {name: _averages(physics, _difference(found[name], found["truth"])) for name in found if name != "truth"}
@@ -131,11 +131,11 @@ def assess(
         _member(physics, _masked(physics.quantities(layout.read(_completed(m, analysis))), known), found.get("truth")) for m in members
     ]
     if drawn:
-        rms_of["members"], errors["members"] = (_mean_of(values) for values in zip(*drawn, strict=True))
+        averages["members"], errors["members"] = (_mean_of(values) for values in zip(*drawn, strict=True))
     reference = next((name for name in ("truth", "background") if name in states), None)
     counts = {name: _counts(physics, quantities) for name, quantities in found.items()}
-    equations = [_equation(place, n, rms_of, errors, reference) for place, n in points.items() if place.quantity not in VIOLATIONS]
-    violations = [_violation(place, n, rms_of, counts) for place, n in points.items() if place.quantity in VIOLATIONS]
+    equations = [_equation(place, n, averages, errors, reference) for place, n in points.items() if place.quantity not in VIOLATIONS]
+    violations = [_violation(place, n, averages, counts) for place, n in points.items() if place.quantity in VIOLATIONS]
     return PhysicsReport(layout, reference, equations, violations, [*layout.notes, *left_out], found)
 
 
@@ -165,8 +165,9 @@ def _completed(member: Fields, analysis: Fields) -> Fields:
 
 
 def _averages(physics: Physics, quantities: Quantities) -> Values:
-    """Rms of residuals, mean of violations, at every place."""
-    return {p: (mean if p.quantity in VIOLATIONS else rms)(part, weights) for p, part, weights in physics.places(quantities)}
+    """Rms of residuals, mean of violations, at every place that has a point."""
+    values = {p: (mean if p.quantity in VIOLATIONS else rms)(part, weights) for p, part, weights in physics.places(quantities)}
+    return {place: value for place, value in values.items() if np.isfinite(value)}
 
 
 def _counts(physics: Physics, quantities: Quantities) -> dict[Place, int]:
@@ -179,20 +180,20 @@ def _member(physics: Physics, quantities: Quantities, truth: Quantities | None) 
 
 
 def _mean_of(values: Sequence[Values]) -> Values:
-    return {place: float(np.mean([v[place] for v in values])) for place in values[0]}
+    return {place: float(np.mean([v[place] for v in values])) for place in values[0] if all(place in v for v in values)}
 
 
 def _over(value: float | None, reference: float | None) -> float | None:
     return value / reference if value is not None and reference else None
 
 
-def _equation(place: Place, n: int, rms_of: Mapping[str, Values], errors: Mapping[str, Values], reference: str | None) -> EquationScore:
-    own = {name: values.get(place) for name, values in rms_of.items()}
+def _equation(place: Place, n: int, averages: Mapping[str, Values], errors: Mapping[str, Values], reference: str | None) -> EquationScore:
+    own = {name: values.get(place) for name, values in averages.items()}
     error = {name: values.get(place) for name, values in errors.items()}
     standard = own[reference] if reference else None
     return EquationScore(
         place.quantity, RESIDUAL_UNITS[place.quantity], place.level, place.band, n,
-        analysis=rms_of["analysis"][place], background=own.get("background"), members=own.get("members"), truth=own.get("truth"),
+        analysis=averages["analysis"][place], background=own.get("background"), members=own.get("members"), truth=own.get("truth"),
         ratio=_over(own["analysis"], standard),
         background_ratio=_over(own.get("background"), standard),
         members_ratio=_over(own.get("members"), standard),
