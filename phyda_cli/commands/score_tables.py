@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from phyda_cli.verification.ratios import mean_ratio
+from phyda_cli.verification.readable import READABLE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -13,14 +14,14 @@ if TYPE_CHECKING:
     from phyda_cli.verification.fields_scores import FieldScore
     from phyda_cli.verification.station_scores import Departure
 
-__all__ = ["departure_table", "field_table"]
+__all__ = ["departure_table", "field_table", "filled", "new_table", "number"]
 
 
-_READABLE = {"kg kg-1": ("g kg-1", 1e3), "Pa": ("hPa", 1e-2)}
 _Column = Callable[[Any, float], str]
 
 
-def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
+def new_table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
+    """An empty table with columns of names to the ``left`` and of numbers to the ``right``."""
     from rich.box import SIMPLE
     from rich.table import Table
 
@@ -32,7 +33,7 @@ def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
     return table
 
 
-def _number(value: float | None, scale: float = 1.0, form: str = ".3g") -> str:
+def number(value: float | None, scale: float = 1.0, form: str = ".3g") -> str:
     """Few digits, and no exponent where it can be had: 1234, 12.3, 0.0123, 1.2e-06."""
     if value is None:
         return "–"
@@ -40,59 +41,59 @@ def _number(value: float | None, scale: float = 1.0, form: str = ".3g") -> str:
     return format(value * scale, form[:-2].rstrip(".") + ".0f") if "e+0" in text else text
 
 
-def _filled(columns: dict[str, _Column], rows: Sequence[Any]) -> dict[str, _Column]:
+def filled(columns: dict[str, _Column], rows: Sequence[Any]) -> dict[str, _Column]:
     """The columns that some row fills."""
     return {name: text for name, text in columns.items() if any(text(row, 1.0) != "–" for row in rows)}
 
 
 def field_table(scores: Sequence[FieldScore], title: str, only: Sequence[str] | None = None) -> Table:
     """Scores by variable and level (``only`` some of them), and the mean ratio of them all; columns without content are left out."""
-    columns = _filled(
+    columns = filled(
         {
-            "rmse bg": lambda s, f: _number(s.background_rmse, f),
-            "rmse an": lambda s, f: _number(s.rmse, f),
-            "ratio": lambda s, f: _number(s.ratio, form=".3f"),
-            "bias bg": lambda s, f: _number(s.background_bias, f, "+.2g"),
-            "bias an": lambda s, f: _number(s.bias, f, "+.2g"),
-            "spread/rmse": lambda s, f: _number(s.spread_skill, form=".2f"),
-            "crps": lambda s, f: _number(s.crps, f),
+            "rmse bg": lambda s, f: number(s.background_rmse, f),
+            "rmse an": lambda s, f: number(s.rmse, f),
+            "ratio": lambda s, f: number(s.ratio, form=".3f"),
+            "bias bg": lambda s, f: number(s.background_bias, f, "+.2g"),
+            "bias an": lambda s, f: number(s.bias, f, "+.2g"),
+            "spread/rmse": lambda s, f: number(s.spread_skill, form=".2f"),
+            "crps": lambda s, f: number(s.crps, f),
         },
         scores,
     )
-    table = _table(title, ("field", "units"), list(columns))
+    table = new_table(title, ("field", "units"), list(columns))
     for s in scores:
         if only is None or s.channel in only:
-            units, scale = _READABLE.get(s.units, (s.units, 1.0))
+            units, scale = READABLE.get(s.units, (s.units, 1.0))
             table.add_row(s.channel, units, *(text(s, scale) for text in columns.values()))
     ratio = mean_ratio(s.ratio for s in scores)
     if ratio is not None:
         table.add_section()
-        table.add_row(f"mean of {len(scores)}", "", *(_number(ratio, form=".3f") if name == "ratio" else "" for name in columns))
+        table.add_row(f"mean of {len(scores)}", "", *(number(ratio, form=".3f") if name == "ratio" else "" for name in columns))
     return table
 
 
 def departure_table(departures: Sequence[Departure], title: str) -> Table:
     """O-B and O-A by variable, and the mean ratio; columns without content are left out."""
-    columns = _filled(
+    columns = filled(
         {
-            "rms O-B": lambda d, f: _number(d.ombg_rms, f),
-            "rms O-A": lambda d, f: _number(d.oman_rms, f),
-            "ratio": lambda d, f: _number(d.ratio, form=".3f"),
-            "mean O-B": lambda d, f: _number(d.ombg_mean, f, "+.2g"),
-            "mean O-A": lambda d, f: _number(d.oman_mean, f, "+.2g"),
-            "chi2": lambda d, f: _number(d.chi2, form=".2f"),
-            "error": lambda d, f: _number(d.error, f),
-            "sigma_o": lambda d, f: _number(d.sigma_o, f),
-            "sigma_b": lambda d, f: _number(d.sigma_b, f),
+            "rms O-B": lambda d, f: number(d.ombg_rms, f),
+            "rms O-A": lambda d, f: number(d.oman_rms, f),
+            "ratio": lambda d, f: number(d.ratio, form=".3f"),
+            "mean O-B": lambda d, f: number(d.ombg_mean, f, "+.2g"),
+            "mean O-A": lambda d, f: number(d.oman_mean, f, "+.2g"),
+            "chi2": lambda d, f: number(d.chi2, form=".2f"),
+            "error": lambda d, f: number(d.error, f),
+            "sigma_o": lambda d, f: number(d.sigma_o, f),
+            "sigma_b": lambda d, f: number(d.sigma_b, f),
         },
         departures,
     )
-    table = _table(title, ("variable", "units"), ["n", *columns])
+    table = new_table(title, ("variable", "units"), ["n", *columns])
     for d in departures:
-        units, scale = _READABLE.get(d.units, (d.units, 1.0))
+        units, scale = READABLE.get(d.units, (d.units, 1.0))
         table.add_row(d.variable, units, str(d.n), *(text(d, scale) for text in columns.values()))
     ratio = mean_ratio(d.ratio for d in departures)
     if ratio is not None:
         table.add_section()
-        table.add_row("mean", "", "", *(_number(ratio, form=".3f") if name == "ratio" else "" for name in columns))
+        table.add_row("mean", "", "", *(number(ratio, form=".3f") if name == "ratio" else "" for name in columns))
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,15 +10,20 @@ import typer
 
 from phyda_cli.commands.assimilate import parse_time
 from phyda_cli.commands.console import emit, emit_json, say
+from phyda_cli.commands.physics_tables import physics_tables
 from phyda_cli.commands.score_tables import departure_table, field_table
-from phyda_cli.errors import UsageError
+from phyda_cli.errors import OutputError, UsageError
 from phyda_cli.verification.ratios import mean_ratio
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
+    from rich.table import Table
 
     from phyda_cli.fields.grid import Fields
-    from phyda_cli.verification.station_scores import StationReport
+    from phyda_cli.verification.analysis_file import AnalysisFile
+
+    Section = tuple[dict[str, Any], list[Table]]  # what goes into the JSON object, and its tables
 
 __all__ = ["verify"]
 
@@ -32,8 +38,10 @@ def verify(
     time: Annotated[str | None, typer.Option(help="Valid time, where the file has several. The others must have it too.")] = None,
     window: Annotated[float, typer.Option(min=0, help="Compare with observations within so many hours.")] = 3.0,
     plot: Annotated[Path | None, typer.Option(help="Draw increment, spread and stations here (PNG).")] = None,
+    physics: Annotated[bool, typer.Option("--physics", help="Tell how physical it is: residuals, balance, humidity.")] = False,
+    physics_plot: Annotated[Path | None, typer.Option(help="Draw maps of the residuals here (PNG); implies --physics.")] = None,
     field: Annotated[str | None, typer.Option(help="Field to draw, such as z500 or msl. [default: t850 if it is there]")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing picture.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing pictures.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Score an analysis against fields, stations and its own feedback.
@@ -45,45 +53,49 @@ def verify(
       phyda verify analysis.nc --obs metar.csv --obs-map metar.toml --json
 
       phyda verify analysis.nc --feedback feedback.nc --plot increment.png --field z500
+
+      phyda verify analysis.nc --physics --truth era5.nc --physics-plot residuals.png
     """
     from phyda_cli.observations.feedback import read_feedback
     from phyda_cli.verification.analysis_file import read_analysis
-    from phyda_cli.verification.fields_scores import score_fields
     from phyda_cli.verification.pictures import draw_channel
-    from phyda_cli.verification.station_scores import summarise_feedback
 
-    if not any((truth, obs, feedback, plot)):
-        raise UsageError("nothing to verify against", hint="give --truth FILE, --obs FILE or --feedback FILE (or --plot FILE.png)")
+    physics = physics or physics_plot is not None
+    if not any((truth, obs, feedback, plot, physics)):
+        raise UsageError("nothing to verify against", hint="give --truth FILE, --obs FILE, --feedback FILE, --physics or --plot FILE.png")
+    _check_pictures([plot, physics_plot], [analysis, truth, background, feedback, obs_map, *(obs or [])], overwrite)
     file = read_analysis(analysis, parse_time(time, "--time"))
     first = file.background if background is None else _at_same_time(background, file.fields.time)
-    result: dict[str, Any] = {"schema": 1, "analysis": str(analysis), "valid_time": str(file.fields.time.astype("datetime64[s]"))}
-    tables = []
-    if truth is not None:
-        scores = score_fields(file.fields, _at_same_time(truth, file.fields.time), first, file.spread, file.members)
-        ratio = mean_ratio(s.ratio for s in scores)
-        result |= {"truth": str(truth), "fields": [s.as_dict() for s in scores], "mean_ratio": ratio}
-        tables.append(field_table(scores, f"{analysis.name} against {truth.name}"))
+    target = None if truth is None else _at_same_time(truth, file.fields.time)
+    rows = None if feedback is None else read_feedback(feedback)
+    valid = str(file.fields.time.astype("datetime64[s]"))
+    sections: list[Section] = [({"schema": 1, "analysis": str(analysis), "valid_time": valid}, [])]
+    if truth is not None and target is not None:
+        sections.append(_against_truth(file, first, target, truth))
     if obs:
-        report = _against_stations(obs, obs_map, window, file.fields, first)
-        result["stations"] = {"account": report.account, "scores": [d.as_dict() for d in report.scores], "notes": report.notes}
-        compared = f"{sum(d.n for d in report.scores)} of {report.account['in']} observations compared"
-        tables.append(departure_table(report.scores, f"{analysis.name} against stations, {compared}{_rejected(report.account)}"))
-    rows = None
-    if feedback is not None:
-        rows = read_feedback(feedback)
-        summary = summarise_feedback(rows)
-        kinds = {"used": summary.used, "passive": summary.passive}
-        result["feedback"] = {"account": summary.account, **{k: [d.as_dict() for d in v] for k, v in kinds.items()}}
-        counts = {k: f"{summary.account[k]} {k} of {summary.account['in']} observations" for k in kinds}
-        tables += [departure_table(v, f"{feedback.name}, {counts[k]}{_rejected(summary.account)}") for k, v in kinds.items() if v]
+        sections.append(_against_stations(obs, obs_map, window, file, first))
+    if physics:
+        sections.append(_physics(file, first, target, physics_plot, overwrite))
+    if feedback is not None and rows is not None:
+        sections.append(_from_feedback(rows, feedback.name))
     if plot is not None:
         draw_channel(plot, file, first, field, rows, overwrite)
         say(f"wrote {plot}")
     if as_json:
-        emit_json(result)
+        emit_json({key: value for found, _ in sections for key, value in found.items()})
         return
-    for table in tables:
+    for table in (t for _, tables in sections for t in tables):
         emit(table)
+
+
+def _check_pictures(pictures: Sequence[Path | None], inputs: Sequence[Path | None], overwrite: bool) -> None:
+    """OutputError before any work when a picture cannot be written or would replace an input or the other picture."""
+    from phyda_cli.fields.atomic import check_target
+
+    wanted = [check_target(path, overwrite).resolve() for path in pictures if path is not None]
+    taken = {path.resolve() for path in inputs if path is not None}
+    if taken.intersection(wanted) or len(set(wanted)) < len(wanted):
+        raise OutputError("a picture would replace an input or another picture", hint="give each file its own name")
 
 
 def _at_same_time(path: Path, time: np.datetime64) -> Fields:
@@ -97,12 +109,50 @@ def _rejected(account: dict[str, Any]) -> str:
     return f" (rejected: {reasons})" if reasons else ""
 
 
-def _against_stations(obs: list[Path], mapping: Path | None, window: float, analysis: Fields, background: Fields | None) -> StationReport:
+def _against_truth(file: AnalysisFile, first: Fields | None, truth: Fields, path: Path) -> Section:
+    from phyda_cli.verification.fields_scores import score_fields
+
+    scores = score_fields(file.fields, truth, first, file.spread, file.members)
+    found = {"truth": str(path), "fields": [s.as_dict() for s in scores], "mean_ratio": mean_ratio(s.ratio for s in scores)}
+    return found, [field_table(scores, f"{file.path.name} against {path.name}")]
+
+
+def _against_stations(obs: list[Path], mapping: Path | None, window: float, file: AnalysisFile, first: Fields | None) -> Section:
     import numpy as np
 
     from phyda_cli.observations.prepare import prepare
     from phyda_cli.observations.readers import read_observations
     from phyda_cli.verification.station_scores import score_stations
 
-    table = prepare(read_observations(obs, mapping).table, analysis, window=np.timedelta64(round(window * 3600), "s"))
-    return score_stations(table, analysis, background)
+    table = prepare(read_observations(obs, mapping).table, file.fields, window=np.timedelta64(round(window * 3600), "s"))
+    report = score_stations(table, file.fields, first)
+    compared = f"{sum(d.n for d in report.scores)} of {report.account['in']} observations compared"
+    title = f"{file.path.name} against stations, {compared}{_rejected(report.account)}"
+    found = {"account": report.account, "scores": [d.as_dict() for d in report.scores], "notes": report.notes}
+    return {"stations": found}, [departure_table(report.scores, title)]
+
+
+def _physics(file: AnalysisFile, first: Fields | None, truth: Fields | None, picture: Path | None, overwrite: bool) -> Section:
+    from phyda_cli.verification.plausibility import assess
+
+    report = assess(file.fields, first, truth, file.members)
+    for note in report.notes:
+        say(f"physics: {note}")
+    if picture is not None:
+        from phyda_cli.verification.physics_maps import draw_physics
+        from phyda_cli.verification.pictures import land_fraction, utc
+
+        title = f"Residuals of {file.path.name}, {utc(file.fields.time)}"
+        draw_physics(picture, report, title, land_fraction(file.fields, report.layout.grid), overwrite)
+        say(f"wrote {picture}")
+    return {"physics": report.as_dict()}, physics_tables(report, file.path.name)
+
+
+def _from_feedback(rows: pd.DataFrame, name: str) -> Section:
+    from phyda_cli.verification.station_scores import summarise_feedback
+
+    summary = summarise_feedback(rows)
+    kinds = {"used": summary.used, "passive": summary.passive}
+    counts = {k: f"{summary.account[k]} {k} of {summary.account['in']} observations" for k in kinds}
+    tables = [departure_table(v, f"{name}, {counts[k]}{_rejected(summary.account)}") for k, v in kinds.items() if v]
+    return {"feedback": {"account": summary.account, **{k: [d.as_dict() for d in v] for k, v in kinds.items()}}}, tables

@@ -5,13 +5,16 @@ Source: Holton & Hakim (2013), An Introduction to Dynamic Meteorology, chapters 
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from phyda_cli.physics.column import Column
 from phyda_cli.physics.constants import KAPPA, R_D
-from phyda_cli.physics.sphere import Sphere
+from phyda_cli.physics.sphere import VECTOR, Sphere
 
-__all__ = ["geostrophic_departure", "hydrostatic", "mass", "momentum", "thermodynamic", "transport"]
+__all__ = ["geostrophic_departure", "gradient_departure", "hydrostatic", "mass", "momentum", "thermodynamic", "transport"]
+
+CALM = 1e-6  # m s-1
 
 
 def hydrostatic(column: Column, z: Tensor, tv: Tensor) -> Tensor:
@@ -63,7 +66,29 @@ def geostrophic_departure(sphere: Sphere, u: Tensor, v: Tensor, z_x: Tensor, z_y
 
     Only meaningful outside the tropics.
     """
-    f = sphere.coriolis(u)
-    tropical = f.abs() < 1e-8
-    inverse = (~tropical) / f.masked_fill(tropical, 1.0)
-    return (u + z_y * inverse) * ~tropical, (v - z_x * inverse) * ~tropical
+    inverse, known = _inverse_coriolis(sphere, u)
+    return (u + z_y * inverse) * known, (v - z_x * inverse) * known
+
+
+def gradient_departure(sphere: Sphere, u: Tensor, v: Tensor, z_x: Tensor, z_y: Tensor) -> Tensor:
+    """Wind speed less the speed that balances its own curvature, V + (Phi_n + kappa V^2)/f [m s-1], n to the left of the wind.
+
+    kappa V^2 = n.(V.grad)V is the centripetal acceleration along streamlines, which are trajectories only where the flow is
+    steady. Gradient balance has no departure; otherwise it is (V - V_g)(1 + kappa (V + V_g)/f) for the root V_g of the
+    gradient wind equation, and exists also where that has none (sharp anticyclones). Calm air, which has no direction, and
+    the equator have zero. Only meaningful outside the tropics. Source: Holton & Hakim (2013), section 3.2.
+    """
+    (u_x, v_x), (u_y, v_y) = sphere.gradient(torch.stack([u, v]), VECTOR)
+    inverse, known = _inverse_coriolis(sphere, u)
+    speed = torch.hypot(u, v)
+    calm = speed < CALM
+    across = u * (u * v_x + v * v_y + z_y) - v * (u * u_x + v * u_y + z_x)
+    normal = across / speed.masked_fill(calm, 1.0) + u * speed * sphere.curvature(u)
+    return (speed + normal * inverse) * known * ~calm
+
+
+def _inverse_coriolis(sphere: Sphere, like: Tensor) -> tuple[Tensor, Tensor]:
+    """1/f (H, 1) [s], and where it exists: not on the equator."""
+    f = sphere.coriolis(like)
+    equator = f.abs() < 1e-8
+    return 1 / f.masked_fill(equator, 1.0), ~equator

@@ -11,12 +11,20 @@ from torch import Tensor
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Grid
 from phyda_cli.physics.column import Column
-from phyda_cli.physics.equations import geostrophic_departure, hydrostatic, mass, momentum, thermodynamic, transport
+from phyda_cli.physics.equations import (
+    geostrophic_departure,
+    gradient_departure,
+    hydrostatic,
+    mass,
+    momentum,
+    thermodynamic,
+    transport,
+)
 from phyda_cli.physics.sphere import SCALAR, VECTOR, Sphere
 from phyda_cli.physics.stencils import Terms
 from phyda_cli.physics.thermodynamics import virtual_temperature
 
-__all__ = ["RESIDUAL_UNITS", "Residuals"]
+__all__ = ["BALANCE", "RESIDUAL_UNITS", "Residuals"]
 
 RESIDUAL_UNITS = {
     "hydrostatic": "m2 s-2",
@@ -24,10 +32,12 @@ RESIDUAL_UNITS = {
     "momentum_u": "m s-2",
     "momentum_v": "m s-2",
     "thermodynamic": "K s-1",
-    "moisture": "s-1",
+    "moisture": "kg kg-1 s-1",
     "geostrophic_u": "m s-1",
     "geostrophic_v": "m s-1",
+    "gradient": "m s-1",
 }
+BALANCE = ("geostrophic_u", "geostrophic_v", "gradient")
 TROPICS = 20.0  # degrees: no geostrophic balance nearer to the equator
 
 
@@ -46,7 +56,8 @@ class Residuals:
         area = self.sphere.area_weights[:, None] * mask
         if not area.any():
             raise InputError(f"a grid of {grid.shape[0]} latitudes has no row away from the poles to compute residuals on")
-        extratropics = area * (np.abs(grid.latitude) >= TROPICS)[:, None]
+        self._extratropics = mask & (np.abs(grid.latitude) >= TROPICS)[:, None]
+        extratropics = area * self._extratropics
         self._terms = Terms(all=area / area.sum(), extratropics=extratropics / max(extratropics.sum(), 1e-30))
         self.mask = torch.from_numpy(mask)
         self.weights = torch.from_numpy(area / area.sum())
@@ -75,20 +86,21 @@ class Residuals:
             fields |= self._of_motion(state)
         return fields
 
-    def geostrophic(self, z: Tensor, u: Tensor, v: Tensor) -> dict[str, Tensor]:
-        """Departure of the wind from geostrophic balance, ``geostrophic_u`` and ``geostrophic_v`` [m s-1] (..., L, H, W)."""
+    def balance(self, z: Tensor, u: Tensor, v: Tensor) -> dict[str, Tensor]:
+        """Departures of the wind from geostrophic and of its speed from gradient balance, BALANCE [m s-1] (..., L, H, W)."""
         state = self._checked(z=z, u=u, v=v)
-        departure = geostrophic_departure(self.sphere, state["u"], state["v"], *self.sphere.gradient(state["z"]))
-        return dict(zip(("geostrophic_u", "geostrophic_v"), departure, strict=True))
+        wind_and_slope = self.sphere, state["u"], state["v"], *self.sphere.gradient(state["z"])
+        return dict(zip(BALANCE, (*geostrophic_departure(*wind_and_slope), gradient_departure(*wind_and_slope)), strict=True))
+
+    def counted(self, name: str) -> np.ndarray:
+        """Where the residual ``name`` has a meaning (H, W): away from the poles, and for BALANCE outside 20 degrees."""
+        return self._extratropics if name in BALANCE else self.mask.numpy()
 
     def mean_square(self, fields: Mapping[str, Tensor], by_layer: bool = False) -> dict[str, Tensor]:
-        """Area-weighted mean square of each residual away from the poles [units squared], (...,) or (..., layers).
-
-        Geostrophic departures count outside 20 degrees only.
-        """
+        """Area-weighted mean square of each residual where it is :meth:`counted` [units squared], (...,) or (..., layers)."""
         result = {}
         for name, field in fields.items():
-            weights = self._terms.like(field)["extratropics" if name.startswith("geostrophic") else "all"]
+            weights = self._terms.like(field)["extratropics" if name in BALANCE else "all"]
             layers = (field.square() * weights).sum((-2, -1))
             result[name] = layers if by_layer else layers.mean(-1)
         return result

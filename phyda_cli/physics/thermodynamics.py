@@ -6,16 +6,13 @@ Saturation follows the IFS Documentation CY47R3, part IV, chapter 12 (Tetens' fo
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-from phyda_cli.physics.constants import EPSILON
+from phyda_cli.physics.constants import EPSILON, KAPPA
 
 __all__ = [
-    "HumidityCounts",
-    "humidity_violations",
+    "potential_temperature",
     "saturation_specific_humidity",
     "saturation_vapour_pressure",
     "saturation_vapour_pressure_ice",
@@ -30,6 +27,11 @@ ALL_ICE = 250.16  # K, no liquid below in the IFS mix
 def virtual_temperature(t: Tensor, q: Tensor) -> Tensor:
     """T (1 + (1/epsilon - 1) q) [K] of ``t`` [K] and specific humidity ``q`` [kg kg-1], without condensate."""
     return t * (1 + (1 / EPSILON - 1) * q)
+
+
+def potential_temperature(t: Tensor, p: Tensor) -> Tensor:
+    """T (1000 hPa / p)^kappa [K] of ``t`` [K] at ``p`` [Pa], which broadcast; kappa of dry air."""
+    return t * (1e5 / p) ** KAPPA
 
 
 def saturation_vapour_pressure_water(t: Tensor) -> Tensor:
@@ -56,16 +58,3 @@ def saturation_specific_humidity(t: Tensor, p: Tensor, vapour_pressure: Tensor |
     e = saturation_vapour_pressure(t) if vapour_pressure is None else vapour_pressure
     e = torch.minimum(e, p / 2)
     return EPSILON * e / (p - (1 - EPSILON) * e)
-
-
-class HumidityCounts(NamedTuple):
-    """Number of impossible humidities per state, each (...,)."""
-
-    negative: Tensor
-    supersaturated: Tensor
-
-
-def humidity_violations(t: Tensor, q: Tensor, levels: Tensor, tolerance: float = 0.0) -> HumidityCounts:
-    """Count q < 0 and q > (1 + tolerance) q_sat in states (..., L, H, W) on ``levels`` (L,) [Pa]."""
-    limit = (1 + tolerance) * saturation_specific_humidity(t, levels.to(t)[:, None, None])
-    return HumidityCounts((q < 0).sum((-3, -2, -1)), (q > limit).sum((-3, -2, -1)))

@@ -13,7 +13,7 @@ from phyda_cli.fields.remap import present, to_grid
 from phyda_cli.names import VARIABLES, Channel
 from phyda_cli.verification.scores import crps_ensemble, crps_gaussian, mae, mean, rms
 
-__all__ = ["FieldScore", "common_channels", "score_fields"]
+__all__ = ["FieldScore", "coarser", "common_channels", "score_fields"]
 
 _STATIC = ("orography", "lsm")
 
@@ -74,7 +74,7 @@ def _listed(channels: list[Channel]) -> str:
     return f"{shown or 'nothing'}{f', … ({len(channels)} in all)' if len(channels) > 12 else ''}"
 
 
-def _coarser(a: Grid, b: Grid) -> Grid:
+def coarser(a: Grid, b: Grid) -> Grid:
     """The grid with the larger cells; the second of two alike."""
     cell = [abs(float(np.median(np.diff(g.latitude)) * np.median(np.diff(g.longitude)))) for g in (a, b)]
     return a if cell[0] > 1.01 * cell[1] else b
@@ -96,7 +96,7 @@ def score_fields(
     if background is not None:
         wanted = {c.key for c in common_channels(background, truth)}
         channels = [c for c in channels if c.key in wanted] or channels
-    grid = _coarser(analysis.grid, truth.grid)
+    grid = coarser(analysis.grid, truth.grid)
     target = to_grid(truth, channels, grid)[0]
     error = to_grid(analysis, channels, grid)[0] - target
     if not np.isfinite(error).any():

@@ -11,14 +11,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from phyda_cli.fields.atomic import publish
 from phyda_cli.fields.grid import Grid
+from phyda_cli.verification.map_view import View, decorate, sequential, symmetric
 
 __all__ = ["Stations", "draw_increment", "stations_of"]
 
-_ROBUST = 99.5  # percentile of magnitude that the colours reach
 _USED, _PASSIVE, _REJECTED = "#1a1a1a", "#0a7f3f", "#d4007f"
 
 
@@ -60,10 +60,10 @@ def draw_increment(
 
     The increment's colours are symmetric and reach its 99.5th percentile. Raises OutputError.
     """
-    view = _View(grid)
-    panels: list[tuple[str, np.ndarray, dict[str, Any]]] = [("analysis − background", increment, _symmetric(increment))]
+    view = View(grid)
+    panels: list[tuple[str, np.ndarray, dict[str, Any]]] = [("analysis − background", increment, symmetric(increment))]
     if spread is not None:
-        panels.append(("analysis spread (1 standard deviation)", spread, _sequential(spread)))
+        panels.append(("analysis spread (1 standard deviation)", spread, sequential(spread)))
     figure = Figure(figsize=view.size(len(panels)), layout="constrained", dpi=110)
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -77,66 +77,14 @@ def draw_increment(
         if land is not None:
             ax.contour(view.longitude, view.latitude, view.roll(land), levels=[0.5], colors="0.35", linewidths=0.7)
         handles = _draw_stations(ax, view, stations)
-        _decorate(ax, view)
+        decorate(ax, view)
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, markerscale=1.6)
     with publish(path, overwrite) as temporary:
         figure.savefig(temporary, format="png", bbox_inches="tight", pad_inches=0.15)
 
 
-def _symmetric(values: np.ndarray) -> dict[str, Any]:
-    limit = _percentile(np.abs(values))
-    return {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
-
-
-def _sequential(values: np.ndarray) -> dict[str, Any]:
-    return {"cmap": "YlGnBu", "vmin": 0.0, "vmax": _percentile(values)}
-
-
-def _percentile(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    limit = float(np.percentile(known, _ROBUST)) if known.size else 0.0
-    return limit if limit > 0 else 1.0
-
-
-class _View:
-    """A grid as drawn: the globe from 180°W to 180°E, a limited area as it lies."""
-
-    def __init__(self, grid: Grid) -> None:
-        lon = (grid.longitude + 180) % 360 - 180 if grid.periodic else grid.longitude
-        self.order, self.latitude = np.argsort(lon, kind="stable"), grid.latitude
-        self.longitude = lon[self.order]
-        half = np.diff(self.longitude).mean() / 2
-        self.west, self.east = self.longitude[0] - half, self.longitude[-1] + half
-        if grid.periodic:  # one more column on either side closes the seam
-            self.order = np.concatenate([self.order[-1:], self.order, self.order[:1]])
-            self.longitude = np.concatenate([[self.longitude[-1] - 360], self.longitude, [self.longitude[0] + 360]])
-            self.west, self.east = -180.0, 180.0
-        step = abs(float(np.diff(self.latitude).mean())) / 2
-        self.south, self.north = max(-90.0, self.latitude.min() - step), min(90.0, self.latitude.max() + step)
-
-    def roll(self, values: np.ndarray) -> np.ndarray:
-        """``values`` (H, W) in the order drawn."""
-        return values[:, self.order]
-
-    def fold(self, longitude: np.ndarray) -> np.ndarray:
-        """Longitudes within the picture, where they can be."""
-        return (np.asarray(longitude, float) - self.west) % 360 + self.west
-
-    @property
-    def aspect(self) -> float:
-        """Height of a degree of latitude over the width of one of longitude."""
-        globe = self.east - self.west > 300
-        return 1.0 if globe else float(1 / max(0.2, np.cos(np.deg2rad((self.south + self.north) / 2))))
-
-    def size(self, panels: int) -> tuple[float, float]:
-        """Inches of the figure."""
-        width = 7.2
-        height = width * self.aspect * (self.north - self.south) / (self.east - self.west)
-        return width * panels, min(height, 7.5) + 1.6
-
-
-def _draw_stations(ax: Axes, view: _View, stations: Stations) -> list[Any]:
+def _draw_stations(ax: Axes, view: View, stations: Stations) -> list[Any]:
     kinds = (
         ("used", stations.used, {"marker": "o", "s": 9, "facecolors": _USED, "edgecolors": "white", "linewidths": 0.4}),
         ("withheld", stations.passive, {"marker": "^", "s": 16, "facecolors": _PASSIVE, "edgecolors": "white", "linewidths": 0.4}),
@@ -148,24 +96,3 @@ def _draw_stations(ax: Axes, view: _View, stations: Stations) -> list[Any]:
             label = f"{name} stations ({latitude.size})"
             handles.append(ax.scatter(view.fold(longitude), latitude, label=label, zorder=3, **style))  # type: ignore[arg-type]
     return handles
-
-
-def _decorate(ax: Axes, view: _View) -> None:
-    ax.set_xlim(view.west, view.east)
-    ax.set_ylim(view.south, view.north)
-    ax.set_aspect(view.aspect)
-    for axis, low, high, names in ((ax.xaxis, view.west, view.east, "WE"), (ax.yaxis, view.south, view.north, "SN")):
-        step = next(s for s in (1, 2, 5, 10, 20, 30, 60) if (high - low) / s <= 7 or s == 60)
-        axis.set_major_locator(FixedLocator(np.arange(np.ceil(low / step) * step, high + 1e-9, step).tolist()))
-        axis.set_major_formatter(FuncFormatter(_degrees(names)))
-    ax.tick_params(labelsize=9)
-    ax.grid(color="0.5", alpha=0.25, linewidth=0.5)
-
-
-def _degrees(names: str) -> Any:
-    def text(value: float, _: object) -> str:
-        folded = (value + 180) % 360 - 180 if names == "WE" else value
-        side = "" if folded in (0, -180, 180) else names[0] if folded < 0 else names[1]
-        return f"{abs(folded):g}°{side}"
-
-    return text

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from phyda_cli.errors import InputError, UsageError
-from phyda_cli.fields.grid import Fields
+from phyda_cli.fields.grid import Fields, Grid
 from phyda_cli.fields.regrid import grid_to_grid
 from phyda_cli.fields.remap import to_grid
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
@@ -17,8 +16,9 @@ from phyda_cli.names import VARIABLES, Channel, parse_channel
 from phyda_cli.verification.analysis_file import AnalysisFile
 from phyda_cli.verification.fields_scores import common_channels
 from phyda_cli.verification.maps import Stations, draw_increment, stations_of
+from phyda_cli.verification.readable import raised
 
-__all__ = ["draw_channel"]
+__all__ = ["draw_channel", "land_fraction", "utc"]
 
 _FIRST_CHOICES = ("t850", "z500", "msl", "t2m")
 
@@ -50,8 +50,13 @@ def draw_channel(
         stations = stations_of(*(feedback[k].to_numpy() for k in ("latitude", "longitude", "EffectiveQC")))
     variable = VARIABLES[channel.variable]
     place = "" if channel.level is None else f" at {channel.level:g} hPa"
-    title = f"Increment of {variable.long_name}{place}, {np.datetime_as_string(file.fields.time, unit='m').replace('T', ' ')} UTC"
-    draw_increment(path, after - before, spread, grid, stations, title, _readable(variable.units), _land(file.fields), overwrite)
+    title = f"Increment of {variable.long_name}{place}, {utc(file.fields.time)}"
+    draw_increment(path, after - before, spread, grid, stations, title, raised(variable.units), land_fraction(file.fields, grid), overwrite)
+
+
+def utc(time: np.datetime64) -> str:
+    """``2011-01-21 06:00 UTC``."""
+    return np.datetime_as_string(time, unit="m").replace("T", " ") + " UTC"
 
 
 def _choose(key: str | None, channels: list[Channel]) -> Channel:
@@ -66,17 +71,13 @@ def _choose(key: str | None, channels: list[Channel]) -> Channel:
     return wanted
 
 
-def _readable(units: str) -> str:
-    """``m2 s-2`` with the exponents raised."""
-    return re.sub(r"(?<=[a-zA-Z])-?\d+", lambda m: f"$^{{{m[0]}}}$", units)
-
-
-def _land(fields: Fields) -> np.ndarray | None:
-    """Land fraction (H, W): the file's own, else that of the bundled model."""
-    own = fields.surface.get("lsm")
-    if own is not None or not (BUNDLED / "model.json").is_file():
-        return own
+def land_fraction(fields: Fields, grid: Grid) -> np.ndarray | None:
+    """Land fraction (H, W) on ``grid``: the file's own, else that of the bundled model."""
+    if "lsm" in fields.surface:
+        return to_grid(fields, [Channel("lsm")], grid)[0][0]
+    if not (BUNDLED / "model.json").is_file():
+        return None
     model = Checkpoint.open(BUNDLED)
-    inside = model.state.grid.contains(*fields.grid.mesh)
-    land = (grid_to_grid(model.state.grid, fields.grid) @ model.statics["lsm"].ravel()).reshape(fields.grid.shape)
+    inside = model.state.grid.contains(*grid.mesh)
+    land = (grid_to_grid(model.state.grid, grid) @ model.statics["lsm"].ravel()).reshape(grid.shape)
     return np.where(inside, land, np.nan)

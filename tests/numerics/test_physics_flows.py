@@ -115,16 +115,20 @@ def with_depth(grid: Grid, **fields: torch.Tensor) -> tuple[Residuals, Fields]:
     return Residuals(levels, grid), {n: f.expand(3, -1, -1) for n, f in fields.items()}
 
 
+def solid_body(lat: torch.Tensor, speed: float) -> Fields:
+    """Williamson et al. (1992) test 2: Phi = const - (a Omega U + U^2/2) sin^2(phi)."""
+    phi = 3e4 - (EARTH_RADIUS * OMEGA * speed + speed**2 / 2) * torch.sin(lat) ** 2
+    return {"z": phi, "u": speed * torch.cos(lat), "v": torch.zeros_like(lat)}
+
+
 @pytest.mark.parametrize("kind", GRIDS)
 def test_solid_body_rotation_in_gradient_balance_is_steady(kind: str) -> None:
-    """Williamson et al. (1992) test 2: Phi = const - (a Omega U + U^2/2) sin^2(phi)."""
     speed = 40.0
 
     def error(n: int) -> float:
         grid = grid_of(kind, n)
         lat, _ = mesh(grid)
-        phi = 3e4 - (EARTH_RADIUS * OMEGA * speed + speed**2 / 2) * torch.sin(lat) ** 2
-        residuals, state = with_depth(grid, z=phi, u=speed * torch.cos(lat), v=torch.zeros_like(lat))
+        residuals, state = with_depth(grid, **solid_body(lat, speed))
         tendency = residuals(**state)
         assert tendency["momentum_u"].abs().max() < 1e-12
         assert tendency["mass"].abs().max() < 1e-10
@@ -133,14 +137,33 @@ def test_solid_body_rotation_in_gradient_balance_is_steady(kind: str) -> None:
     assert_second_order(error, 8e-4)
 
 
-def rossby_haurwitz(grid: Grid) -> tuple[Fields, Fields]:
+@pytest.mark.parametrize("kind", GRIDS)
+@pytest.mark.parametrize("excess", [0.0, 5.0])
+def test_gradient_departure_of_solid_body_rotation(kind: str, excess: float) -> None:
+    """None in balance; a wind too strong by dV departs by dV (1 + kappa (2 V + dV)/f), kappa = tan(phi)/a on a latitude circle."""
+    speed = 40.0
+
+    def error(n: int) -> float:
+        grid = grid_of(kind, n)
+        lat, _ = mesh(grid)
+        residuals, state = with_depth(grid, **solid_body(lat, speed))
+        strong = state["u"] + excess * torch.cos(lat)
+        departure = residuals.balance(state["z"], strong, state["v"])["gradient"]
+        per_speed = 1 / (2 * OMEGA * EARTH_RADIUS * torch.cos(lat).clamp(min=1e-3))  # kappa/f
+        expected = (strong - state["u"]) * (1 + per_speed * (strong + state["u"]))
+        return float(residuals.mean_square({"gradient": departure - expected})["gradient"].sqrt())
+
+    assert_second_order(error, 0.05)
+
+
+def rossby_haurwitz(grid: Grid, w: float = 7.848e-6) -> tuple[Fields, Fields]:
     """Wave number 4 in nonlinear balance and its exact tendencies (Williamson et al. 1992, test 6; Haurwitz 1940).
 
     The wave moves without change of shape in the nondivergent model, and the balanced height makes the divergence tendency
-    vanish, so (u, v)_t = -nu (u, v)_lambda.
+    vanish, so (u, v)_t = -nu (u, v)_lambda. ``w`` [s-1] is the angular velocity of the zonal flow.
     """
     lat, lon = mesh(grid)
-    k = w = 7.848e-6
+    k = 7.848e-6
     r, a = 4, EARTH_RADIUS
     c, s = torch.cos(lat), torch.sin(lat)
     u = a * w * c + a * k * c ** (r - 1) * (r * s**2 - c**2) * torch.cos(r * lon)
@@ -170,6 +193,38 @@ def test_rossby_haurwitz_wave_has_its_exact_tendency(kind: str) -> None:
     assert_second_order(error, 4.5e-2)
 
 
+@pytest.mark.parametrize("kind", ["equiangular", "with poles", "gaussian"])
+@pytest.mark.parametrize("equation", ["momentum", "gradient"])
+def test_stationary_rossby_haurwitz_wave_in_gradient_balance_has_no_residual(kind: str, equation: str) -> None:
+    """With w = 2 Omega / (r (3 + r)) the wave stands still, so that its streamlines are trajectories."""
+
+    def error(n: int) -> float:
+        grid = grid_of(kind, n)
+        residuals, state = with_depth(grid, **rossby_haurwitz(grid, 2 * OMEGA / 28)[0])
+        f = residuals.sphere.coriolis(state["u"])
+        scale = rms(residuals.sphere, f * torch.hypot(state["u"], state["v"]))
+        if equation == "gradient":  # times f, which is small in the tropics
+            return rms(residuals.sphere, f * residuals.balance(**state)["gradient"]) / scale
+        tendency = residuals(**state)
+        return rms(residuals.sphere, torch.hypot(tendency["momentum_u"], tendency["momentum_v"])) / scale
+
+    assert_second_order(error, 5e-3)
+
+
+def test_curved_flow_departs_from_geostrophic_balance_but_not_from_gradient_balance() -> None:
+    grid = grid_of("equiangular", 64)
+    residuals, state = with_depth(grid, **rossby_haurwitz(grid, 2 * OMEGA / 28)[0])
+    departure = {n: float(m.sqrt()) for n, m in residuals.mean_square(residuals.balance(**state)).items()}
+    assert departure["gradient"] < 0.05 * np.hypot(departure["geostrophic_u"], departure["geostrophic_v"])
+
+
+def test_calm_air_has_no_gradient_departure() -> None:
+    grid = grid_of("area", 16)
+    lat, _ = mesh(grid)
+    residuals, state = with_depth(grid, z=1e4 * torch.sin(lat), u=torch.zeros_like(lat), v=torch.zeros_like(lat))
+    assert not residuals.balance(**state)["gradient"].any()
+
+
 def test_geostrophic_wind_of_a_wave_has_no_departure() -> None:
     def error(n: int) -> float:
         grid = grid_of("equiangular", n)
@@ -177,7 +232,7 @@ def test_geostrophic_wind_of_a_wave_has_no_departure() -> None:
         z, z_x, z_y, _ = harmonic(grid, 2, 1)
         f = 2 * OMEGA * torch.sin(lat) * EARTH_RADIUS
         residuals = Residuals(np.array([50000.0]), grid)
-        departure = residuals.geostrophic((2000 * z)[None], (-2000 * z_y / f)[None], (2000 * z_x / f)[None])
-        return sum(float(m) for m in residuals.mean_square(departure).values()) ** 0.5
+        departure = residuals.balance((2000 * z)[None], (-2000 * z_y / f)[None], (2000 * z_x / f)[None])
+        return float(sum(residuals.mean_square(departure)[name] for name in ("geostrophic_u", "geostrophic_v"))) ** 0.5
 
     assert_second_order(error, 0.05)

@@ -11,6 +11,7 @@ from phyda_cli.physics.constants import EARTH_RADIUS
 from phyda_cli.physics.residuals import Residuals
 
 metpy = pytest.importorskip("metpy.calc")
+units = pytest.importorskip("metpy.units").units
 xarray = pytest.importorskip("xarray")
 
 GRID = Grid(np.linspace(35, 65, 31), np.linspace(-20, 30, 51))
@@ -46,8 +47,23 @@ def test_vorticity_and_divergence() -> None:
 def test_geostrophic_wind() -> None:
     """The departure of no wind is minus the geostrophic wind."""
     z = torch.tensor(weather()["z"])[None]
-    departure = Residuals(np.array([5e4]), GRID).geostrophic(z, torch.zeros_like(z), torch.zeros_like(z))
+    departure = Residuals(np.array([5e4]), GRID).balance(z, torch.zeros_like(z), torch.zeros_like(z))
     theirs = metpy.geostrophic_wind(as_metpy(z[0].numpy(), "m^2/s^2"))
     for name, wind in zip(("geostrophic_u", "geostrophic_v"), theirs, strict=True):
         expected = wind.metpy.dequantify().values
         assert np.abs(-departure[name][0].numpy() - expected)[1:-1, 1:-1].max() < 2e-3 * np.abs(expected).max()
+
+
+def test_gradient_departure() -> None:
+    """V - s.V_g + n.(V.grad)V/f of MetPy's geostrophic wind, vector derivatives and f; s along the wind, n to its left."""
+    state = weather()
+    ours = Residuals(np.array([5e4]), GRID).balance(*(torch.tensor(state[n])[None] for n in "zuv"))["gradient"][0].numpy()
+    mu, mv = (as_metpy(state[n], "m/s") for n in "uv")
+    ug, vg = (w.metpy.dequantify().values for w in metpy.geostrophic_wind(as_metpy(state["z"], "m^2/s^2")))
+    u_x, u_y, v_x, v_y = (d.to("1/s").m for d in metpy.vector_derivative(mu, mv))
+    f = np.asarray(metpy.coriolis_parameter(GRID.latitude * units.degrees_north).to("1/s").m)[:, None]
+    u, v = state["u"], state["v"]
+    speed = np.hypot(u, v)
+    centripetal = (u * (u * v_x + v * v_y) - v * (u * u_x + v * u_y)) / speed
+    expected = speed - (u * ug + v * vg) / speed + centripetal / f
+    assert np.abs(ours - expected)[1:-1, 1:-1].max() < 5e-3 * np.abs(expected).max()

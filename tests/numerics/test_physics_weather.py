@@ -51,7 +51,7 @@ def test_residuals_are_of_the_size_of_real_weather(forecast: Fields) -> None:
     assert rms["momentum_u"] < 6e-4
     assert rms["momentum_v"] < 6e-4
     assert rms["thermodynamic"] < 3e-4
-    departure = residuals.geostrophic(state["z"], state["u"], state["v"])
+    departure = residuals.balance(state["z"], state["u"], state["v"])
     assert all(float(m) ** 0.5 < 6 for m in residuals.mean_square(departure).values())
     mirrored = residuals.mean_square(residuals(z=state["z"], u=-state["u"], v=-state["v"]))
     assert float(mirrored["momentum_u"]) ** 0.5 > 3 * rms["momentum_u"]

@@ -81,6 +81,7 @@ def test_masks_and_weights() -> None:
     for name, counted, ignored in (
         ("momentum_u", tropical | elsewhere, polar),
         ("geostrophic_u", elsewhere, polar | tropical),
+        ("gradient", elsewhere, polar | tropical),
     ):
         assert residuals.mean_square({name: ones * 2})[name].tolist() == pytest.approx([4, 4, 4])
         assert residuals.mean_square({name: ones * ignored})[name].tolist() == [0, 0, 0]
@@ -102,7 +103,7 @@ def test_geostrophic_grid_entirely_in_the_tropics_counts_nothing() -> None:
     grid = Grid(np.linspace(-15, 15, 7), np.linspace(0, 30, 7))
     state = weather(LEVELS, grid)
     residuals = Residuals(LEVELS, grid)
-    departures = residuals.geostrophic(state["z"], state["u"], state["v"])
+    departures = residuals.balance(state["z"], state["u"], state["v"])
     assert all(f.isfinite().all() for f in departures.values())  # the grid has a row on the equator
     assert residuals.mean_square(departures)["geostrophic_u"].tolist() == [0, 0]
 

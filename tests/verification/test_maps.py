@@ -10,7 +10,8 @@ from matplotlib.image import imread
 
 from phyda_cli.errors import OutputError
 from phyda_cli.fields.grid import Grid
-from phyda_cli.verification.maps import Stations, _View, draw_increment, stations_of
+from phyda_cli.verification.map_view import View
+from phyda_cli.verification.maps import Stations, draw_increment, stations_of
 
 GLOBE = Grid(np.linspace(-87, 87, 30), np.arange(60) * 6.0)
 REGION = Grid(np.linspace(60, 30, 21), np.linspace(340, 374.5, 24))
@@ -56,7 +57,7 @@ def test_existing_picture_is_refused_and_kept(tmp_path: Path) -> None:
 
 
 def test_the_globe_is_drawn_from_180_west_without_a_seam() -> None:
-    view = _View(GLOBE)
+    view = View(GLOBE)
     assert (view.west, view.east) == (-180.0, 180.0)
     assert view.longitude[0] < view.west
     assert view.longitude[-1] > view.east - 6
@@ -65,7 +66,7 @@ def test_the_globe_is_drawn_from_180_west_without_a_seam() -> None:
 
 
 def test_a_region_across_greenwich_stays_together() -> None:
-    view = _View(REGION)
+    view = View(REGION)
     np.testing.assert_allclose(view.fold(np.array([350.0, -10.0, 5.0])), [350.0, 350.0, 365.0])
 
 
