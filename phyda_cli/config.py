@@ -64,7 +64,8 @@ class TrainingSettings(Settings):
     learning_rate: float = Field(1e-3, gt=0, description="Peak of the cosine schedule (AdamW).")
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
     ema: float = Field(0.998, gt=0, lt=1, description="Decay of the averaged weights, which are the ones kept.")
-    physics: float = Field(0.2, ge=0, description="Strength of the physics term at low noise; 0 switches it off.")
+    physics: float = Field(0.2, ge=0, description="Strength of the physics term on the denoiser at low noise; 0 switches it off.")
+    encoder_physics: float = Field(0.0, ge=0, description="Strength of the physics term on the encoder's mean; 0 switches it off.")
     max_minutes: float | None = Field(
         None, gt=0, description="Stop each network's training after so many minutes, the schedule fitted to it."
     )

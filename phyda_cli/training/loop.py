@@ -19,7 +19,7 @@ from phyda_cli.model.physics_loss import StatePhysics
 from phyda_cli.model.state import StateSpec
 from phyda_cli.training.cases import Batch, Cases
 
-__all__ = ["Phase", "calibrate", "denoiser_loss", "encoder_loss", "validate"]
+__all__ = ["Phase", "Physics", "calibrate", "denoiser_loss", "encoder_loss", "validate"]
 
 SAVE_EVERY = 100
 CHECK_EVERY = 250
@@ -27,25 +27,41 @@ MEASURED_STEPS = 12
 Loss = Callable[[Batch, torch.Generator], tuple[Tensor, dict[str, float]]]
 
 
-def encoder_loss(encoder: Encoder, area: Tensor) -> Loss:
-    """Squared error of the mean, plus a Gaussian likelihood of the spread that does not move the mean."""
+class Physics:
+    """PRDO of normalised increments (B, C, H, W) of a batch, in physical units against the truth's residuals; see StatePhysics."""
+
+    def __init__(self, spec: StateSpec, scale: dict[str, list[float]], device: torch.device) -> None:
+        self._physics, self._scale = StatePhysics(spec), scale
+        self._unit = torch.from_numpy(spec.column("background_std")).to(device)
+
+    def __call__(self, batch: Batch, increment: Tensor) -> Tensor:
+        truth = batch.state + self._unit * batch.target
+        return self._physics.objective(batch.state + self._unit * increment, truth, self._scale)
+
+
+def encoder_loss(encoder: Encoder, area: Tensor, physics: Physics, strength: float) -> Loss:
+    """Squared error of the mean with PRDO on it, plus a Gaussian likelihood of the spread that does not move the mean.
+
+    The mean is what the denoiser estimates in the limit of strong noise, and what forecasts start from.
+    """
 
     def loss(batch: Batch, _: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         posterior = encoder(*batch.inputs)
         square = (batch.target - posterior.mean).square()
         mean_term = (square * area).mean()
         spread_term = ((posterior.std.log() + 0.5 * square.detach() / posterior.std.square()) * area).mean()
-        return mean_term + 0.1 * spread_term, {"mse": mean_term.item(), "nll": spread_term.item()}
+        terms = {"mse": mean_term.item(), "nll": spread_term.item()}
+        total = mean_term + 0.1 * spread_term
+        if strength:
+            unphysical = physics(batch, posterior.mean).mean()
+            total, terms["physics"] = total + strength * unphysical, unphysical.item()
+        return total, terms
 
     return loss
 
 
-def denoiser_loss(
-    encoder: Encoder, denoiser: Denoiser, spec: StateSpec, area: Tensor, scale: dict[str, list[float]], strength: float
-) -> Loss:
+def denoiser_loss(encoder: Encoder, denoiser: Denoiser, area: Tensor, physics: Physics, strength: float) -> Loss:
     """EDM loss of the residual plus PRDO on the denoised state in physical units; the encoder is frozen."""
-    physics = StatePhysics(spec)
-    unit = torch.from_numpy(spec.column("background_std")).to(area.device)
 
     def loss(batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         with torch.no_grad():
@@ -53,10 +69,9 @@ def denoiser_loss(
         clean = (batch.target - posterior.mean) / posterior.std
         sigma = noise_level(clean.shape[0], generator).to(clean.device)
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
-        truth = batch.state + unit * batch.target
 
         def objective(denoised: Tensor) -> Tensor:
-            return physics.objective(batch.state + unit * (posterior.mean + posterior.std * denoised), truth, scale)
+            return physics(batch, posterior.mean + posterior.std * denoised)
 
         terms = diffusion_loss(denoiser.conditioned(posterior.latent), clean, sigma, noise, area, objective, strength)
         return terms.total, {"denoising": terms.denoising.item(), "physics": terms.physics.item()}

@@ -18,7 +18,7 @@ from phyda_cli.errors import UsageError
 from phyda_cli.model.checkpoint import build_networks, save_checkpoint
 from phyda_cli.model.state import StateSpec
 from phyda_cli.training.cases import Cases, build_cases
-from phyda_cli.training.loop import Phase, calibrate, denoiser_loss, encoder_loss, validate
+from phyda_cli.training.loop import Phase, Physics, calibrate, denoiser_loss, encoder_loss, validate
 from phyda_cli.training.pool import MemberPool
 from phyda_cli.training.statistics import Split, choose_members, physics_scale, split_pairs, state_spec
 from phyda_cli.training.store import PairStore
@@ -53,14 +53,17 @@ def train(data: Path, run: Path, settings: TrainingSettings, device: torch.devic
     def check() -> dict[str, float]:
         return validate(encoder.eval(), validation, area)
 
-    Phase("encoder", encoder, encoder_loss(encoder, area), cases, settings, settings.encoder_epochs, run).run(device, report, check)
+    scale = physics_scale(store, states, spec, split.training, np.random.default_rng([settings.seed, 2]))
+    physics = Physics(spec, scale, device)
+    Phase(
+        "encoder", encoder, encoder_loss(encoder, area, physics, settings.encoder_physics), cases, settings, settings.encoder_epochs, run
+    ).run(device, report, check)
     encoder.eval().requires_grad_(False)
     calibration = calibrate(encoder, validation, area)
     scores = check()
     report(f"validation oi {scores['oi']:.4f} encoder {scores['encoder']:.4f}; spread calibration {float(calibration.mean()):.3f}")
 
-    scale = physics_scale(store, states, spec, split.training, np.random.default_rng([settings.seed, 2]))
-    loss = denoiser_loss(encoder, denoiser, spec, area, scale, settings.physics)
+    loss = denoiser_loss(encoder, denoiser, area, physics, settings.physics)
     Phase("denoiser", denoiser, loss, cases, settings, settings.denoiser_epochs, run).run(device, report)
 
     summary = {
