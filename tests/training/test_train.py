@@ -20,8 +20,9 @@ from phyda_cli.model.checkpoint import Checkpoint, build_networks
 from phyda_cli.model.encoder import Encoder
 from phyda_cli.training import loop
 from phyda_cli.training.cases import Batch
-from phyda_cli.training.loop import Phase, calibrate, encoder_loss, validate
+from phyda_cli.training.loop import Phase, Physics, calibrate, encoder_loss, validate
 from phyda_cli.training.run import train
+from phyda_cli.training.statistics import physics_scale
 
 if TYPE_CHECKING:
     from conftest import Opened
@@ -38,11 +39,17 @@ def quiet(_: str) -> None:
     pass
 
 
+def opened_scale(opened: Opened) -> dict[str, list[float]]:
+    everything = np.arange(len(opened.store.pairs))
+    return physics_scale(opened.store, opened.states, opened.spec, everything, np.random.default_rng(0))
+
+
 def encoder_phase(opened: Opened, settings: TrainingSettings, folder: Path, stop_at: int | None = None) -> tuple[Phase, Encoder]:
     """The first phase from the start of its networks, or from what ``folder`` holds; it stops during step ``stop_at``."""
     torch.manual_seed(settings.seed)
     encoder, _ = build_networks(opened.spec, settings.network)
-    train_step = encoder_loss(encoder, opened.area)
+    physics = Physics(opened.spec, opened_scale(opened), CPU)
+    train_step = encoder_loss(encoder, opened.area, physics, 0.1)
     steps = 0
 
     def loss(batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
