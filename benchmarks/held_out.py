@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from phyda_cli.analysis.generative import sample_members
-from phyda_cli.analysis.local_ensemble import Columns
+from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble
 from phyda_cli.fields.background import read_background
 from phyda_cli.fields.remap import to_grid
@@ -123,14 +123,14 @@ class Scores:
 
 def run(checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int, repeats: int = 1) -> Scores:
     """Score ``oi``, ``encoder`` (its mean) and ``phyda`` on the same observations of every pair."""
-    spec, solver = checkpoint.state, checkpoint.metadata.solver
+    spec = checkpoint.state
     encoder, denoiser = checkpoint.networks()
-    columns = Columns(spec.grid, solver.column_stride)
+    localisation = Localisation.of(spec, checkpoint.metadata.solver)
     scores = Scores(spec)
     land, orography = checkpoint.statics["lsm"], checkpoint.statics["orography"]
     for number, pair in enumerate(p for p in pairs for _ in range(repeats)):
         rng = np.random.default_rng([20, number])
-        ensemble = Ensemble(checkpoint.members(pair.time), spec.grid, columns, solver.radius_km * 1e3)
+        ensemble = Ensemble(checkpoint.members(pair.time), localisation)
         target = ((pair.truth - pair.background) / spec.column("background_std")).astype(np.float32)
         began = time.perf_counter()
         virtual = simulate(ensemble, spec, target, network(rng), rng)

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from phyda_cli.analysis.generative import sample_members
 from phyda_cli.analysis.layout import as_fields, in_channel_order, model_background
-from phyda_cli.analysis.local_ensemble import Columns
+from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, Virtual, reconstruct
 from phyda_cli.config import AnalysisSettings
 from phyda_cli.errors import GateError, UsageError
@@ -79,8 +79,7 @@ def quality_control(background: Fields, table: pd.DataFrame, checkpoint: Checkpo
     state, available, notes = model_background(background, spec)
     device = choose_device(settings.device)
     members = checkpoint.members(background.time).to(device)
-    solver = checkpoint.metadata.solver
-    ensemble = Ensemble(members, spec.grid, Columns(spec.grid, solver.column_stride), solver.radius_km * 1e3)
+    ensemble = Ensemble(members, Localisation.of(spec, checkpoint.metadata.solver))
 
     statics = None if "orography" in background.surface else _static_orography(checkpoint, background)
     full = build_operator(background, table, statics)

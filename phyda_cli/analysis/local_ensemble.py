@@ -18,10 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from phyda_cli.fields.grid import EARTH_RADIUS, Grid
-from phyda_cli.fields.regrid import grid_to_grid
+from phyda_cli.analysis.localisation import Layer, Localisation, Observed
 
-__all__ = ["Columns", "Reconstruction", "gaspari_cohn", "solve"]
+__all__ = ["Reconstruction", "normal_equations", "solve"]
 
 BOX_CHUNK = 256
 
@@ -35,81 +34,30 @@ class Reconstruction:
     prior_spread: torch.Tensor
 
 
-def gaspari_cohn(distance: torch.Tensor, radius: float) -> torch.Tensor:
-    """Fifth-order compact taper (Gaspari and Cohn 1999, eq. 4.10); one at zero, zero from ``radius`` on."""
-    r = (distance * (2.0 / radius)).clamp(max=2.0)
-    near = 1 + r**2 * (-5 / 3 + r * (5 / 8 + r * (1 / 2 - r / 4)))
-    far = 4 - 5 * r + r**2 * (5 / 3 + r * (5 / 8 + r * (-1 / 2 + r / 12))) - 2 / (3 * r.clamp(min=1e-6))
-    return torch.where(r <= 1, near, far).clamp(min=0.0)
+def normal_equations(layer: Layer) -> tuple[torch.Tensor, torch.Tensor]:
+    """Y rho Y^T (M, N, N) and Y rho d (M, N) of every column.
 
-
-def _unit_vectors(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
-    lat, lon = np.deg2rad(latitude), np.deg2rad(longitude)
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
-
-
-def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Great-circle distance [m] between unit vectors (A, 3) and (B, 3): (A, B)."""
-    return EARTH_RADIUS * np.arccos(np.clip(a @ b.T, -1.0, 1.0))
-
-
-class Columns:
-    """Every ``stride``-th grid point, where weights are solved, and the interpolation back to all points."""
-
-    def __init__(self, grid: Grid, stride: int) -> None:
-        n_lat, n_lon = grid.shape
-        stride = max(1, min(stride, n_lat // 2, n_lon // 2))
-        rows = np.unique(np.round(np.linspace(0, n_lat - 1, max(2, -(-n_lat // stride)))).astype(int))
-        if grid.periodic:
-            columns = np.arange(0, n_lon, stride)
-        else:
-            columns = np.unique(np.round(np.linspace(0, n_lon - 1, max(2, -(-n_lon // stride)))).astype(int))
-        self.grid = Grid(grid.latitude[rows], grid.longitude[columns])
-        lat, lon = self.grid.mesh
-        self.unit_vectors = _unit_vectors(lat.ravel(), lon.ravel())
-        self.points = (rows[:, None] * n_lon + columns).ravel()
-        to_grid = grid_to_grid(self.grid, grid).tocoo()
-        index = torch.from_numpy(np.stack([to_grid.row, to_grid.col]).astype(np.int64))
-        values = torch.from_numpy(to_grid.data).float()
-        self.to_grid = torch.sparse_coo_tensor(index, values, to_grid.shape, check_invariants=True).coalesce()
-
-
-def _boxes(grid: Grid, latitude: np.ndarray, longitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Group observations by the nearest grid point; returns each one's box (P,) and the boxes' mean unit vectors (S, 3).
-
-    The taper is evaluated once per box: the cost no longer grows with the number of observations times columns, and
-    co-located observations (a sounding) are tapered exactly as before.
+    The sum over observations for all columns is one matrix product over the boxes' Gram matrices.
     """
-    row = np.abs(latitude[:, None] - grid.latitude[None]).argmin(axis=1)
-    offset = np.abs((longitude[:, None] - grid.longitude[None] + 180) % 360 - 180)
-    _, box = np.unique(row * grid.shape[1] + offset.argmin(axis=1), return_inverse=True)
-    centre = np.zeros((box.max() + 1, 3))
-    np.add.at(centre, box, _unit_vectors(latitude, longitude))
-    return box, centre / np.linalg.norm(centre, axis=1, keepdims=True)
+    y, d = layer.members, layer.innovation
+    n, (m, boxes) = y.shape[0], layer.rho.shape
+    edges = np.searchsorted(layer.box, np.arange(boxes + 1))
+    a, b = y.new_zeros(m, n * n), y.new_zeros(m, n)
+    for first in range(0, boxes, BOX_CHUNK):
+        chunk = slice(first, min(first + BOX_CHUNK, boxes))
+        gram, pull = y.new_empty(chunk.stop - first, n, n), y.new_empty(chunk.stop - first, n)
+        for i, (start, end) in enumerate(zip(edges[chunk], edges[chunk.start + 1 : chunk.stop + 1], strict=True)):
+            piece = y[:, start:end]
+            torch.mm(piece, piece.T, out=gram[i])
+            torch.mv(piece, d[start:end], out=pull[i])
+        a.addmm_(layer.rho[:, chunk], gram.flatten(1))
+        b.addmm_(layer.rho[:, chunk], pull)
+    return a.reshape(m, n, n), b
 
 
-def _solve_members(
-    y: torch.Tensor, d: torch.Tensor, box: np.ndarray, rho: torch.Tensor, x: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ensemble-space solve; ``y`` (N, P), ``rho`` (M, S), ``x`` (M, N, C). Returns weights (M, N) and variance (M, C).
-
-    I + sum_s rho_s Y_s Y_s^T for all columns is one matrix product over the boxes' Gram matrices.
-    """
-    n, m = y.shape[0], rho.shape[0]
-    order = np.argsort(box, kind="stable")
-    y, d = y[:, order], d[order]
-    ends = np.searchsorted(box[order], np.arange(rho.shape[1]), side="right")
-    starts = np.concatenate([[0], ends[:-1]])
-    a = torch.zeros(m, n * n, dtype=y.dtype, device=y.device)
-    b = torch.zeros(m, n, dtype=y.dtype, device=y.device)
-    for first in range(0, rho.shape[1], BOX_CHUNK):
-        chunk = range(first, min(first + BOX_CHUNK, rho.shape[1]))
-        pieces = [(y[:, starts[s] : ends[s]], d[starts[s] : ends[s]]) for s in chunk]
-        gram = torch.stack([p @ p.T for p, _ in pieces]).reshape(len(pieces), -1)
-        weight = rho[:, chunk.start : chunk.stop]
-        a.addmm_(weight, gram)
-        b.addmm_(weight, torch.stack([p @ e for p, e in pieces]))
-    a = a.reshape(m, n, n)
+def _solve_members(layer: Layer, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ensemble-space solve; ``x`` (M, N, C). Returns weights (M, N) and variance (M, C)."""
+    a, b = normal_equations(layer)
     a.diagonal(dim1=1, dim2=2).add_(1.0)
     factor = torch.linalg.cholesky(a)
     w = torch.cholesky_solve(b[:, :, None], factor)[:, :, 0]
@@ -117,54 +65,38 @@ def _solve_members(
     return w, half.square().sum(dim=1)
 
 
-def _solve_observations(y: torch.Tensor, d: torch.Tensor, root: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Observation-space solve; ``root`` (M, P) is the square root of the taper. Same results as the member space."""
+def _solve_observations(layer: Layer, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Observation-space solve. Same results as the member space."""
+    y, root = layer.members, layer.rho[:, layer.box].sqrt()
     s = root[:, :, None] * (y.T @ y) * root[:, None, :]
     s.diagonal(dim1=1, dim2=2).add_(1.0)
     factor = torch.linalg.cholesky(s)
-    w = (root * torch.cholesky_solve((root * d)[:, :, None], factor)[:, :, 0]) @ y.T
+    w = (root * torch.cholesky_solve((root * layer.innovation)[:, :, None], factor)[:, :, 0]) @ y.T
     z = root[:, :, None] * torch.matmul(y.T, x)
     half = torch.linalg.solve_triangular(factor, z, upper=False)
     return w, x.square().sum(dim=1) - half.square().sum(dim=1)
 
 
-def solve(
-    members: torch.Tensor,
-    observed: torch.Tensor,
-    innovation: torch.Tensor,
-    latitude: np.ndarray,
-    longitude: np.ndarray,
-    grid: Grid,
-    columns: Columns,
-    radius: float,
-) -> Reconstruction:
-    """Analyse P observations.
-
-    Args:
-        members: anomalies (N, C, H, W) with B = sum_n x_n x_n^T.
-        observed: their observed equivalents divided by the observation error, (N, P).
-        innovation: (y - H(x_b)) / sigma_o, (P,).
-        latitude, longitude: of the observations [degrees], (P,).
-        radius: distance [m] at which an observation's influence ends; infinite for no localisation.
+def solve(members: torch.Tensor, observed: Observed, where: Localisation) -> Reconstruction:
+    """Analyse P observations with anomalies ``members`` (N, C, H, W), B = sum_n x_n x_n^T.
 
     The algebra runs in the dtype of ``observed``; the result has the dtype of ``members``.
     """
-    n, c, h, w_ = members.shape
     prior = members.square().sum(dim=0)
-    if innovation.numel() == 0:
-        return Reconstruction(torch.zeros_like(prior), prior.sqrt(), prior.sqrt())
-    x = members.reshape(n, c, h * w_)[:, :, columns.points].permute(2, 0, 1).to(observed)
-    box, centre = _boxes(grid, latitude, longitude)
-    distance = torch.as_tensor(_distance(columns.unit_vectors, centre)).to(observed)
-    rho = gaspari_cohn(distance, radius) if np.isfinite(radius) else torch.ones_like(distance)
-    if innovation.numel() <= n:
-        weights, variance = _solve_observations(observed, innovation, rho[:, box].sqrt(), x)
-    else:
-        weights, variance = _solve_members(observed, innovation, box, rho, x)
+    increment, ratio = torch.zeros_like(prior), torch.ones_like(prior)
+    if observed.innovation.numel():
+        for layer in where.layers(observed, members.shape[1]):
+            increment[layer.channels], ratio[layer.channels] = _solve_layer(members[:, layer.channels], layer, where)
+    return Reconstruction(increment, (ratio * prior).sqrt(), prior.sqrt())
+
+
+def _solve_layer(members: torch.Tensor, layer: Layer, where: Localisation) -> tuple[torch.Tensor, torch.Tensor]:
+    """Increment and ratio of analysis to background variance (C', H, W) of the layer's ``members`` (N, C', H, W)."""
+    n, c, h, w = members.shape
+    x = members.reshape(n, c, h * w)[:, :, where.columns.points].permute(2, 0, 1).to(layer.members)
+    weights, variance = (_solve_observations if layer.innovation.numel() <= n else _solve_members)(layer, x)
     ratio = (variance / x.square().sum(dim=1).clamp(min=1e-30)).clamp(0.0, 1.0)
-    to_grid = columns.to_grid.to(members)
-    full = torch.sparse.mm(to_grid, torch.cat([weights, ratio], dim=1).to(members))
+    full = torch.sparse.mm(where.columns.to_grid.to(members), torch.cat([weights, ratio], dim=1).to(members))
     by_channel = members.reshape(n, c, -1).unbind(dim=1)
-    increment = torch.stack([(x_c * full[:, :n].T).sum(dim=0) for x_c in by_channel]).reshape(c, h, w_)
-    ratio_full = full[:, n:].T.reshape(c, h, w_)
-    return Reconstruction(increment, (ratio_full * prior).sqrt(), prior.sqrt())
+    increment = torch.stack([(x_c * full[:, :n].T).sum(dim=0) for x_c in by_channel])
+    return increment.reshape(c, h, w), full[:, n:].T.reshape(c, h, w)

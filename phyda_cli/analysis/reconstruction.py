@@ -11,24 +11,18 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from phyda_cli.analysis.local_ensemble import Columns, solve
-from phyda_cli.fields.grid import Grid
+from phyda_cli.analysis.local_ensemble import solve
+from phyda_cli.analysis.localisation import Localisation, Observed
 
-__all__ = ["Ensemble", "Virtual", "reconstruct"]
+__all__ = ["Ensemble", "Virtual", "observe", "reconstruct"]
 
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Background-error members with their solver settings.
-
-    ``members`` (N, C, H, W), scaled so that their outer products sum to B; ``columns`` where weights are solved;
-    ``radius`` of localisation [m].
-    """
+    """Background-error ``members`` (N, C, H, W), scaled so that their outer products sum to B, and how they are localised."""
 
     members: torch.Tensor
-    grid: Grid
-    columns: Columns
-    radius: float
+    localisation: Localisation
     _transposed: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -52,6 +46,29 @@ class Virtual:
     information: torch.Tensor
 
 
+def observe(
+    ensemble: Ensemble, matrix: sparse.csr_matrix, innovation: np.ndarray, error: np.ndarray, latitude: np.ndarray, longitude: np.ndarray
+) -> Observed:
+    """What the solver needs of P observations; arguments as in :func:`reconstruct`."""
+    like, where = ensemble.members, ensemble.localisation
+    members = np.ascontiguousarray((ensemble.observed(matrix) / error[:, None]).T)
+    log_pressure = None
+    if where.radius_log_p is not None and where.log_pressure is not None:
+        log_pressure = _log_pressure(matrix, where.log_pressure)
+    return Observed(torch.as_tensor(members).to(like), torch.as_tensor(innovation / error).to(like), latitude, longitude, log_pressure)
+
+
+def _log_pressure(matrix: sparse.csr_matrix, channels: np.ndarray) -> np.ndarray:
+    """Where observations lie in the vertical (P,) [ln Pa]: the mean of the ``channels``' (C,), weighted by what H takes from each.
+
+    For a report at a level this is its own; one between levels, or of a layer, lies where most of its signal comes from.
+    """
+    weight = abs(matrix).tocoo()
+    level = channels[weight.col // (matrix.shape[1] // channels.size)]
+    total, moment = (np.bincount(weight.row, weight.data * f, matrix.shape[0]) for f in (np.ones(level.size), level))
+    return np.where(total > 0, moment / np.where(total > 0, total, 1.0), channels.max())
+
+
 def reconstruct(
     ensemble: Ensemble,
     matrix: sparse.csr_matrix,
@@ -70,19 +87,9 @@ def reconstruct(
     The residual field is g / (1 + i) with g = H' R^-1 (y - H x_a) and i = diag(H' R^-1 H): a scalar analysis of the
     remaining innovation at each point, whatever the operator.
     """
-    shape = ensemble.members.shape[1:]
-    observed = (ensemble.observed(matrix) / error[:, None]).T
     like = ensemble.members
-    stage1 = solve(
-        like,
-        torch.as_tensor(np.ascontiguousarray(observed)).to(like),
-        torch.as_tensor(innovation / error).to(like),
-        latitude,
-        longitude,
-        ensemble.grid,
-        ensemble.columns,
-        ensemble.radius,
-    )
+    shape = like.shape[1:]
+    stage1 = solve(like, observe(ensemble, matrix, innovation, error, latitude, longitude), ensemble.localisation)
     scaled = sparse.diags_array(1.0 / error) @ matrix
     left = innovation / error - scaled @ stage1.increment.cpu().numpy().ravel()
     information = np.asarray(scaled.multiply(scaled).sum(axis=0)).reshape(shape)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from phyda_cli.analysis.local_ensemble import Columns
+from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble
 from phyda_cli.config import SolverSettings
-from phyda_cli.fields.grid import Grid
 from phyda_cli.model.checkpoint import in_season
+from phyda_cli.model.state import StateSpec
 
 __all__ = ["MemberPool"]
 
@@ -24,9 +24,9 @@ class MemberPool:
     would be handed the truth and training would learn to trust it too much.
     """
 
-    def __init__(self, members: torch.Tensor, times: tuple[str, ...], grid: Grid, solver: SolverSettings) -> None:
-        self._members, self._times, self._solver, self._grid = members, np.array(times, "datetime64[s]"), solver, grid
-        self._columns = Columns(grid, solver.column_stride)
+    def __init__(self, members: torch.Tensor, times: tuple[str, ...], spec: StateSpec, solver: SolverSettings) -> None:
+        self._members, self._times, self._solver = members, np.array(times, "datetime64[s]"), solver
+        self._localisation = Localisation.of(spec, solver)
         self._folds = _fold(self._times)
         self._made: dict[tuple[int, int], Ensemble] = {}
 
@@ -41,7 +41,7 @@ class MemberPool:
                 assert self._solver.season_days is not None
                 keep = keep[in_season(self._times[keep], middle, self._solver.season_days)]
             chosen = self._members[torch.from_numpy(keep)] / keep.size**0.5
-            self._made[fold, month] = Ensemble(chosen, self._grid, self._columns, self._solver.radius_km * 1e3)
+            self._made[fold, month] = Ensemble(chosen, self._localisation)
         return self._made[fold, month]
 
 

@@ -7,7 +7,7 @@ import torch
 from scipy import sparse
 from synthetic import CHANNELS, GRID
 
-from phyda_cli.analysis.local_ensemble import Columns
+from phyda_cli.analysis.localisation import Columns, Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, Virtual, reconstruct
 
 SHAPE = (len(CHANNELS), *GRID.shape)
@@ -15,7 +15,7 @@ SHAPE = (len(CHANNELS), *GRID.shape)
 
 def ensemble(n: int = 8) -> Ensemble:
     members = torch.randn(n, *SHAPE, generator=torch.Generator().manual_seed(0)) / n**0.5
-    return Ensemble(members, GRID, Columns(GRID, 1), np.inf)
+    return Ensemble(members, Localisation(GRID, Columns(GRID, 1), np.inf))
 
 
 def points(index: np.ndarray) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:

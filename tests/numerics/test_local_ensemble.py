@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from phyda_cli.analysis.local_ensemble import Columns, Reconstruction, gaspari_cohn, solve
+from phyda_cli.analysis.local_ensemble import Reconstruction, solve
+from phyda_cli.analysis.localisation import Columns, Localisation, Observed, gaspari_cohn
 from phyda_cli.fields.grid import EARTH_RADIUS, Grid
 from phyda_cli.fields.regrid import bilinear
 from phyda_cli.model.state import equiangular
@@ -42,7 +43,7 @@ def analyse(
     if idle:
         y, d = torch.cat([y, torch.zeros(y.shape[0], idle * y.shape[1])], 1), np.tile(d, idle + 1)
         error, lat, lon = (np.tile(a, idle + 1) for a in (error, lat, lon))
-    return solve(members, y, torch.from_numpy(d / error), lat, lon, GRID, Columns(GRID, stride), radius)
+    return solve(members, Observed(y, torch.from_numpy(d / error), lat, lon), Localisation(GRID, Columns(GRID, stride), radius))
 
 
 def operator(lat: np.ndarray, lon: np.ndarray, channel: np.ndarray) -> np.ndarray:

@@ -44,4 +44,4 @@ def opened(tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings) ->
     pairs = np.random.default_rng([tiny_settings.seed, 3]).choice(training, tiny_settings.samples, replace=False)
     cases = Cases(tiny_run / "cases" / "training", store, states, spec, pairs)
     area = torch.from_numpy(store.grid.area_weights[:, None].astype(np.float32))
-    return Opened(store, states, spec, MemberPool(members, times, spec.grid, tiny_settings.solver), times, pairs, cases, area)
+    return Opened(store, states, spec, MemberPool(members, times, spec, tiny_settings.solver), times, pairs, cases, area)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from synthetic import GRID
+from synthetic import GRID, spec
 
 from phyda_cli.config import SolverSettings, TrainingSettings
 from phyda_cli.model.encoder import conditions
@@ -30,7 +30,7 @@ def fold(times: np.ndarray) -> np.ndarray:
 def numbered_pool(season_days: int | None) -> MemberPool:
     """Member i is i everywhere."""
     members = torch.arange(YEAR.size, dtype=torch.float32)[:, None, None, None].expand(-1, 1, *GRID.shape)
-    return MemberPool(members, tuple(map(str, YEAR)), GRID, SolverSettings(season_days=season_days))
+    return MemberPool(members, tuple(map(str, YEAR)), spec(), SolverSettings(season_days=season_days))
 
 
 def numbers(pool: MemberPool, time: np.datetime64) -> np.ndarray:
@@ -63,7 +63,7 @@ def test_ensembles_are_made_once_and_scaled() -> None:
     assert pool.ensemble(YEAR[0]) is pool.ensemble(YEAR[1])
     members = torch.randn(64, 2, *GRID.shape, generator=torch.Generator().manual_seed(0))
     times = tuple(map(str, YEAR[:64]))
-    chosen = MemberPool(members, times, GRID, SolverSettings()).ensemble(YEAR[100]).members
+    chosen = MemberPool(members, times, spec(), SolverSettings()).ensemble(YEAR[100]).members
     assert 0.9 < float(chosen.square().sum(0).mean()) < 1.1
 
 
