@@ -133,7 +133,7 @@ def run(checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int, 
         ensemble = Ensemble(checkpoint.members(pair.time), localisation)
         target = ((pair.truth - pair.background) / spec.column("background_std")).astype(np.float32)
         began = time.perf_counter()
-        virtual = simulate(ensemble, spec, target, network(rng), rng)
+        virtual = simulate(ensemble, spec, target, network(rng), rng, draws=(members + 1) // 2)
         stage1 = time.perf_counter() - began
         scores.add("oi", pair, virtual.increment.numpy(), virtual.spread.numpy(), stage1)
         background = torch.from_numpy((pair.background - spec.column("mean")) / spec.column("std"))

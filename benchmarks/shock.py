@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.held_out import soundings
 from phyda_cli.analysis.generative import sample_members
-from phyda_cli.analysis.local_ensemble import Columns
+from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, Virtual
 from phyda_cli.cycle.speedy import SpeedyLink
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
@@ -66,7 +66,7 @@ class Shock:
         self.states = [state for _, states in chunks for state in states]
         self.checkpoint, self.without = checkpoint, without
         self.link = SpeedyLink(checkpoint.state)
-        self.columns = Columns(checkpoint.state.grid, checkpoint.metadata.solver.column_stride)
+        self.localisation = Localisation.of(checkpoint.state, checkpoint.metadata.solver)
         self.lead_model = SpeedyModel(self.times[0], LEAD / 4)
         self.model = SpeedyModel(self.times[0], 1.0, SAVED_PER_DAY)
 
@@ -81,9 +81,9 @@ class Shock:
         checkpoint, spec = self.checkpoint, self.checkpoint.state
         unit = spec.column("background_std")
         stacks = self.link.stack([background, self.states[index]])
-        ensemble = Ensemble(checkpoint.members(self.times[index]), spec.grid, self.columns, checkpoint.metadata.solver.radius_km * 1e3)
+        ensemble = Ensemble(checkpoint.members(self.times[index]), self.localisation)
         target = ((stacks[1] - stacks[0]) / unit).astype(np.float32)
-        virtual = simulate(ensemble, spec, target, soundings(spec, 400, rng), rng)
+        virtual = simulate(ensemble, spec, target, soundings(spec, 400, rng), rng, draws=8)
         normalised = {"oi": virtual.increment.numpy(), "perfect increment": target}
         for name, model in (("phyda", checkpoint), ("phyda without PRDO", self.without)):
             if model is not None:

@@ -41,9 +41,12 @@ class SolverSettings(Settings):
 class SamplerSettings(Settings):
     """Stage 3, the second-order sampler."""
 
-    steps: int = Field(8, ge=2, description="Noise levels; each costs two network evaluations but the last.")
-    sigma_min: float = Field(0.15, gt=0, description="Lowest noise level, in residual standard deviations.")
-    sigma_max: float = Field(8.0, gt=0, description="Highest noise level, in residual standard deviations.")
+    start: Literal["linear", "noise"] = Field(
+        "linear", description="Start from draws of stage 1's posterior with a little noise added, or from nothing but noise."
+    )
+    steps: int = Field(3, ge=2, description="Noise levels; each costs two network evaluations but the last.")
+    sigma_min: float = Field(0.1, gt=0, description="Lowest noise level, in residual standard deviations.")
+    sigma_max: float = Field(0.3, gt=0, description="Highest noise level, in residual standard deviations; 8 for a start from noise.")
 
 
 class NetworkSettings(Settings):

@@ -161,6 +161,7 @@ def _increments(
     virtual = reconstruct(
         departures.ensemble, departures.matrix[rows], innovation, table["error"].to_numpy(np.float32),
         table["latitude"].to_numpy(), table["longitude"].to_numpy(),
+        draws=(settings.members + 1) // 2 if settings.method == "phyda" else 0, seed=settings.seed,
     )  # fmt: skip
     if settings.method != "phyda" or not used.any():
         return virtual.increment.cpu().numpy() * unit, virtual.spread.cpu().numpy() * unit, np.zeros((0, *unit.shape), np.float32)

@@ -8,8 +8,8 @@ import torch
 from phyda_cli.analysis.reconstruction import Virtual
 from phyda_cli.config import SamplerSettings
 from phyda_cli.model.denoiser import Denoiser
-from phyda_cli.model.encoder import Encoder
-from phyda_cli.model.sampler import heun, initial_noise, noise_levels
+from phyda_cli.model.encoder import MIN_SPREAD, Encoder
+from phyda_cli.model.sampler import antithetic, heun, initial_noise, noise_levels
 
 __all__ = ["Sampled", "sample_members"]
 
@@ -41,7 +41,11 @@ def sample_members(
 ) -> Sampled:
     """Draw ``members`` of the posterior.
 
+    Sampling from stage 1's draws keeps their balance of mass and wind, which a network that starts from noise has to invent
+    for every member; the denoiser corrects what is not Gaussian in them (compare SDEdit, Meng et al. 2022, arXiv 2108.01073).
+
     Args:
+        virtual: with ceil(members / 2) perturbations where sampling starts from them.
         background: (x_b - mean) / std of the climate, (C, H, W), on the device of the networks.
         place: conditions (N_CONDITIONS, H, W).
     """
@@ -49,7 +53,9 @@ def sample_members(
     one = [a[None].to(background) for a in (background, *parts)]
     posterior = encoder(*one, torch.from_numpy(place)[None].to(background))
     denoise = denoiser.conditioned(posterior.latent)
-    noise = initial_noise(members, tuple(background.shape), seed, background.device)
     levels = noise_levels(settings.steps, settings.sigma_min, settings.sigma_max)
-    residual = torch.cat([heun(denoise, part, levels) for part in noise.split(MEMBERS_AT_ONCE)])
+    start = levels[0].item() * initial_noise(members, tuple(background.shape), seed, background.device)
+    if settings.start == "linear":
+        start += antithetic(virtual.perturbations / virtual.spread.clamp(min=MIN_SPREAD), members)
+    residual = torch.cat([heun(denoise, part, levels) for part in start.split(MEMBERS_AT_ONCE)])
     return Sampled(posterior.mean + posterior.std * residual, posterior.mean[0], posterior.std[0])

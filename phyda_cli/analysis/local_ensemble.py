@@ -8,7 +8,11 @@ d = R^{-1/2} (y - H x_b), the analysis of one column whose observations are tape
 (LETKF, Hunt et al. 2007, with observation-space localisation). It is solved in the smaller of the two spaces, on a
 coarse grid of columns whose weights are then interpolated (Yang et al. 2009).
 
-Shapes: N members, C channels, H x W grid points, P observations, M columns, S boxes.
+Draws from the posterior come from the same factorisation: with eta ~ N(0, I) of the members and eps ~ N(0, I) of the
+observations, the same everywhere, the weights (I + Y^T rho Y)^{-1} (eta + Y^T rho^{1/2} eps) have the covariance
+(I + Y^T rho Y)^{-1}, and X times them that of the analysis (randomisation, Chapnik et al. 2006).
+
+Shapes: N members, C channels, H x W grid points, P observations, M columns, S boxes, K draws.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from phyda_cli.analysis.localisation import Layer, Localisation, Observed
+from phyda_cli.analysis.localisation import Draws, Layer, Localisation, Observed
 
 __all__ = ["Reconstruction", "normal_equations", "solve"]
 
@@ -27,76 +31,87 @@ BOX_CHUNK = 256
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """``increment`` and ``spread`` (C, H, W) in the units of the members, and the background's own ``prior_spread``."""
+    """``increment`` and ``spread`` (C, H, W) in the units of the members, and the background's own ``prior_spread``;
+    ``perturbations`` (K, C, H, W) of zero mean, drawn from the analysis errors' distribution."""
 
     increment: torch.Tensor
     spread: torch.Tensor
     prior_spread: torch.Tensor
+    perturbations: torch.Tensor
 
 
 def normal_equations(layer: Layer) -> tuple[torch.Tensor, torch.Tensor]:
-    """Y rho Y^T (M, N, N) and Y rho d (M, N) of every column.
+    """Y rho Y^T (M, N, N) and the right-hand sides (M, N, 1 + K) of every column: Y rho d, then the draws' eta + Y rho^1/2 eps.
 
     The sum over observations for all columns is one matrix product over the boxes' Gram matrices.
     """
-    y, d = layer.members, layer.innovation
-    n, (m, boxes) = y.shape[0], layer.rho.shape
+    y, d, noise = layer.members, layer.innovation, layer.draws.noise
+    n, (m, boxes), k = y.shape[0], layer.rho.shape, noise.shape[1]
     edges = np.searchsorted(layer.box, np.arange(boxes + 1))
-    a, b = y.new_zeros(m, n * n), y.new_zeros(m, n)
+    a, b, drawn = y.new_zeros(m, n * n), y.new_zeros(m, n), y.new_zeros(m, n * k)
     for first in range(0, boxes, BOX_CHUNK):
         chunk = slice(first, min(first + BOX_CHUNK, boxes))
-        gram, pull = y.new_empty(chunk.stop - first, n, n), y.new_empty(chunk.stop - first, n)
+        size = chunk.stop - first
+        gram, pull, push = y.new_empty(size, n, n), y.new_empty(size, n), y.new_empty(size, n, k)
         for i, (start, end) in enumerate(zip(edges[chunk], edges[chunk.start + 1 : chunk.stop + 1], strict=True)):
             piece = y[:, start:end]
             torch.mm(piece, piece.T, out=gram[i])
             torch.mv(piece, d[start:end], out=pull[i])
-        a.addmm_(layer.rho[:, chunk], gram.flatten(1))
-        b.addmm_(layer.rho[:, chunk], pull)
-    return a.reshape(m, n, n), b
+            torch.mm(piece, noise[start:end], out=push[i])
+        rho = layer.rho[:, chunk]
+        a.addmm_(rho, gram.flatten(1))
+        b.addmm_(rho, pull)
+        drawn.addmm_(rho.sqrt(), push.flatten(1))
+    return a.reshape(m, n, n), torch.cat([b[:, :, None], drawn.reshape(m, n, k) + layer.draws.prior], dim=2)
 
 
 def _solve_members(layer: Layer, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ensemble-space solve; ``x`` (M, N, C). Returns weights (M, N) and variance (M, C)."""
+    """Ensemble-space solve; ``x`` (M, N, C). Returns weights (M, N, 1 + K) and variance (M, C)."""
     a, b = normal_equations(layer)
     a.diagonal(dim1=1, dim2=2).add_(1.0)
     factor = torch.linalg.cholesky(a)
-    w = torch.cholesky_solve(b[:, :, None], factor)[:, :, 0]
     half = torch.linalg.solve_triangular(factor, x, upper=False)
-    return w, half.square().sum(dim=1)
+    return torch.cholesky_solve(b, factor), half.square().sum(dim=1)
 
 
 def _solve_observations(layer: Layer, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Observation-space solve. Same results as the member space."""
-    y, root = layer.members, layer.rho[:, layer.box].sqrt()
-    s = root[:, :, None] * (y.T @ y) * root[:, None, :]
+    y, root = layer.members, layer.rho[:, layer.box].sqrt()[:, :, None]
+    s = root * (y.T @ y) * root.mT
     s.diagonal(dim1=1, dim2=2).add_(1.0)
     factor = torch.linalg.cholesky(s)
-    w = (root * torch.cholesky_solve((root * layer.innovation)[:, :, None], factor)[:, :, 0]) @ y.T
-    z = root[:, :, None] * torch.matmul(y.T, x)
-    half = torch.linalg.solve_triangular(factor, z, upper=False)
+    drawn = layer.draws.noise - root * (y.T @ layer.draws.prior)
+    right = torch.cat([root * layer.innovation[:, None], drawn], dim=2)
+    w = y @ (root * torch.cholesky_solve(right, factor))
+    w[:, :, 1:] += layer.draws.prior
+    half = torch.linalg.solve_triangular(factor, root * torch.matmul(y.T, x), upper=False)
     return w, x.square().sum(dim=1) - half.square().sum(dim=1)
 
 
-def solve(members: torch.Tensor, observed: Observed, where: Localisation) -> Reconstruction:
+def solve(members: torch.Tensor, observed: Observed, where: Localisation, draws: Draws | None = None) -> Reconstruction:
     """Analyse P observations with anomalies ``members`` (N, C, H, W), B = sum_n x_n x_n^T.
 
     The algebra runs in the dtype of ``observed``; the result has the dtype of ``members``.
     """
+    draws = draws or Draws.none(observed)
     prior = members.square().sum(dim=0)
-    increment, ratio = torch.zeros_like(prior), torch.ones_like(prior)
+    ratio = torch.ones_like(prior)
+    fields = members.new_zeros(1 + draws.prior.shape[1], *prior.shape)
+    fields[1:] = torch.einsum("nk,nchw->kchw", draws.prior.to(members), members)
     if observed.innovation.numel():
-        for layer in where.layers(observed, members.shape[1]):
-            increment[layer.channels], ratio[layer.channels] = _solve_layer(members[:, layer.channels], layer, where)
-    return Reconstruction(increment, (ratio * prior).sqrt(), prior.sqrt())
+        for layer in where.layers(observed, draws, members.shape[1]):
+            fields[:, layer.channels], ratio[layer.channels] = _solve_layer(members[:, layer.channels], layer, where)
+    return Reconstruction(fields[0], (ratio * prior).sqrt(), prior.sqrt(), fields[1:])
 
 
 def _solve_layer(members: torch.Tensor, layer: Layer, where: Localisation) -> tuple[torch.Tensor, torch.Tensor]:
-    """Increment and ratio of analysis to background variance (C', H, W) of the layer's ``members`` (N, C', H, W)."""
+    """Increment and draws (1 + K, C', H, W), and the ratio of analysis to background variance, of ``members`` (N, C', H, W)."""
     n, c, h, w = members.shape
     x = members.reshape(n, c, h * w)[:, :, where.columns.points].permute(2, 0, 1).to(layer.members)
     weights, variance = (_solve_observations if layer.innovation.numel() <= n else _solve_members)(layer, x)
     ratio = (variance / x.square().sum(dim=1).clamp(min=1e-30)).clamp(0.0, 1.0)
-    full = torch.sparse.mm(where.columns.to_grid.to(members), torch.cat([weights, ratio], dim=1).to(members))
+    interpolate = where.columns.to_grid.to(members)
+    full = torch.sparse.mm(interpolate, weights.flatten(1).to(members)).T.reshape(n, -1, h * w)
     by_channel = members.reshape(n, c, -1).unbind(dim=1)
-    increment = torch.stack([(x_c * full[:, :n].T).sum(dim=0) for x_c in by_channel])
-    return increment.reshape(c, h, w), full[:, n:].T.reshape(c, h, w)
+    fields = torch.stack([torch.stack([(x_c * w_k).sum(dim=0) for x_c in by_channel]) for w_k in full.unbind(dim=1)])
+    return fields.reshape(-1, c, h, w), torch.sparse.mm(interpolate, ratio.to(members)).T.reshape(c, h, w)

@@ -16,7 +16,7 @@ from phyda_cli.fields.grid import EARTH_RADIUS, Grid
 from phyda_cli.fields.regrid import grid_to_grid
 from phyda_cli.model.state import StateSpec
 
-__all__ = ["Columns", "Layer", "Localisation", "Observed", "gaspari_cohn"]
+__all__ = ["Columns", "Draws", "Layer", "Localisation", "Observed", "gaspari_cohn"]
 
 SURFACE_PRESSURE = 1e5  # Pa, where surface channels count
 THICKNESS = 0.1  # of radius_log_p: levels within it share their weights
@@ -77,16 +77,38 @@ class Observed:
 
 
 @dataclass(frozen=True, eq=False)
+class Draws:
+    """Standard normal numbers of K draws from the posterior: ``prior`` (N, K) of the members, ``noise`` (P, K) of the observations."""
+
+    prior: torch.Tensor
+    noise: torch.Tensor
+
+    @classmethod
+    def none(cls, observed: Observed) -> Draws:
+        """K = 0."""
+        return cls.random(observed, 0, 0)
+
+    @classmethod
+    def random(cls, observed: Observed, count: int, seed: int) -> Draws:
+        """``count`` draws; drawn on the CPU, so a seed means the same on every device."""
+        generator = torch.Generator().manual_seed(seed)
+        prior, noise = (torch.randn(size, count, generator=generator) for size in observed.members.shape)
+        return cls(prior.to(observed.members), noise.to(observed.members))
+
+
+@dataclass(frozen=True, eq=False)
 class Layer:
     """Channels that see the same observations with the same weights, and those observations.
 
     ``members`` (N, P') and ``innovation`` (P',) are multiplied by the root of the vertical taper: in the algebra that is the
-    division of R by the taper. ``box`` (P',), increasing, is each one's column of ``rho`` (M, S'), the horizontal taper.
+    division of R by the taper. ``draws`` are of the same observations. ``box`` (P',), increasing, is each one's column of ``rho``
+    (M, S'), the horizontal taper.
     """
 
     channels: np.ndarray
     members: torch.Tensor
     innovation: torch.Tensor
+    draws: Draws
     box: np.ndarray
     rho: torch.Tensor
 
@@ -111,18 +133,18 @@ class Localisation:
         log_pressure = np.log([SURFACE_PRESSURE if c.pressure is None else c.pressure for c in spec.channel_list])
         return cls(spec.grid, Columns(spec.grid, solver.column_stride), solver.radius_km * 1e3, log_pressure, solver.radius_log_p)
 
-    def layers(self, observed: Observed, channels: int) -> Iterator[Layer]:
+    def layers(self, observed: Observed, draws: Draws, channels: int) -> Iterator[Layer]:
         """The state's ``channels`` in groups, without those that no observation reaches; one group where there is no vertical taper.
 
         Neighbouring levels share a group where the taper hardly differs, so the cost is at most some 15 times that without.
         """
         box, centre = _boxes(self.grid, observed.latitude, observed.longitude)
         order = np.argsort(box, kind="stable")
-        box, members, innovation = box[order], observed.members[:, order], observed.innovation[order]
+        box, members, innovation, noise = box[order], observed.members[:, order], observed.innovation[order], draws.noise[order]
         distance = torch.as_tensor(_distance(self.columns.unit_vectors, centre)).to(observed.members)
         rho = gaspari_cohn(distance, self.radius) if np.isfinite(self.radius) else torch.ones_like(distance)
         if self.radius_log_p is None:
-            yield Layer(np.arange(channels), members, innovation, box, rho)
+            yield Layer(np.arange(channels), members, innovation, Draws(draws.prior, noise), box, rho)
             return
         assert self.log_pressure is not None
         assert observed.log_pressure is not None
@@ -134,7 +156,7 @@ class Localisation:
             if near.size:
                 root = torch.from_numpy(np.sqrt(taper[near])).to(observed.members)
                 used, here = np.unique(box[near], return_inverse=True)
-                yield Layer(group, members[:, near] * root, innovation[near] * root, here, rho[:, used])
+                yield Layer(group, members[:, near] * root, innovation[near] * root, Draws(draws.prior, noise[near]), here, rho[:, used])
 
 
 def _groups(log_pressure: np.ndarray, thickness: float) -> list[np.ndarray]:

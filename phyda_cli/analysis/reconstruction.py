@@ -12,7 +12,7 @@ import torch
 from scipy import sparse
 
 from phyda_cli.analysis.local_ensemble import solve
-from phyda_cli.analysis.localisation import Localisation, Observed
+from phyda_cli.analysis.localisation import Draws, Localisation, Observed
 
 __all__ = ["Ensemble", "Virtual", "observe", "reconstruct"]
 
@@ -37,13 +37,15 @@ class Ensemble:
 @dataclass(frozen=True)
 class Virtual:
     """Fields (C, H, W): ``increment``, its ``spread``, the background's own ``prior_spread``; ``residual``, the
-    pointwise analysis of what the increment leaves unfitted; ``information`` in 0..1, how far each point is observed."""
+    pointwise analysis of what the increment leaves unfitted; ``information`` in 0..1, how far each point is observed;
+    ``perturbations`` (K, C, H, W) draws of the analysis error."""
 
     increment: torch.Tensor
     spread: torch.Tensor
     prior_spread: torch.Tensor
     residual: torch.Tensor
     information: torch.Tensor
+    perturbations: torch.Tensor
 
 
 def observe(
@@ -76,6 +78,8 @@ def reconstruct(
     error: np.ndarray,
     latitude: np.ndarray,
     longitude: np.ndarray,
+    draws: int = 0,
+    seed: int = 0,
 ) -> Virtual:
     """Stage 1 for P observations.
 
@@ -83,13 +87,15 @@ def reconstruct(
         matrix: operator on the flattened normalised increment, (P, C*H*W) [observation units].
         innovation: y - H(x_b), (P,) [observation units]; error: its standard deviation sigma_o, (P,).
         latitude, longitude: (P,) [degrees].
+        draws: perturbations to draw from the posterior with ``seed``.
 
     The residual field is g / (1 + i) with g = H' R^-1 (y - H x_a) and i = diag(H' R^-1 H): a scalar analysis of the
     remaining innovation at each point, whatever the operator.
     """
     like = ensemble.members
     shape = like.shape[1:]
-    stage1 = solve(like, observe(ensemble, matrix, innovation, error, latitude, longitude), ensemble.localisation)
+    observed = observe(ensemble, matrix, innovation, error, latitude, longitude)
+    stage1 = solve(like, observed, ensemble.localisation, Draws.random(observed, draws, seed))
     scaled = sparse.diags_array(1.0 / error) @ matrix
     left = innovation / error - scaled @ stage1.increment.cpu().numpy().ravel()
     information = np.asarray(scaled.multiply(scaled).sum(axis=0)).reshape(shape)
@@ -98,4 +104,11 @@ def reconstruct(
     def as_field(values: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(np.asarray(values, np.float32)).to(like)
 
-    return Virtual(stage1.increment, stage1.spread, stage1.prior_spread, as_field(residual), as_field(information / (1 + information)))
+    return Virtual(
+        stage1.increment,
+        stage1.spread,
+        stage1.prior_spread,
+        as_field(residual),
+        as_field(information / (1 + information)),
+        stage1.perturbations,
+    )

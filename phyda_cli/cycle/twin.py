@@ -15,7 +15,7 @@ import torch
 import xarray as xr
 from pydantic import Field
 
-from phyda_cli.analysis.local_ensemble import Columns
+from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, reconstruct
 from phyda_cli.config import Settings
 from phyda_cli.cycle.scale import ScaleTracker
@@ -70,7 +70,7 @@ class _TwinCycle:
         self.truth: list[Native] = [state for _, states in chunks for state in states]
         self.checkpoint, self.settings, self.spec = checkpoint, settings, checkpoint.state
         self.link = SpeedyLink(self.spec)
-        self.columns = Columns(self.spec.grid, checkpoint.metadata.solver.column_stride)
+        self.localisation = Localisation.of(self.spec, checkpoint.metadata.solver)
         self.model = SpeedyModel(self.times[0], settings.forecast_hours / 24)
         first = settings.lag_days * STEPS_PER_DAY
         self.position = _Position(first, dict(self.truth[0]), ScaleTracker(self.spec, start=2.0))
@@ -96,7 +96,7 @@ class _TwinCycle:
         tracker = self.position.tracker
         members = self.checkpoint.members(self.times[index])
         members = members * torch.from_numpy(tracker.factors)[:, None, None]
-        ensemble = Ensemble(members, self.spec.grid, self.columns, self.checkpoint.metadata.solver.radius_km * 1e3)
+        ensemble = Ensemble(members, self.localisation)
         virtual = reconstruct(ensemble, matrix, innovation, network.error, network.latitude, network.longitude)
         unscaled = np.sqrt((ensemble.observed(matrix) ** 2).sum(axis=1)) / tracker.factors[network.channel]
         tracker.update(innovation, network.error, unscaled, network.channel)

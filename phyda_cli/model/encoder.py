@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from phyda_cli.fields.grid import Grid
 from phyda_cli.model.unet import UNet
 
-__all__ = ["N_CONDITIONS", "Encoder", "Posterior", "conditions"]
+__all__ = ["MIN_SPREAD", "N_CONDITIONS", "Encoder", "Posterior", "conditions"]
 
 N_CONDITIONS = 11
 MIN_SPREAD = 0.02  # in background-error standard deviations: the floor of any claimed accuracy

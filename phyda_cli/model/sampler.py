@@ -9,7 +9,7 @@ from torch import Tensor
 
 from phyda_cli.model.denoiser import Denoises
 
-__all__ = ["heun", "initial_noise", "noise_levels"]
+__all__ = ["antithetic", "heun", "initial_noise", "noise_levels"]
 
 
 def noise_levels(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
@@ -19,20 +19,23 @@ def noise_levels(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.
     return torch.cat([sigma, torch.zeros(1, dtype=torch.float64)])
 
 
+def antithetic(half: Tensor, members: int) -> Tensor:
+    """``members`` fields in pairs z, -z from ``half`` (ceil(members / 2), *shape), so that the mean of pairs is exactly zero."""
+    return torch.stack([half, -half], dim=1).flatten(0, 1)[:members]
+
+
 def initial_noise(members: int, shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
-    """Antithetic standard noise (members, *shape): members come in pairs z, -z, so that sampling adds little to the
-    error of the mean. Drawn on the CPU, so a seed means the same on every device."""
+    """Antithetic standard noise (members, *shape), so that sampling adds little to the error of the mean.
+
+    Drawn on the CPU, so a seed means the same on every device."""
     generator = torch.Generator().manual_seed(seed)
-    half = torch.randn((members + 1) // 2, *shape, generator=generator)
-    return torch.stack([half, -half], dim=1).reshape(-1, *shape)[:members].to(device)
+    return antithetic(torch.randn((members + 1) // 2, *shape, generator=generator), members).to(device)
 
 
 @torch.no_grad()
-def heun(denoise: Denoises, noise: Tensor, levels: Tensor) -> Tensor:
-    """Integrate from ``noise`` (B, C, H, W), of unit variance, down ``levels``; returns samples."""
-    sigmas = levels.tolist()
-    x = noise * sigmas[0]
-    for now, after in pairwise(sigmas):
+def heun(denoise: Denoises, x: Tensor, levels: Tensor) -> Tensor:
+    """Integrate from ``x`` (B, C, H, W), fields with noise of the first level, down ``levels``; returns samples."""
+    for now, after in pairwise(levels.tolist()):
         slope = (x - denoise(x, x.new_full((x.shape[0],), now))) / now
         moved = x + (after - now) * slope
         if after > 0:

@@ -30,12 +30,12 @@ CHUNK = 32
 PARTS = ("increment", "spread", "residual", "information")
 
 
-def simulate(ensemble: Ensemble, spec: StateSpec, truth: np.ndarray, network: Network, rng: np.random.Generator) -> Virtual:
-    """Stage 1 on simulated observations of the normalised increment ``truth`` (C, H, W)."""
+def simulate(ensemble: Ensemble, spec: StateSpec, truth: np.ndarray, network: Network, rng: np.random.Generator, draws: int = 0) -> Virtual:
+    """Stage 1, with ``draws`` perturbations, on simulated observations of the normalised increment ``truth`` (C, H, W)."""
     scale = np.broadcast_to(spec.column("background_std"), truth.shape).ravel()
     matrix = (network.matrix @ sparse.diags_array(scale)).tocsr()
     innovation = matrix @ truth.ravel() + network.error * rng.standard_normal(network.error.size).astype(np.float32)
-    return reconstruct(ensemble, matrix, innovation, network.error, network.latitude, network.longitude)
+    return reconstruct(ensemble, matrix, innovation, network.error, network.latitude, network.longitude, draws)
 
 
 def build_cases(

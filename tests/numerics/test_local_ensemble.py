@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from phyda_cli.analysis.local_ensemble import Reconstruction, solve
-from phyda_cli.analysis.localisation import Columns, Localisation, Observed, gaspari_cohn
+from phyda_cli.analysis.localisation import Columns, Draws, Localisation, Observed, gaspari_cohn
 from phyda_cli.fields.grid import EARTH_RADIUS, Grid
 from phyda_cli.fields.regrid import bilinear
 from phyda_cli.model.state import equiangular
@@ -35,7 +35,7 @@ def zonal_members() -> torch.Tensor:
 
 def analyse(
     members: torch.Tensor, lat: np.ndarray, lon: np.ndarray, channel: np.ndarray, d: np.ndarray, error: np.ndarray,
-    radius: float = np.inf, stride: int = 1, idle: int = 0,
+    radius: float = np.inf, stride: int = 1, idle: int = 0, draws: Draws | None = None,
 ) -> Reconstruction:  # fmt: skip
     """``solve`` for point observations of channels; ``idle`` times as many more of no weight push it into member space."""
     h = operator(lat, lon, channel)
@@ -43,7 +43,7 @@ def analyse(
     if idle:
         y, d = torch.cat([y, torch.zeros(y.shape[0], idle * y.shape[1])], 1), np.tile(d, idle + 1)
         error, lat, lon = (np.tile(a, idle + 1) for a in (error, lat, lon))
-    return solve(members, Observed(y, torch.from_numpy(d / error), lat, lon), Localisation(GRID, Columns(GRID, stride), radius))
+    return solve(members, Observed(y, torch.from_numpy(d / error), lat, lon), Localisation(GRID, Columns(GRID, stride), radius), draws)
 
 
 def operator(lat: np.ndarray, lon: np.ndarray, channel: np.ndarray) -> np.ndarray:
@@ -73,6 +73,30 @@ def test_is_the_kalman_filter_without_localisation(n_obs: int) -> None:
     np.testing.assert_allclose(result.increment.numpy().ravel(), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
     np.testing.assert_allclose(result.spread.square().numpy().ravel(), variance, rtol=1e-5, atol=1e-5 * variance.max())
     np.testing.assert_allclose(result.prior_spread.square().numpy().ravel(), np.diag(b), rtol=1e-12)
+
+
+@pytest.mark.parametrize("idle", [0, 3], ids=["observation space", "member space"])
+def test_draws_have_the_analysis_covariance(idle: int) -> None:
+    """Draws are linear in their random numbers; the numbers' unit vectors give the covariance exactly."""
+    members = smooth_members(12)
+    lat, lon, channel, d, error = network(10)
+    n, p = 12, 10 * (idle + 1)
+    unit = torch.eye(n + p, dtype=torch.float64)
+    result = analyse(members, lat, lon, channel, d, error, idle=idle, draws=Draws(unit[:n], unit[n:]))
+    x, h = members.flatten(1).T.numpy(), operator(lat, lon, channel)
+    b = x @ x.T
+    expected = b - b @ h.T @ np.linalg.inv(h @ b @ h.T + np.diag(error**2)) @ h @ b
+    drawn = result.perturbations.flatten(1).numpy()
+    np.testing.assert_allclose(drawn.T @ drawn, expected, atol=1e-6 * np.abs(expected).max())
+
+
+def test_draws_have_the_spread_with_localisation() -> None:
+    members = smooth_members(20)
+    draws = Draws.random(Observed(torch.zeros(20, 30, dtype=torch.float64), torch.zeros(30), np.zeros(30), np.zeros(30)), 2000, 0)
+    result = analyse(members, *network(30), RADIUS, draws=draws)
+    ratio = result.perturbations.square().mean(0).sqrt() / result.spread
+    assert (ratio - 1).abs().max() < 0.1
+    assert (result.perturbations.mean(0) / result.spread).abs().max() < 0.1
 
 
 def test_both_spaces_agree_with_localisation() -> None:

@@ -31,21 +31,34 @@ class Gaussian:
     def law(self, levels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (6,) and covariance (6, 6) of the samples, exactly: the sampler is affine in its noise."""
         noise = torch.cat([torch.zeros(1, 6, dtype=torch.float64), torch.eye(6, dtype=torch.float64)])
-        out = heun(self, noise.reshape(-1, *SHAPE), levels).flatten(1)
+        out = heun(self, levels[0] * noise.reshape(-1, *SHAPE), levels).flatten(1)
         linear = out[1:] - out[0]
         return out[0], linear.T @ linear
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.4, -0.4])
-def test_default_steps_reproduce_mean_and_variance(mean: float) -> None:
+def test_eight_steps_from_noise_reproduce_mean_and_variance(mean: float) -> None:
     target = Gaussian(mean)
-    found, covariance = target.law(noise_levels(DEFAULT.steps, DEFAULT.sigma_min, DEFAULT.sigma_max))
+    found, covariance = target.law(noise_levels(8, 0.15, 8.0))
     error = (found - target.mean) @ target.basis / torch.from_numpy(VARIANCES).sqrt()
     assert error.abs().max() < 0.1
     rotated = (target.basis.T @ covariance @ target.basis).numpy()
     ratio = np.diag(rotated) / VARIANCES
     assert ((ratio > 0.85) & (ratio < 1.15)).all()
     np.testing.assert_allclose(rotated - np.diag(np.diag(rotated)), 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.4, -0.4])
+def test_draws_of_the_right_law_keep_it(mean: float) -> None:
+    """Sampling that starts from the target's own draws, with the default noise added, ends with the target's law."""
+    target, levels = Gaussian(mean), noise_levels(DEFAULT.steps, DEFAULT.sigma_min, DEFAULT.sigma_max)
+    unit = torch.cat([torch.zeros(1, 6, dtype=torch.float64), torch.eye(6, dtype=torch.float64)])
+    out = heun(target, (target.mean + unit).reshape(-1, *SHAPE), levels).flatten(1)
+    response = (out[1:] - out[0]).T  # to a change of the start, whose covariance is the target's plus the noise's
+    start = target.basis @ torch.diag(torch.from_numpy(VARIANCES) + DEFAULT.sigma_max**2) @ target.basis.T
+    covariance = target.basis.T @ response @ start @ response.T @ target.basis
+    np.testing.assert_allclose(np.diag(covariance.numpy()) / VARIANCES, 1, atol=0.15)
+    assert ((out[0] - target.mean) @ target.basis / torch.from_numpy(VARIANCES).sqrt()).abs().max() < 0.1
 
 
 def test_converges_at_second_order() -> None:
@@ -57,7 +70,7 @@ def test_converges_at_second_order() -> None:
     exact = target.mean + (away * ((variance + low**2) / (variance + high**2)).sqrt()) @ target.basis.T
     errors = []
     for steps in (32, 64, 128):
-        found = heun(target, noise, noise_levels(steps, low, high)[:-1]).flatten(1)
+        found = heun(target, high * noise, noise_levels(steps, low, high)[:-1]).flatten(1)
         errors.append(float((found - exact).abs().max()))
     assert 3.0 < errors[0] / errors[1] < 5.5
     assert 3.3 < errors[1] / errors[2] < 4.8
