@@ -7,7 +7,7 @@ Pairs, networks and observations are those of benchmarks.held_out. Rows are the 
 phyda and for its single members; those of B, a checkpoint trained with ``phyda train --physics 0``, say "untaught". ``damped`` takes
 out only so much of the excess that what is left has the variance of true increments.
 
- mse        mean over channels of the mean square error over the background's
+ mse        mean over channels of the mean square error over the background's; better: cases in which it is below that of ``train``
  residual   rms of each equation's residual over the truth's; excess: rms of its difference from the truth's over the background's.
             Both relative by layer and averaged over layers.
  humidity   percent of points below zero and above saturation
@@ -44,6 +44,7 @@ class Physics:
         self.unit = spec.column("background_std").astype(float)
         self.physics = StatePhysics(spec)
         self.sums: dict[Key, dict[str, np.ndarray]] = {}
+        self.cases: dict[Key, list[float]] = {}
 
     def add(self, key: Key, pair: Pair, increments: np.ndarray, spread: np.ndarray | None, seconds: float) -> None:
         """Increments (M, C, H, W) and their ``spread`` (C, H, W) in physical units; M states make one case."""
@@ -67,6 +68,7 @@ class Physics:
         kept = self.sums.setdefault(key, {k: np.zeros_like(v) for k, v in row.items()})
         for name, value in row.items():
             kept[name] += value
+        self.cases.setdefault(key, []).append(float((row["error"] / row["prior"]).mean()))
 
     def _impossible(self, state: torch.Tensor) -> np.ndarray:
         """Percent of the points of states below zero humidity and above saturation (2,)."""
@@ -75,7 +77,8 @@ class Physics:
         return np.array([100 * float(c.double().sum()) / q.numel() for c in counts])
 
     def table(self) -> dict[Key, dict[str, float]]:
-        """The scores of the module's docstring by (method, word); ``left`` is the increment's own excess, relative as ``excess``."""
+        """The scores of the module's docstring by (method, word); ``left`` is the increment's own excess, relative as ``excess``, and
+        ``better`` the number of cases whose error is below that of ``train``."""
         out = {}
         for key, s in self.sums.items():
             row = {"mse": float((s["error"] / s["prior"]).mean()), "spread_skill": _root(s["width"].mean() / max(s["error"].mean(), 1e-30))}
@@ -84,7 +87,9 @@ class Physics:
                 row[f"excess {name}"] = _root(s[f"excess {name}"] / s[f"prior_excess {name}"])
                 row[f"left {name}"] = _root(s[f"left {name}"] / s[f"prior_excess {name}"])
             row |= {"negative": float(s["humidity"][0] / s["n"]), "supersaturated": float(s["humidity"][1] / s["n"])}
-            out[key] = row | {"seconds": float(s["seconds"] / s["n"]), "cases": float(s["n"])}
+            reference = self.cases.get((key[0], "train"), self.cases[key])
+            better = sum(ours < theirs for ours, theirs in zip(self.cases[key], reference, strict=True))
+            out[key] = row | {"seconds": float(s["seconds"] / s["n"]), "cases": float(s["n"]), "better": float(better)}
         return out
 
 
@@ -130,7 +135,8 @@ def score(scores: Physics, checkpoint: Checkpoint, case: Case, weights: str, sha
     members = versions(raw[1:], projected[1:])
     for word, mean in versions(raw[:1], projected[:1]).items():
         scores.add((f"phyda{weights}", word), pair, mean, members[word].std(axis=0, ddof=1), cost.get(word, 0.0))
-        scores.add((f"member{weights}", word), pair, members[word], None, 0.0)
+    for word, each in members.items():
+        scores.add((f"member{weights}", word), pair, each, None, 0.0)
 
 
 def bars(table: dict[Key, dict[str, float]]) -> list[str]:
@@ -149,11 +155,12 @@ def show(network: str, table: dict[Key, dict[str, float]]) -> None:
     names = [k.removeprefix("residual ") for k in next(iter(table.values())) if k.startswith("residual ")]
     columns = "".join(f"{n.replace('momentum', 'mom')[:13]:>14}" for n in names)
     print(f"\n{network}: residual rms over the truth's | excess over the background's")
-    print(f"{'method':17}{'physics':>8}{'mse':>7}{'sp/sk':>6}{columns}{'q<0 %':>7}{'q>qs %':>7}{'cost s':>7}")
+    print(f"{'method':17}{'physics':>8}{'mse':>7}{'better':>7}{'sp/sk':>6}{columns}{'q<0 %':>7}{'q>qs %':>7}{'cost s':>7}")
     for (method, word), r in table.items():
         cells = "".join(f"{r[f'residual {n}']:8.3f}|{r[f'excess {n}']:5.2f}" for n in names)
-        scores = f"{r['mse']:7.4f}{r['spread_skill']:6.2f}{cells}{r['negative']:7.2f}{r['supersaturated']:7.2f}{r['seconds']:7.2f}"
-        print(f"{method:17}{word:>8}{scores}", flush=True)
+        scores = f"{r['mse']:7.4f}{r['better']:7.0f}{r['spread_skill']:6.2f}"
+        rest = f"{r['negative']:7.2f}{r['supersaturated']:7.2f}{r['seconds']:7.2f}"
+        print(f"{method:17}{word:>8}{scores}{cells}{rest}", flush=True)
 
 
 def main() -> None:
