@@ -25,6 +25,7 @@ lint: $(VENV)/installed
 
 benchmark-quick: $(VENV)/installed
 	$(BIN)/python -m benchmarks.held_out --quick
+	$(BIN)/python -m benchmarks.physics --quick
 
 clean:
 	rm -rf $(VENV) phyda-demo

@@ -21,14 +21,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from phyda_cli.analysis.generative import sample_members
+from phyda_cli.analysis.generative import Sampled, sample_members
 from phyda_cli.analysis.localisation import Localisation
-from phyda_cli.analysis.reconstruction import Ensemble
+from phyda_cli.analysis.reconstruction import Ensemble, Virtual
 from phyda_cli.fields.background import read_background
 from phyda_cli.fields.remap import to_grid
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
-from phyda_cli.model.encoder import conditions
-from phyda_cli.model.physics_loss import StatePhysics
+from phyda_cli.model.encoder import Posterior, conditions
 from phyda_cli.model.state import StateSpec
 from phyda_cli.training.cases import simulate
 from phyda_cli.training.networks import Network, channel_errors, draw_network, observe_channels, uniform_positions
@@ -87,12 +86,11 @@ def bundled_pair(spec: StateSpec) -> Pair:
 
 
 class Scores:
-    """Sums over cases of squared errors (C,) of each method, of spreads, of residual differences and of seconds."""
+    """Sums over cases of squared errors (C,) of each method, of spreads and of seconds."""
 
     def __init__(self, spec: StateSpec) -> None:
         self.weights = spec.grid.area_weights[:, None]
         self.unit = spec.column("background_std")
-        self.physics = StatePhysics(spec)
         self.sums: dict[str, dict[str, np.ndarray]] = {}
         self.cases: dict[str, list[float]] = {}
 
@@ -121,12 +119,22 @@ class Scores:
         }
 
 
-def run(checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int, repeats: int = 1) -> Scores:
-    """Score ``oi``, ``encoder`` (its mean) and ``phyda`` on the same observations of every pair."""
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What stages 1 to 3 make of one pair, and the seconds from the start to the end of each."""
+
+    pair: Pair
+    virtual: Virtual
+    posterior: Posterior
+    sampled: Sampled | None
+    seconds: tuple[float, float]
+
+
+def cases(checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int, repeats: int = 1) -> Iterator[Case]:
+    """Analyses of every pair; the observations are the same for every checkpoint of one state."""
     spec = checkpoint.state
     encoder, denoiser = checkpoint.networks()
     localisation = Localisation.of(spec, checkpoint.metadata.solver)
-    scores = Scores(spec)
     land, orography = checkpoint.statics["lsm"], checkpoint.statics["orography"]
     for number, pair in enumerate(p for p in pairs for _ in range(repeats)):
         rng = np.random.default_rng([20, number])
@@ -135,17 +143,35 @@ def run(checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int, 
         began = time.perf_counter()
         virtual = simulate(ensemble, spec, target, network(rng), rng, draws=(members + 1) // 2)
         stage1 = time.perf_counter() - began
-        scores.add("oi", pair, virtual.increment.numpy(), virtual.spread.numpy(), stage1)
         background = torch.from_numpy((pair.background - spec.column("mean")) / spec.column("std"))
         place = conditions(spec.grid, orography, land, pair.time, pair.lead)
         parts = (virtual.increment, virtual.spread, virtual.residual, virtual.information)
         with torch.inference_mode():
             posterior = encoder(background[None], *(a[None] for a in parts), torch.from_numpy(place)[None])
-        scores.add("encoder", pair, posterior.mean[0].numpy(), posterior.std[0].numpy(), stage1)
-        if members:
-            sampled = sample_members(encoder, denoiser, background, virtual, place, members, number, checkpoint.metadata.sampler)
-            seconds = time.perf_counter() - began
-            scores.add("phyda", pair, sampled.mean.numpy(), sampled.spread.numpy(), seconds)
+        sampler = checkpoint.metadata.sampler
+        sampled = sample_members(encoder, denoiser, background, virtual, place, members, number, sampler) if members else None
+        yield Case(pair, virtual, posterior, sampled, (stage1, time.perf_counter() - began))
+
+
+def networks(spec: StateSpec, land: np.ndarray) -> dict[str, Draw]:
+    """The networks of the module's docstring."""
+    return {
+        "400 soundings": lambda rng: soundings(spec, 400, rng),
+        "100 soundings": lambda rng: soundings(spec, 100, rng),
+        "1000 surface": lambda rng: surface(spec, 1000, rng),
+        "random mixes": lambda rng: draw_network(spec, land, rng, empty=0.0),
+    }
+
+
+def run(checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int, repeats: int = 1) -> Scores:
+    """Score ``oi``, ``encoder`` (its mean) and ``phyda`` on the same observations of every pair."""
+    scores = Scores(checkpoint.state)
+    for case in cases(checkpoint, pairs, network, members, repeats):
+        stage1, all_stages = case.seconds
+        scores.add("oi", case.pair, case.virtual.increment.numpy(), case.virtual.spread.numpy(), stage1)
+        scores.add("encoder", case.pair, case.posterior.mean[0].numpy(), case.posterior.std[0].numpy(), stage1)
+        if case.sampled is not None:
+            scores.add("phyda", case.pair, case.sampled.mean.numpy(), case.sampled.spread.numpy(), all_stages)
     return scores
 
 
@@ -164,15 +190,9 @@ def main() -> None:
     checkpoint = Checkpoint.open(args.checkpoint)
     spec, land = checkpoint.state, checkpoint.statics["lsm"]
     pairs = [bundled_pair(spec)] if args.quick else list(pairs_of_store(args.data, spec, args.cases))
-    networks: dict[str, Draw] = {
-        "400 soundings": lambda rng: soundings(spec, 400, rng),
-        "100 soundings": lambda rng: soundings(spec, 100, rng),
-        "1000 surface": lambda rng: surface(spec, 1000, rng),
-        "random mixes": lambda rng: draw_network(spec, land, rng, empty=0.0),
-    }
     result, missed = {}, []
     print(f"{'network':15} {'method':8} {'mse/background':>14} {'spread/skill':>12} {'s/case':>7} {'cases':>5}")
-    for name, network in networks.items():
+    for name, network in networks(spec, land).items():
         table = run(checkpoint, pairs, network, 4 if args.quick else args.members, 2 if args.quick else 1).table()
         result[name] = table
         for method, row in table.items():

@@ -70,8 +70,8 @@ class TrainingSettings(Settings):
     learning_rate: float = Field(1e-3, gt=0, description="Peak of the cosine schedule (AdamW).")
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
     ema: float = Field(0.998, gt=0, lt=1, description="Decay of the averaged weights, which are the ones kept.")
-    physics: float = Field(0.2, ge=0, description="Strength of the physics term on the denoiser at low noise; 0 switches it off.")
-    encoder_physics: float = Field(0.0, ge=0, description="Strength of the physics term on the encoder's mean; 0 switches it off.")
+    physics: float = Field(0.2, ge=0, description="Strength of the physics term on the denoiser at low noise; 0 trains without it.")
+    encoder_physics: float = Field(0.3, ge=0, description="Strength of the physics term on the encoder's mean; 0 trains without it.")
     max_minutes: float | None = Field(
         None, gt=0, description="Stop each network's training after so many minutes, the schedule fitted to it."
     )
@@ -93,6 +93,11 @@ class AnalysisSettings(Settings):
 
     method: Literal["phyda", "oi", "none"] = Field("phyda", description="Full model, linear analysis only, or none.")
     members: int = Field(16, ge=1, description="Analysis members (samples) of the method phyda.")
+    physics: Literal["off", "train", "project"] = Field(
+        "project",
+        description="Physics of the increments: off, as they come, impossible humidity included; train, what the networks learned, and no "
+        "negative humidity; project, also hydrostatic balance, column mass and humidity exactly, on the model grid.",
+    )
     seed: int = Field(0, ge=0, description="Seed of the members.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the networks and the solver run.")
     qc: QualityControlSettings = Field(default_factory=QualityControlSettings, description="Quality control.")

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from scipy import sparse
 
+from phyda_cli.analysis.constraints import Constraints
 from phyda_cli.analysis.generative import sample_members
 from phyda_cli.analysis.layout import as_fields, in_channel_order, model_background
 from phyda_cli.analysis.localisation import Localisation
@@ -20,7 +21,7 @@ from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.regrid import grid_to_grid
 from phyda_cli.fields.remap import increments_to_fields
 from phyda_cli.model.checkpoint import Checkpoint
-from phyda_cli.model.encoder import conditions
+from phyda_cli.model.encoder import MIN_SPREAD, conditions
 from phyda_cli.names import VARIABLES
 from phyda_cli.observations.operators import Operator, build_operator, operator_check
 from phyda_cli.observations.qc import first_guess_check, require_usable
@@ -126,13 +127,14 @@ def analyse(
     def to_user(stack: np.ndarray) -> Fields:
         return increments_to_fields(stack, spec.channel_list, spec.grid, background)
 
-    fields = _add(background, to_user(mean))
-    _plausible(background, fields)
+    humidity = settings.physics != "off"
+    fields = _add(background, to_user(mean), humidity)
+    _plausible(background, fields, humidity)
     increment = _subtract(fields, background)
     hofx1 = _observed_analysis(background, fields, increment, departures, mean / spec.column("background_std"))
     signed = to_user(spread)  # interpolated like the wind, so negative across a pole
     widths = replace(signed, upper={k: abs(v) for k, v in signed.upper.items()}, surface={k: abs(v) for k, v in signed.surface.items()})
-    kept = [_add(background, to_user(m)) for m in members] if keep_members else []
+    kept = [_add(background, to_user(m), humidity) for m in members] if keep_members else []
     status = "ok" if used.any() else "background_only"
     return Analysis(
         fields, increment, widths, kept, departures.table, departures.hofx0, hofx1, departures.sigma_b, status, departures.notes
@@ -163,9 +165,24 @@ def _increments(
         table["latitude"].to_numpy(), table["longitude"].to_numpy(),
         draws=(settings.members + 1) // 2 if settings.method == "phyda" else 0, seed=settings.seed,
     )  # fmt: skip
-    if settings.method != "phyda" or not used.any():
-        return virtual.increment.cpu().numpy() * unit, virtual.spread.cpu().numpy() * unit, np.zeros((0, *unit.shape), np.float32)
-    return _generate(background, departures, checkpoint, settings, virtual)
+    if not used.any() or settings.method != "phyda":
+        increments = virtual.increment.cpu().numpy() * unit, virtual.spread.cpu().numpy() * unit, np.zeros((0, *unit.shape), np.float32)
+    else:
+        increments = _generate(background, departures, checkpoint, settings, virtual)
+    if not used.any() or settings.physics != "project":
+        return increments
+    sigma = virtual.spread.clamp(min=MIN_SPREAD).cpu().numpy() * unit
+    return _projected(*increments, Constraints(spec, departures.state, sigma, departures.available))
+
+
+def _projected(
+    mean: np.ndarray, spread: np.ndarray, members: np.ndarray, constraints: Constraints
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and every member projected, and the spread of the members then."""
+    projected = np.stack([constraints(m) for m in (mean, *members)])
+    if members.shape[0] > 1:
+        spread = projected[1:].std(axis=0, ddof=1)
+    return projected[0], spread, projected[1:]
 
 
 def _generate(
@@ -183,11 +200,11 @@ def _generate(
     return sampled.mean.cpu().numpy() * unit, sampled.spread.cpu().numpy() * unit, sampled.members.cpu().numpy() * unit
 
 
-def _add(background: Fields, increment: Fields) -> Fields:
-    """Background plus increment; humidity is kept non-negative."""
+def _add(background: Fields, increment: Fields, humidity: bool) -> Fields:
+    """Background plus increment; with ``humidity`` it is kept non-negative."""
     upper = {k: v + increment.upper[k] if k in increment.upper else v for k, v in background.upper.items()}
     surface = {k: v + increment.surface[k] if k in increment.surface else v for k, v in background.surface.items()}
-    if "q" in increment.upper:
+    if humidity and "q" in increment.upper:
         upper["q"] = np.maximum(upper["q"], np.minimum(background.upper["q"], 0.0))
     return replace(background, upper=upper, surface=surface)
 
@@ -198,9 +215,11 @@ def _subtract(analysis: Fields, background: Fields) -> Fields:
     return replace(background, upper=upper, surface=surface)
 
 
-def _plausible(background: Fields, analysis: Fields) -> None:
-    """Raise GateError when the analysis leaves a variable's plausible range where the background was within it."""
+def _plausible(background: Fields, analysis: Fields, humidity: bool) -> None:
+    """Raise GateError when the analysis leaves a variable's plausible range where the background was within it; ``humidity`` too?"""
     for name, values in [*analysis.upper.items(), *analysis.surface.items()]:
+        if name == "q" and not humidity:
+            continue
         before = background.upper[name] if name in analysis.upper else background.surface[name]
         low, high = VARIABLES[name].valid_range
         bad = ((values < low) | (values > high)) & (before >= low) & (before <= high)

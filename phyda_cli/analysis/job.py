@@ -134,6 +134,7 @@ def _provenance(request: Request, settings: AnalysisSettings, checkpoint: Checkp
     stated = {
         "phyda_version": __version__,
         "method": settings.method,
+        "physics": settings.physics,
         "seed": settings.seed,
         "model_name": checkpoint.metadata.name,
         "model_sha256": checkpoint.sha256,
@@ -209,6 +210,7 @@ def _report(
     return {
         "schema": 1,
         "method": settings.method,
+        "physics": settings.physics,
         "out": None if request.out is None else str(request.out),
         "feedback": None if request.feedback is None else str(request.feedback),
         "valid_time": str(background.fields.time.astype("datetime64[s]")),

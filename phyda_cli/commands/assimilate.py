@@ -38,6 +38,10 @@ def assimilate(
         str | None, typer.Option(help="phyda, oi (linear analysis only) or none. [default: phyda]", envvar="PHYDA_METHOD")
     ] = None,
     members: Annotated[int | None, typer.Option(min=1, help="Members drawn by the method phyda. [default: 16]")] = None,
+    physics: Annotated[
+        str | None,
+        typer.Option(help="project (balance the increments exactly), train (as the networks learned) or off. [default: project]"),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the members. [default: 0]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [default: auto]", envvar="PHYDA_DEVICE")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Model folder. [default: the bundled one]", envvar="PHYDA_CHECKPOINT")] = None,
@@ -76,7 +80,7 @@ def assimilate(
     from phyda_cli.config import AnalysisSettings, load_settings
     from phyda_cli.model.checkpoint import BUNDLED
 
-    overrides: dict[str, Any] = {"method": method, "members": members, "seed": seed, "device": device}
+    overrides: dict[str, Any] = {"method": method, "members": members, "physics": physics, "seed": seed, "device": device}
     settings = load_settings(AnalysisSettings, config, overrides)
     if window is not None:
         settings = load_settings(

@@ -21,7 +21,7 @@ def train(
     max_minutes: Annotated[
         float | None, typer.Option(min=0.01, help="Limit for each of the two networks; the schedule fits itself to it.")
     ] = None,
-    physics: Annotated[float | None, typer.Option(min=0.0, help="Strength of the physics term, 0 for none. [default: 0.2]")] = None,
+    physics: Annotated[float | None, typer.Option(min=0.0, help="Strength of the physics term, 0 to train without. [default: 0.2]")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random. [default: 0]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", envvar="PHYDA_DEVICE")] = "auto",
 ) -> None:

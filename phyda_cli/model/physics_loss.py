@@ -22,7 +22,10 @@ PRIMITIVE = ("z", "t", "u", "v", "q")
 
 
 class StatePhysics:
-    """Residuals of channel stacks (..., C, H, W) in physical units; equations the channels cannot form are left out."""
+    """Residuals of channel stacks (..., C, H, W) in physical units; equations the channels cannot form are left out.
+
+    ``levels`` [Pa] are those common to all variables, ``channels`` where each variable has them in a stack.
+    """
 
     def __init__(self, spec: StateSpec) -> None:
         by_variable: dict[str, dict[float, int]] = {}
@@ -31,21 +34,23 @@ class StatePhysics:
                 by_variable.setdefault(channel.variable, {})[channel.level] = index
         common = set.intersection(*(set(levels) for levels in by_variable.values())) if by_variable else set()
         self.levels = np.array(sorted(common)) * 100.0
-        self._index = {v: [levels[p / 100.0] for p in self.levels] for v, levels in by_variable.items()}
+        self.channels = {v: [levels[p / 100.0] for p in self.levels] for v, levels in by_variable.items()}
         self._residuals = Residuals(self.levels, spec.grid) if self.levels.size else None
 
     def residuals(self, state: Tensor) -> dict[str, Tensor]:
         """Residual fields by equation, see :class:`Residuals`; empty when there are none."""
         if self._residuals is None:
             return {}
-        return self._residuals(**{v: state[..., i, :, :] for v, i in self._index.items()})
+        return self._residuals(**{v: state[..., i, :, :] for v, i in self.channels.items()})
+
+    def mean_square(self, fields: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Area-weighted mean square of residual fields, or of their differences, by equation and layer (..., layers)."""
+        return self._residuals.mean_square(fields, by_layer=True) if self._residuals is not None else {}
 
     def difference(self, state: Tensor, truth: Tensor) -> dict[str, Tensor]:
         """|R_k(state) - R_k(truth)|^2 by equation and layer, (..., layers)."""
-        if self._residuals is None:
-            return {}
         ours, target = self.residuals(state), self.residuals(truth)
-        return self._residuals.mean_square({k: ours[k] - target[k] for k in ours}, by_layer=True)
+        return self.mean_square({k: ours[k] - target[k] for k in ours})
 
     def objective(self, state: Tensor, truth: Tensor, scale: Mapping[str, Sequence[float]]) -> Tensor:
         """PRDO (B,) of states (B, C, H, W); ``scale`` holds V_k of every layer, which differ a hundredfold."""
