@@ -3,7 +3,9 @@
     python -m benchmarks.shock --nature data/nature-test --out runs/shock [--cases 16] [--without-physics CHECKPOINT]
 
 The background is a 24 h forecast of jcm from a perturbed nature state. Every method sees the same observations
-(400 soundings, as in benchmarks.held_out) and its increment is added to the background's native state. Noise is the area
+(400 soundings, as in benchmarks.held_out) and its increment is added to the background's native state, as it is and after the
+physics projection. "Perfect increment" is the truth less the background on the model grid: what the way from the model's grid and
+levels to jcm's costs. Noise is the area
 mean of |dps/dt| between outputs 30 minutes apart, averaged over the first 24 h (and over the first 6 h). A state out of
 balance rings with external gravity waves, which this measures. Cases are saved one by one in OUT and a second run
 continues. Needs the extra ``phyda[nature]``.
@@ -19,6 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.held_out import soundings
+from phyda_cli.analysis.constraints import Constraints
 from phyda_cli.analysis.generative import sample_members
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, Virtual
@@ -89,8 +92,11 @@ class Shock:
             if model is not None:
                 made = increments(model, virtual, stacks[0], self.times[index], index)
                 normalised |= {f"{name} {kind}": value for kind, value in made.items()}
+        increment = {k: v * unit for k, v in normalised.items()}
+        project = Constraints(spec, stacks[0], virtual.spread.numpy() * unit, np.ones(spec.n_channels, bool))
+        increment |= {f"{k}, projected": project(v) for k, v in increment.items() if k != "perfect increment"}
         out = {"truth": truth, "background": background}
-        return out | {k: self.link.add(background, v * unit) for k, v in normalised.items()}
+        return out | {k: self.link.add(background, v) for k, v in increment.items()}
 
     def run(self, index: int) -> dict[str, dict[str, float]]:
         """Noise by method of the case at output ``index``."""
@@ -102,13 +108,13 @@ def table(cases: list[dict[str, dict[str, float]]]) -> str:
     """Noise by method with its ratio to the truth's and the ratio's 95 % interval (bootstrap over cases)."""
     rng = np.random.default_rng(0)
     draws = rng.integers(0, len(cases), (2000, len(cases)))
-    lines = [f"{'start':28} {'6 h':>7} {'24 h':>7} [Pa/h]  ratio to truth, 24 h"]
+    lines = [f"{'start':38} {'6 h':>7} {'24 h':>7} [Pa/h]  ratio to truth, 24 h"]
     truth = np.array([c["truth"]["first_24h"] for c in cases])
     for name in cases[0]:
         day = np.array([c[name]["first_24h"] for c in cases])
         early = float(np.mean([c[name]["first_6h"] for c in cases]))
         low, high = np.percentile(day[draws].mean(axis=1) / truth[draws].mean(axis=1), [2.5, 97.5])
-        lines.append(f"{name:28} {early:7.2f} {day.mean():7.2f}         {day.mean() / truth.mean():.3f} ({low:.3f}–{high:.3f})")
+        lines.append(f"{name:38} {early:7.2f} {day.mean():7.2f}         {day.mean() / truth.mean():.3f} ({low:.3f}–{high:.3f})")
     return "\n".join(lines)
 
 
@@ -133,8 +139,9 @@ def main() -> None:
         print(f"{len(cases)} of {args.cases} cases", flush=True)
     print(table(cases))
     mean = {name: float(np.mean([c[name]["first_24h"] for c in cases])) for name in cases[0]}
-    missed = [] if mean["phyda mean"] <= 1.1 * mean["truth"] else ["phyda is more than 10 % noisier than the truth"]
-    missed += [] if mean["phyda mean"] < mean["oi"] else ["phyda is noisier than oi"]
+    ours = mean["phyda mean, projected"]  # what `phyda assimilate` writes
+    missed = [] if ours <= 1.1 * mean["truth"] else ["phyda is more than 10 % noisier than the truth"]
+    missed += [] if ours < mean["oi, projected"] else ["phyda is noisier than oi"]
     print("bars: " + ("; ".join(missed) if missed else "all met"))
     raise SystemExit(bool(missed))
 
