@@ -27,7 +27,7 @@ from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, Virtual
 from phyda_cli.cycle.speedy import SpeedyLink
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
-from phyda_cli.model.encoder import conditions
+from phyda_cli.model.encoder import MIN_SPREAD, conditions
 from phyda_cli.sources.nature import (
     PROGNOSTIC,
     Native,
@@ -93,7 +93,7 @@ class Shock:
                 made = increments(model, virtual, stacks[0], self.times[index], index)
                 normalised |= {f"{name} {kind}": value for kind, value in made.items()}
         increment = {k: v * unit for k, v in normalised.items()}
-        project = Constraints(spec, stacks[0], virtual.spread.numpy() * unit, np.ones(spec.n_channels, bool))
+        project = Constraints(spec, stacks[0], virtual.spread.clamp(min=MIN_SPREAD).numpy() * unit, np.ones(spec.n_channels, bool))
         increment |= {f"{k}, projected": project(v) for k, v in increment.items() if k != "perfect increment"}
         out = {"truth": truth, "background": background}
         return out | {k: self.link.add(background, v) for k, v in increment.items()}
