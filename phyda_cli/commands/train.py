@@ -21,7 +21,10 @@ def train(
     max_minutes: Annotated[
         float | None, typer.Option(min=0.01, help="Limit for each of the two networks; the schedule fits itself to it.")
     ] = None,
-    physics: Annotated[float | None, typer.Option(min=0.0, help="Strength of the physics term, 0 to train without. [default: 0.2]")] = None,
+    physics: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Strength of the physics term on the denoiser, 0 to train both networks without. [default: 0.2]"),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random. [default: 0]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", envvar="PHYDA_DEVICE")] = "auto",
 ) -> None:
@@ -38,6 +41,8 @@ def train(
     from phyda_cli.training.run import train as run
 
     overrides: dict[str, Any] = {"samples": samples, "members": members, "max_minutes": max_minutes, "physics": physics, "seed": seed}
+    if physics == 0:
+        overrides["encoder_physics"] = 0.0
     settings = load_settings(TrainingSettings, config, overrides)
     checkpoint = run(data, out, settings, choose_device(device), say)
     say(f"checkpoint in {checkpoint}; use it with phyda assimilate --checkpoint {checkpoint}")

@@ -44,12 +44,14 @@ def opened_scale(opened: Opened) -> dict[str, list[float]]:
     return physics_scale(opened.store, opened.states, opened.spec, everything, np.random.default_rng(0))
 
 
-def encoder_phase(opened: Opened, settings: TrainingSettings, folder: Path, stop_at: int | None = None) -> tuple[Phase, Encoder]:
+def encoder_phase(
+    opened: Opened, settings: TrainingSettings, folder: Path, stop_at: int | None = None, strength: float = 0.1
+) -> tuple[Phase, Encoder]:
     """The first phase from the start of its networks, or from what ``folder`` holds; it stops during step ``stop_at``."""
     torch.manual_seed(settings.seed)
     encoder, _ = build_networks(opened.spec, settings.network)
     physics = Physics(opened.spec, opened_scale(opened), CPU)
-    train_step = encoder_loss(encoder, opened.area, physics, 0.1)
+    train_step = encoder_loss(encoder, opened.area, physics, strength)
     steps = 0
 
     def loss(batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -61,6 +63,18 @@ def encoder_phase(opened: Opened, settings: TrainingSettings, folder: Path, stop
 
     folder.mkdir(exist_ok=True)
     return Phase("encoder", encoder, loss, opened.cases, settings, settings.encoder_epochs, folder), encoder
+
+
+def test_the_physics_term_makes_the_mean_more_physical(opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
+    physics = Physics(opened.spec, opened_scale(opened), CPU)
+    batch = opened.cases.batch(np.arange(opened.cases.count), CPU)
+    found = {}
+    for strength in (0.0, 30.0):
+        phase, encoder = encoder_phase(opened, tiny_settings, tmp_path / str(strength), strength=strength)
+        phase.run(CPU, quiet)
+        with torch.no_grad():
+            found[strength] = float(physics(batch, encoder.eval()(*batch.inputs).mean).mean())
+    assert 0 < found[30.0] < found[0.0]
 
 
 @pytest.mark.parametrize("stop_at", [3, 9, 12])
