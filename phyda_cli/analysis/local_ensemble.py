@@ -21,7 +21,7 @@ import torch
 from phyda_cli.fields.grid import EARTH_RADIUS, Grid
 from phyda_cli.fields.regrid import grid_to_grid
 
-__all__ = ["Columns", "Reconstruction", "gaspari_cohn", "solve"]
+__all__ = ["Columns", "Reconstruction", "gaspari_cohn", "normal_equations", "solve", "solve_members", "solve_observations"]
 
 BOX_CHUNK = 256
 
@@ -88,12 +88,14 @@ def _boxes(grid: Grid, latitude: np.ndarray, longitude: np.ndarray) -> tuple[np.
     return box, centre / np.linalg.norm(centre, axis=1, keepdims=True)
 
 
-def _solve_members(
-    y: torch.Tensor, d: torch.Tensor, box: np.ndarray, rho: torch.Tensor, x: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ensemble-space solve; ``y`` (N, P), ``rho`` (M, S), ``x`` (M, N, C). Returns weights (M, N) and variance (M, C).
+def normal_equations(y: torch.Tensor, d: torch.Tensor, box: np.ndarray, rho: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gram matrices Y^T rho Y (M, N, N) and pulls Y^T rho d (M, N) of all columns.
 
-    I + sum_s rho_s Y_s Y_s^T for all columns is one matrix product over the boxes' Gram matrices.
+    Args:
+        y: observed members (N, P) and ``d`` innovations (P,), both divided by the observation error.
+        box: which of S boxes each observation is in (P,); ``rho`` (M, S) each column's taper at each box.
+
+    For all columns it is one matrix product of the tapers with the boxes' Gram matrices.
     """
     n, m = y.shape[0], rho.shape[0]
     order = np.argsort(box, kind="stable")
@@ -109,15 +111,19 @@ def _solve_members(
         weight = rho[:, chunk.start : chunk.stop]
         a.addmm_(weight, gram)
         b.addmm_(weight, torch.stack([p @ e for p, e in pieces]))
-    a = a.reshape(m, n, n)
-    a.diagonal(dim1=1, dim2=2).add_(1.0)
+    return a.reshape(m, n, n), b
+
+
+def solve_members(gram: torch.Tensor, pull: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ensemble-space solve of :func:`normal_equations`; ``x`` (M, N, C). Returns weights (M, N) and variance (M, C)."""
+    a = gram + torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     factor = torch.linalg.cholesky(a)
-    w = torch.cholesky_solve(b[:, :, None], factor)[:, :, 0]
+    w = torch.cholesky_solve(pull[:, :, None], factor)[:, :, 0]
     half = torch.linalg.solve_triangular(factor, x, upper=False)
     return w, half.square().sum(dim=1)
 
 
-def _solve_observations(y: torch.Tensor, d: torch.Tensor, root: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def solve_observations(y: torch.Tensor, d: torch.Tensor, root: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Observation-space solve; ``root`` (M, P) is the square root of the taper. Same results as the member space."""
     s = root[:, :, None] * (y.T @ y) * root[:, None, :]
     s.diagonal(dim1=1, dim2=2).add_(1.0)
@@ -158,9 +164,9 @@ def solve(
     distance = torch.as_tensor(_distance(columns.unit_vectors, centre)).to(observed)
     rho = gaspari_cohn(distance, radius) if np.isfinite(radius) else torch.ones_like(distance)
     if innovation.numel() <= n:
-        weights, variance = _solve_observations(observed, innovation, rho[:, box].sqrt(), x)
+        weights, variance = solve_observations(observed, innovation, rho[:, box].sqrt(), x)
     else:
-        weights, variance = _solve_members(observed, innovation, box, rho, x)
+        weights, variance = solve_members(*normal_equations(observed, innovation, box, rho), x)
     ratio = (variance / x.square().sum(dim=1).clamp(min=1e-30)).clamp(0.0, 1.0)
     to_grid = columns.to_grid.to(members)
     full = torch.sparse.mm(to_grid, torch.cat([weights, ratio], dim=1).to(members))
