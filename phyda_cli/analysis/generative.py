@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from phyda_cli.analysis.guided import Guide
 from phyda_cli.analysis.reconstruction import Virtual
 from phyda_cli.config import SamplerSettings
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import Encoder
+from phyda_cli.model.guidance import guided_samples
 from phyda_cli.model.sampler import heun, initial_noise, noise_levels
 
 __all__ = ["Sampled", "sample_members"]
@@ -28,7 +30,7 @@ class Sampled:
         self.spread = members.std(dim=0) if members.shape[0] > 1 else encoder_spread
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sample_members(
     encoder: Encoder,
     denoiser: Denoiser,
@@ -38,12 +40,14 @@ def sample_members(
     members: int,
     seed: int,
     settings: SamplerSettings,
+    guide: Guide | None = None,
 ) -> Sampled:
     """Draw ``members`` of the posterior.
 
     Args:
         background: (x_b - mean) / std of the climate, (C, H, W), on the device of the networks.
         place: conditions (N_CONDITIONS, H, W).
+        guide: brings in observations that the encoder was not told of.
     """
     parts = (virtual.increment, virtual.spread, virtual.residual, virtual.information)
     one = [a[None].to(background) for a in (background, *parts)]
@@ -51,5 +55,10 @@ def sample_members(
     denoise = denoiser.conditioned(posterior.latent)
     noise = initial_noise(members, tuple(background.shape), seed, background.device)
     levels = noise_levels(settings.steps, settings.sigma_min, settings.sigma_max)
-    residual = torch.cat([heun(denoise, part, levels) for part in noise.split(MEMBERS_AT_ONCE)])
+    parts_of_noise = noise.split(MEMBERS_AT_ONCE)
+    if guide is None:
+        residual = torch.cat([heun(denoise, part, levels) for part in parts_of_noise])
+    else:
+        guided = guide(denoise, posterior)
+        residual = torch.cat([guided_samples(guided, part, levels) for part in parts_of_noise])
     return Sampled(posterior.mean + posterior.std * residual, posterior.mean[0], posterior.std[0])

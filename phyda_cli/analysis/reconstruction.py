@@ -14,7 +14,7 @@ from scipy import sparse
 from phyda_cli.analysis.local_ensemble import Columns, solve
 from phyda_cli.fields.grid import Grid
 
-__all__ = ["Ensemble", "Virtual", "reconstruct"]
+__all__ = ["Ensemble", "Virtual", "reconstruct", "without_observations"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,3 +92,9 @@ def reconstruct(
         return torch.as_tensor(np.asarray(values, np.float32)).to(like)
 
     return Virtual(stage1.increment, stage1.spread, stage1.prior_spread, as_field(residual), as_field(information / (1 + information)))
+
+
+def without_observations(ensemble: Ensemble) -> Virtual:
+    """What stage 1 makes of no observation at all: the background and its spread."""
+    nothing = np.zeros(0, np.float32)
+    return reconstruct(ensemble, sparse.csr_matrix((0, ensemble.members[0].numel())), nothing, nothing, nothing, nothing)

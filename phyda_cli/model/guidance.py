@@ -32,22 +32,25 @@ Misfit = Callable[[Tensor], Tensor]
 def conjugate_gradient(apply: Misfit, right: Tensor, iterations: int, tolerance: float) -> Tensor:
     """Solve ``apply``(u) = ``right`` (B, P) for each row, ``apply`` symmetric and positive definite.
 
-    Ends after ``iterations`` or when every row's residual norm is below ``tolerance`` times its right-hand side's. A row
-    where ``apply`` shows no positive curvature, as that of a learned denoiser may not, keeps what it has.
+    Ends after ``iterations`` or when every row's residual norm is below ``tolerance`` times its right-hand side's. Returns
+    the iterate of the smallest residual, so that a system that is not quite what it should be, as a learned denoiser's,
+    costs guidance and not the sample.
     """
     solution, residual, direction = torch.zeros_like(right), right, right
     square = right.square().sum(dim=1, keepdim=True)
     target = tolerance**2 * square
+    best, least = solution, square
     for _ in range(iterations):
-        if bool((square <= target).all()):
+        if bool((least <= target).all()):
             break
         applied = apply(direction)
         curvature = (direction * applied).sum(dim=1, keepdim=True)
         length = torch.where((curvature > 0) & (square > target), square / curvature, 0.0)
         solution, residual = solution + length * direction, residual - length * applied
         before, square = square, residual.square().sum(dim=1, keepdim=True)
+        best, least = torch.where(square < least, solution, best), torch.minimum(square, least)
         direction = residual + square / before.clamp(min=torch.finfo(before.dtype).tiny) * direction
-    return solution
+    return best
 
 
 def mmps(denoise: Denoises, misfit: Misfit, iterations: int = 12, tolerance: float = 1e-3) -> Denoises:
@@ -96,7 +99,8 @@ def dps(denoise: Denoises, misfit: Misfit, zeta: float) -> Denoises:
 
 def guided_samples(guided: Denoises, noise: Tensor, levels: Tensor) -> Tensor:
     """Samples (B, C, H, W) by :func:`heun`, started around the posterior's mean at the highest noise level and not around
-    zero: observations shift the mean, and a finite highest level would not forget a wrong start."""
+    zero: observations shift the mean, and a finite highest level would not forget a wrong start. For an affine denoiser
+    and antithetic ``noise`` the mean of the first estimates is that of no noise, where a network was never trained."""
     highest = float(levels[0])
-    centre = guided(torch.zeros_like(noise), noise.new_full((noise.shape[0],), highest))
+    centre = guided(highest * noise, noise.new_full((noise.shape[0],), highest)).mean(dim=0)
     return heun(guided, noise + centre / highest, levels)

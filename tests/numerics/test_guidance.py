@@ -138,10 +138,18 @@ def test_conjugate_gradient_solves_each_row() -> None:
     assert ((apply(rough) - right).norm(dim=1) <= 0.1 * right.norm(dim=1) + 1e-12).all()
 
 
-def test_conjugate_gradient_stops_where_the_system_is_not_positive() -> None:
-    right = torch.tensor([[1.0, 1.0], [1.0, 1.0]])
+def test_conjugate_gradient_is_never_worse_than_nothing() -> None:
+    """Systems that are not symmetric, for which the iteration may diverge, and one that is not positive."""
+    rng = torch.Generator().manual_seed(0)
+    right = torch.randn(8, 30, generator=rng, dtype=torch.float64)
+    matrix = torch.eye(30) + torch.randn(8, 30, 30, generator=rng, dtype=torch.float64)
+    for iterations in (1, 4, 12, 40):
+        found = conjugate_gradient(lambda u: (matrix @ u[:, :, None])[:, :, 0], right, iterations, 1e-6)
+        left = right - (matrix @ found[:, :, None])[:, :, 0]
+        assert (left.norm(dim=1) <= right.norm(dim=1)).all()
+    two = torch.ones(2, 2)
     scale = torch.tensor([[2.0, 4.0], [-1.0, -1.0]])
-    found = conjugate_gradient(lambda u: scale * u, right, 5, 1e-6)
+    found = conjugate_gradient(lambda u: scale * u, two, 5, 1e-6)
     torch.testing.assert_close(found, torch.tensor([[0.5, 0.25], [0.0, 0.0]]))
 
 
