@@ -37,8 +37,8 @@ SCORED = {"guidance mmps": DEFAULT, "guidance dps": DEFAULT.model_copy(update={"
 def tuning() -> dict[str, GuidanceSettings]:
     """Settings around the defaults, changed one at a time."""
     changes: list[dict[str, object]] = [{}]
-    changes += [{"steps": n} for n in (5, 16)] + [{"iterations": n} for n in (4, 24)] + [{"sigma_min": s} for s in (0.05, 0.4)]
-    changes += [{"rule": "dps", "zeta": z} for z in (3.0, 10.0, 30.0, 100.0)] + [{"rule": "dps", "steps": 32}]
+    changes += [{"steps": n} for n in (6, 24)] + [{"iterations": n} for n in (4, 24)] + [{"sigma_min": s} for s in (0.15, 0.4)]
+    changes += [{"rule": "dps", "zeta": z, "steps": n} for z in (0.2, 0.35, 0.5, 0.7, 1.0) for n in (24, 48)]
     return {" ".join(f"{k} {v}" for k, v in c.items()) or "defaults": DEFAULT.model_copy(update=c) for c in changes}
 
 
@@ -79,8 +79,8 @@ class Bench:
         misfits = [row_misfit(matrix, innovation, drawn.error, CPU)]
         for name, settings in guidance.items():
             began = time.perf_counter()
-            chosen = sampler.model_copy(update=settings.model_dump(include={"steps", "sigma_min"}))
-            sampled = sample_members(*common, nothing, place, self.members, number, chosen, guide(settings, misfits))
+            chosen, guided = settings.sampler(sampler), guide(settings, misfits)
+            sampled = sample_members(*common, nothing, place, self.members, number, chosen, guided)
             self.scores.add(name, pair, sampled.mean.numpy(), sampled.spread.numpy(), time.perf_counter() - began)
 
 

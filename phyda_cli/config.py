@@ -86,11 +86,16 @@ class GuidanceSettings(Settings):
     """Observations that guide the sampler: all of them with the method guidance, a user's own operators with phyda."""
 
     rule: Literal["mmps", "dps"] = Field("mmps", description="Moment matching, or the simpler posterior sampling of DPS.")
-    steps: int = Field(8, ge=2, description="Noise levels of the sampler.")
-    sigma_min: float = Field(0.15, gt=0, description="Lowest noise level, in residual standard deviations.")
+    steps: int | None = Field(None, ge=2, description="Noise levels of the sampler; none: 12 for mmps, 48 for dps, which need as long.")
+    sigma_min: float = Field(0.05, gt=0, description="Lowest noise level, in residual standard deviations.")
     iterations: int = Field(12, ge=2, description="Most conjugate-gradient iterations at each step (mmps).")
     tolerance: float = Field(0.01, gt=0, description="Relative residual at which they end (mmps).")
-    zeta: float = Field(0.1, gt=0, description="Step size (dps).")
+    zeta: float = Field(0.5, gt=0, description="Step size (dps); tuned, and unstable where observations are dense and accurate.")
+
+    def sampler(self, trained: SamplerSettings) -> SamplerSettings:
+        """The sampler's settings under guidance: its highest noise level remains the ``trained`` one's."""
+        steps = self.steps or (12 if self.rule == "mmps" else 48)
+        return trained.model_copy(update={"steps": steps, "sigma_min": self.sigma_min})
 
 
 class AnalysisSettings(Settings):

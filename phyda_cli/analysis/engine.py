@@ -198,7 +198,7 @@ def _generate(
     normalised = torch.from_numpy((departures.state - spec.column("mean")) / spec.column("std")).to(device)
     sampler = checkpoint.metadata.sampler
     if guided:
-        sampler = sampler.model_copy(update=settings.guidance.model_dump(include={"steps", "sigma_min"}))
+        sampler = settings.guidance.sampler(sampler)
     sampled = sample_members(
         encoder.to(device), denoiser.to(device), normalised, virtual, place, settings.members, settings.seed, sampler, guided
     )

@@ -11,7 +11,8 @@ Tweedie's covariance :math:`V = \sigma^2 \partial D/\partial x_t`, whence with M
 V acts by vector-Jacobian products (it is symmetric for an exact denoiser) and the system is solved by conjugate gradient.
 Exact for a Gaussian prior and a linear operator.
 
-**DPS** (Chung et al. 2023, arXiv 2209.14687): V is left out and the gradient of the misfit's norm scaled by a tuned zeta.
+**DPS** (Chung et al. 2023, arXiv 2209.14687): V is left out and the gradient of the misfit's norm scaled by a tuned zeta,
+here in units of sqrt(P), so that a value serves networks of different sizes.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def dps(denoise: Denoises, misfit: Misfit, zeta: float) -> Denoises:
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             mean = denoise(x, sigma)
-            norm = misfit(mean).square().sum(dim=1).sqrt()
+            off = misfit(mean)
+            norm = off.shape[1] ** 0.5 * off.square().sum(dim=1).sqrt()
             (gradient,) = torch.autograd.grad(norm.sum(), x)
         return mean.detach() - zeta * (1 + sigma[:, None, None, None] ** 2) * gradient
 

@@ -77,7 +77,7 @@ def test_the_analysis_fits_the_observations(background: Fields, table: pd.DataFr
 
 
 def test_dps_moves_towards_the_observations_too(background: Fields, table: pd.DataFrame, checkpoint: Checkpoint) -> None:
-    settings = AnalysisSettings.model_validate(GUIDANCE.model_dump() | {"guidance": {"rule": "dps"}})
+    settings = AnalysisSettings.model_validate(GUIDANCE.model_dump() | {"guidance": {"rule": "dps", "zeta": 0.1}})
     result = run(background, table, checkpoint, settings)
     rows = ((result.table["qc"] == QC.PASS) & (result.table["variable"] == "msl")).to_numpy()
     value = result.table["value"].to_numpy()[rows]

@@ -77,14 +77,14 @@ def test_a_seed_repeats_and_another_differs(assimilate: Run, tmp_path: Path) -> 
 
 
 def test_guidance_has_its_settings(assimilate: Run, tmp_path: Path) -> None:
-    (tmp_path / "short.toml").write_text("[guidance]\nsteps = 3\nzeta = 1.0\n")
+    (tmp_path / "short.toml").write_text("[guidance]\nsteps = 3\nzeta = 0.2\n")
     common = {"method": "guidance", "members": 2, "config": tmp_path / "short.toml"}
     for rule in ("mmps", "dps"):
         outcome = assimilate(guidance=rule, out=tmp_path / f"{rule}.nc", **common)
         assert outcome.code == 0, outcome.err
     with xr.open_dataset(tmp_path / "dps.nc") as data:
         assert (
-            json.loads(data.attrs["config_json"])["guidance"] | {"rule": "dps", "steps": 3, "zeta": 1.0}
+            json.loads(data.attrs["config_json"])["guidance"] | {"rule": "dps", "steps": 3, "zeta": 0.2}
             == json.loads(data.attrs["config_json"])["guidance"]
         )
     one, other = (values(tmp_path / f"{rule}.nc") for rule in ("mmps", "dps"))
