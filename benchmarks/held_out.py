@@ -66,12 +66,13 @@ def surface(spec: StateSpec, n: int, rng: np.random.Generator) -> Network:
     return observe_channels(spec, latitude, longitude, index, channel_errors(spec, index))
 
 
-def pairs_of_store(path: Path, spec: StateSpec, count: int) -> Iterator[Pair]:
-    """``count`` pairs spread evenly over a store. Only forecasts against analyses are used."""
+def pairs_of_store(path: Path, spec: StateSpec, count: int, skip: float = 0.0) -> Iterator[Pair]:
+    """``count`` pairs spread evenly over a store after the first ``skip`` of its span. Only forecasts against analyses are used."""
     store = PairStore.open(path)
     if store.channels != spec.channels:
         raise SystemExit(f"{path} has other channels than the checkpoint")
-    genuine = np.flatnonzero(store.scale == 1.0)
+    starts = store.time[store.pairs].min(axis=1)
+    genuine = np.flatnonzero((store.scale == 1.0) & (starts >= store.time.min() + skip * (store.time.max() - store.time.min())))
     for p in genuine[np.linspace(0, genuine.size - 1, min(count, genuine.size)).astype(int)]:
         b, t = store.pairs[p]
         states = {int(i): np.asarray(store.states[int(i)]) for i in (b, t)}

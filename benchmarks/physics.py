@@ -31,7 +31,7 @@ from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.model.encoder import MIN_SPREAD
 from phyda_cli.model.physics_loss import StatePhysics
 from phyda_cli.model.state import StateSpec
-from phyda_cli.physics.thermodynamics import humidity_violations
+from phyda_cli.physics.thermodynamics import saturation_specific_humidity
 
 PROJECTED = {"hydrostatic": "zt", "mass": "uv"}
 Key = tuple[str, str]
@@ -76,8 +76,8 @@ class Physics:
     def _impossible(self, state: torch.Tensor) -> np.ndarray:
         """Percent of the points of states below zero humidity and above saturation (2,)."""
         t, q = (state[:, self.physics.channels[v]] for v in "tq")
-        counts = humidity_violations(t, q, torch.from_numpy(self.physics.levels), tolerance=1e-9)
-        return np.array([100 * float(c.double().sum()) / q.numel() for c in counts])
+        saturation = saturation_specific_humidity(t, torch.from_numpy(self.physics.levels)[:, None, None])
+        return np.array([100 * float(bad.double().mean()) for bad in (q < 0, q > (1 + 1e-9) * saturation)])
 
     def table(self) -> dict[Key, dict[str, float]]:
         """The scores of the module's docstring by (method, word); ``left`` is the increment's own excess, relative as ``excess``, and

@@ -6,12 +6,13 @@ import tomllib
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from phyda_cli.errors import InputError, UsageError
 
 __all__ = [
     "AnalysisSettings",
+    "GuidanceSettings",
     "NetworkSettings",
     "QualityControlSettings",
     "SamplerSettings",
@@ -88,11 +89,31 @@ class QualityControlSettings(Settings):
     obs_error_scale: float = Field(1.0, gt=0, description="Factor on default observation errors.")
 
 
+class GuidanceSettings(Settings):
+    """Observations that guide the sampler: all of them with the method guidance, a user's own operators with phyda."""
+
+    rule: Literal["mmps", "dps"] = Field("mmps", description="Moment matching, or the simpler posterior sampling of DPS.")
+    steps: int | None = Field(None, ge=2, description="Noise levels of the sampler; none: 12 for mmps, 48 for dps, which need as long.")
+    sigma_min: float = Field(0.05, gt=0, description="Lowest noise level, in residual standard deviations.")
+    sigma_max: float = Field(8.0, gt=0, description="Highest noise level, where sampling starts from noise alone.")
+    iterations: int = Field(12, ge=2, description="Most conjugate-gradient iterations at each step (mmps).")
+    tolerance: float = Field(0.01, gt=0, description="Relative residual at which they end (mmps).")
+    zeta: float = Field(0.5, gt=0, description="Step size (dps); tuned, and unstable where observations are dense and accurate.")
+
+    @property
+    def sampler(self) -> SamplerSettings:
+        """The sampler's settings under guidance: always from noise, for stage 1 draws nothing that knows all observations."""
+        steps = self.steps or (12 if self.rule == "mmps" else 48)
+        return SamplerSettings(start="noise", steps=steps, sigma_min=self.sigma_min, sigma_max=self.sigma_max)
+
+
 class AnalysisSettings(Settings):
     """``phyda assimilate``."""
 
-    method: Literal["phyda", "oi", "none"] = Field("phyda", description="Full model, linear analysis only, or none.")
-    members: int = Field(16, ge=1, description="Analysis members (samples) of the method phyda.")
+    method: Literal["phyda", "oi", "guidance", "none"] = Field(
+        "phyda", description="Full model, linear analysis only, the diffusion guided by the observations alone, or none."
+    )
+    members: int = Field(16, ge=1, description="Analysis members (samples) of the methods phyda and guidance.")
     physics: Literal["off", "train", "project"] = Field(
         "project",
         description="Physics of the increments: off, as they come, impossible humidity included; train, what the networks learned, and no "
@@ -101,13 +122,20 @@ class AnalysisSettings(Settings):
     seed: int = Field(0, ge=0, description="Seed of the members.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the networks and the solver run.")
     qc: QualityControlSettings = Field(default_factory=QualityControlSettings, description="Quality control.")
+    guidance: GuidanceSettings = Field(default_factory=GuidanceSettings, description="Guided sampling.")
+
+    @model_validator(mode="after")
+    def _a_spread_needs_two(self) -> AnalysisSettings:
+        if self.method == "guidance" and self.members < 2:
+            raise ValueError("the method guidance needs at least 2 members: its mean and spread are theirs")
+        return self
 
 
 S = TypeVar("S", bound=Settings)
 
 
 def load_settings(model: type[S], path: Path | None, overrides: dict[str, object]) -> S:
-    """Settings from a TOML file with ``overrides`` on top; None values in ``overrides`` count as not given.
+    """Settings from a TOML file with ``overrides`` on top, nested as the settings are; None in ``overrides`` counts as not given.
 
     Raises InputError when the file is missing or no TOML, UsageError for unknown or invalid fields.
     """
@@ -120,7 +148,18 @@ def load_settings(model: type[S], path: Path | None, overrides: dict[str, object
         except tomllib.TOMLDecodeError as error:
             raise InputError(f"{path} is not valid TOML: {error}") from error
     try:
-        return model.model_validate(values | {k: v for k, v in overrides.items() if v is not None})
+        return model.model_validate(_merged(values, overrides))
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise UsageError("; ".join(lines), hint=f"fields are those of {model.__name__} in phyda_cli/config.py") from error
+
+
+def _merged(values: dict[str, object], overrides: dict[str, object]) -> dict[str, object]:
+    out = dict(values)
+    for key, value in overrides.items():
+        if isinstance(value, dict):
+            below = out.get(key, {})
+            out[key] = _merged(below, value) if isinstance(below, dict) else below
+        elif value is not None:
+            out[key] = value
+    return out

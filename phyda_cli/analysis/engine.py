@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,9 +13,10 @@ from scipy import sparse
 
 from phyda_cli.analysis.constraints import Constraints
 from phyda_cli.analysis.generative import sample_members
+from phyda_cli.analysis.guided import Guide, UserObservations, guide, row_misfit, user_misfit
 from phyda_cli.analysis.layout import as_fields, in_channel_order, model_background
 from phyda_cli.analysis.localisation import Localisation
-from phyda_cli.analysis.reconstruction import Ensemble, Virtual, reconstruct
+from phyda_cli.analysis.reconstruction import Ensemble, Virtual, reconstruct, without_observations
 from phyda_cli.config import AnalysisSettings
 from phyda_cli.errors import GateError, UsageError
 from phyda_cli.fields.grid import Fields
@@ -113,15 +115,21 @@ def analyse(
     settings: AnalysisSettings,
     keep_members: bool = False,
     allow_none: bool = False,
+    extra: Sequence[UserObservations] = (),
 ) -> Analysis:
-    """The analysis of ``departures``' passing rows.
+    """The analysis of ``departures``' passing rows and of ``extra`` observations with the caller's own operators.
 
-    Raises NoObservationsError when none passes and not ``allow_none``, GateError when the result is not plausible.
+    Raises NoObservationsError when none passes and not ``allow_none``, UsageError when the method cannot use ``extra``,
+    GateError when the result is not plausible.
     """
+    if extra and settings.method not in ("phyda", "guidance"):
+        raise UsageError(f"the method {settings.method} cannot use operators of your own", hint="use phyda or guidance")
+    if extra and settings.members < 2:
+        raise UsageError("operators of your own need at least 2 members: the analysis is their mean")
     used = (departures.table["qc"] == QC.PASS).to_numpy() & (settings.method != "none")
-    if settings.method != "none" and not (allow_none and not used.any()):
+    if settings.method != "none" and not ((allow_none or extra) and not used.any()):
         require_usable(departures.table, background.time)
-    mean, spread, members = _increments(background, departures, checkpoint, settings, used)
+    mean, spread, members = _increments(background, departures, checkpoint, settings, used, extra)
     spec = checkpoint.state
 
     def to_user(stack: np.ndarray) -> Fields:
@@ -135,7 +143,7 @@ def analyse(
     signed = to_user(spread)  # interpolated like the wind, so negative across a pole
     widths = replace(signed, upper={k: abs(v) for k, v in signed.upper.items()}, surface={k: abs(v) for k, v in signed.surface.items()})
     kept = [_add(background, to_user(m), humidity) for m in members] if keep_members else []
-    status = "ok" if used.any() else "background_only"
+    status = "ok" if used.any() or extra else "background_only"
     return Analysis(
         fields, increment, widths, kept, departures.table, departures.hofx0, hofx1, departures.sigma_b, status, departures.notes
     )
@@ -153,26 +161,41 @@ def _observed_analysis(
 
 
 def _increments(
-    background: Fields, departures: Departures, checkpoint: Checkpoint, settings: AnalysisSettings, used: np.ndarray
+    background: Fields,
+    departures: Departures,
+    checkpoint: Checkpoint,
+    settings: AnalysisSettings,
+    used: np.ndarray,
+    extra: Sequence[UserObservations],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, spread (C, H, W) and members (M, C, H, W) of the increment on the model grid [physical units]."""
-    spec, rows = checkpoint.state, np.flatnonzero(used)
-    unit = spec.column("background_std")
-    table = departures.table.iloc[rows]
+    """Mean, spread (C, H, W) and members (M, C, H, W) of the increment on the model grid [physical units].
+
+    Every observation enters once: rows through stage 1, or with the method guidance in the sampler, where ``extra`` always does.
+    """
+    unit, ensemble, rows = checkpoint.state.column("background_std"), departures.ensemble, np.flatnonzero(used)
+    table, matrix = departures.table.iloc[rows], departures.matrix[rows]
     innovation = (table["value"].to_numpy() - departures.hofx0[rows]).astype(np.float32)
-    virtual = reconstruct(
-        departures.ensemble, departures.matrix[rows], innovation, table["error"].to_numpy(np.float32),
-        table["latitude"].to_numpy(), table["longitude"].to_numpy(),
-        draws=(settings.members + 1) // 2 if settings.method == "phyda" else 0, seed=settings.seed,
-    )  # fmt: skip
-    if not used.any() or settings.method != "phyda":
+    error = table["error"].to_numpy(np.float32)
+    device, misfits = ensemble.members.device, []
+    if settings.method == "guidance":
+        virtual = without_observations(ensemble)
+        misfits.append(row_misfit(matrix, innovation, error, device))
+    else:
+        position = table["latitude"].to_numpy(), table["longitude"].to_numpy()
+        draws = (settings.members + 1) // 2 if settings.method == "phyda" else 0
+        virtual = reconstruct(ensemble, matrix, innovation, error, *position, draws, settings.seed)
+    nothing = not (used.any() or extra)
+    if nothing or settings.method in ("oi", "none"):
         increments = virtual.increment.cpu().numpy() * unit, virtual.spread.cpu().numpy() * unit, np.zeros((0, *unit.shape), np.float32)
     else:
-        increments = _generate(background, departures, checkpoint, settings, virtual)
-    if not used.any() or settings.physics != "project":
+        state, scale = (torch.from_numpy(a).to(device) for a in (departures.state, unit))
+        misfits += [user_misfit(observations, state, scale) for observations in extra]
+        guided = guide(settings.guidance, misfits) if misfits else None
+        increments = _generate(background, departures, checkpoint, settings, virtual, guided)
+    if nothing or settings.physics != "project":
         return increments
     sigma = virtual.spread.clamp(min=MIN_SPREAD).cpu().numpy() * unit
-    return _projected(*increments, Constraints(spec, departures.state, sigma, departures.available))
+    return _projected(*increments, Constraints(checkpoint.state, departures.state, sigma, departures.available))
 
 
 def _projected(
@@ -186,15 +209,18 @@ def _projected(
 
 
 def _generate(
-    background: Fields, departures: Departures, checkpoint: Checkpoint, settings: AnalysisSettings, virtual: Virtual
+    background: Fields, departures: Departures, checkpoint: Checkpoint, settings: AnalysisSettings, virtual: Virtual, guided: Guide | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     spec, statics = checkpoint.state, checkpoint.statics
     device = departures.ensemble.members.device
     encoder, denoiser = checkpoint.networks()
     place = conditions(spec.grid, statics["orography"], statics["lsm"], background.time, background.lead_hours)
     normalised = torch.from_numpy((departures.state - spec.column("mean")) / spec.column("std")).to(device)
+    sampler = checkpoint.metadata.sampler
+    if guided:
+        sampler = settings.guidance.sampler
     sampled = sample_members(
-        encoder.to(device), denoiser.to(device), normalised, virtual, place, settings.members, settings.seed, checkpoint.metadata.sampler
+        encoder.to(device), denoiser.to(device), normalised, virtual, place, settings.members, settings.seed, sampler, guided
     )
     unit = spec.column("background_std")
     return sampled.mean.cpu().numpy() * unit, sampled.spread.cpu().numpy() * unit, sampled.members.cpu().numpy() * unit

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from phyda_cli.analysis.guided import Guide
 from phyda_cli.analysis.reconstruction import Virtual
 from phyda_cli.config import SamplerSettings
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import MIN_SPREAD, Encoder
+from phyda_cli.model.guidance import guided_samples
 from phyda_cli.model.sampler import antithetic, heun, initial_noise, noise_levels
 
 __all__ = ["Sampled", "sample_members"]
@@ -28,7 +30,7 @@ class Sampled:
         self.spread = members.std(dim=0) if members.shape[0] > 1 else encoder_spread
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sample_members(
     encoder: Encoder,
     denoiser: Denoiser,
@@ -38,6 +40,7 @@ def sample_members(
     members: int,
     seed: int,
     settings: SamplerSettings,
+    guide: Guide | None = None,
 ) -> Sampled:
     """Draw ``members`` of the posterior.
 
@@ -48,14 +51,20 @@ def sample_members(
         virtual: with ceil(members / 2) perturbations where sampling starts from them.
         background: (x_b - mean) / std of the climate, (C, H, W), on the device of the networks.
         place: conditions (N_CONDITIONS, H, W).
+        guide: brings in observations that the encoder was not told of.
     """
     parts = (virtual.increment, virtual.spread, virtual.residual, virtual.information)
     one = [a[None].to(background) for a in (background, *parts)]
     posterior = encoder(*one, torch.from_numpy(place)[None].to(background))
     denoise = denoiser.conditioned(posterior.latent)
     levels = noise_levels(settings.steps, settings.sigma_min, settings.sigma_max)
-    start = levels[0].item() * initial_noise(members, tuple(background.shape), seed, background.device)
-    if settings.start == "linear":
-        start += antithetic(virtual.perturbations / virtual.spread.clamp(min=MIN_SPREAD), members)
-    residual = torch.cat([heun(denoise, part, levels) for part in start.split(MEMBERS_AT_ONCE)])
+    noise = initial_noise(members, tuple(background.shape), seed, background.device)
+    if guide is not None:
+        guided = guide(denoise, posterior)
+        residual = torch.cat([guided_samples(guided, part, levels) for part in noise.split(MEMBERS_AT_ONCE)])
+    else:
+        start = levels[0].item() * noise
+        if settings.start == "linear":
+            start += antithetic(virtual.perturbations / virtual.spread.clamp(min=MIN_SPREAD), members)
+        residual = torch.cat([heun(denoise, part, levels) for part in start.split(MEMBERS_AT_ONCE)])
     return Sampled(posterior.mean + posterior.std * residual, posterior.mean[0], posterior.std[0])

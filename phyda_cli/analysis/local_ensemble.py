@@ -24,7 +24,7 @@ import torch
 
 from phyda_cli.analysis.localisation import Draws, Layer, Localisation, Observed
 
-__all__ = ["Reconstruction", "normal_equations", "solve"]
+__all__ = ["Reconstruction", "normal_equations", "solve", "solve_members"]
 
 BOX_CHUNK = 256
 
@@ -65,7 +65,7 @@ def normal_equations(layer: Layer) -> tuple[torch.Tensor, torch.Tensor]:
     return a.reshape(m, n, n), torch.cat([b[:, :, None], drawn.reshape(m, n, k) + layer.draws.prior], dim=2)
 
 
-def _solve_members(layer: Layer, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def solve_members(layer: Layer, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Ensemble-space solve; ``x`` (M, N, C). Returns weights (M, N, 1 + K) and variance (M, C)."""
     a, b = normal_equations(layer)
     a.diagonal(dim1=1, dim2=2).add_(1.0)
@@ -108,7 +108,7 @@ def _solve_layer(members: torch.Tensor, layer: Layer, where: Localisation) -> tu
     """Increment and draws (1 + K, C', H, W), and the ratio of analysis to background variance, of ``members`` (N, C', H, W)."""
     n, c, h, w = members.shape
     x = members.reshape(n, c, h * w)[:, :, where.columns.points].permute(2, 0, 1).to(layer.members)
-    weights, variance = (_solve_observations if layer.innovation.numel() <= n else _solve_members)(layer, x)
+    weights, variance = (_solve_observations if layer.innovation.numel() <= n else solve_members)(layer, x)
     ratio = (variance / x.square().sum(dim=1).clamp(min=1e-30)).clamp(0.0, 1.0)
     interpolate = where.columns.to_grid.to(members)
     full = torch.sparse.mm(interpolate, weights.flatten(1).to(members)).T.reshape(n, -1, h * w)

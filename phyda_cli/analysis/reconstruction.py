@@ -14,7 +14,7 @@ from scipy import sparse
 from phyda_cli.analysis.local_ensemble import solve
 from phyda_cli.analysis.localisation import Draws, Localisation, Observed
 
-__all__ = ["Ensemble", "Virtual", "observe", "reconstruct"]
+__all__ = ["Ensemble", "Virtual", "observe", "reconstruct", "without_observations"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,3 +112,9 @@ def reconstruct(
         as_field(information / (1 + information)),
         stage1.perturbations,
     )
+
+
+def without_observations(ensemble: Ensemble) -> Virtual:
+    """What stage 1 makes of no observation at all: the background and its spread."""
+    nothing = np.zeros(0, np.float32)
+    return reconstruct(ensemble, sparse.csr_matrix((0, ensemble.members[0].numel())), nothing, nothing, nothing, nothing)

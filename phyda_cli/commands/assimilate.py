@@ -35,9 +35,10 @@ def assimilate(
     out: Annotated[Path, typer.Option("--out", help="Analysis to write (NetCDF, on the background's grid).")] = Path("analysis.nc"),
     feedback: Annotated[Path | None, typer.Option(help="Write every observation with O-B, O-A and its quality control here.")] = None,
     method: Annotated[
-        str | None, typer.Option(help="phyda, oi (linear analysis only) or none. [default: phyda]", envvar="PHYDA_METHOD")
+        str | None, typer.Option(help="phyda, oi (linear analysis only), guidance or none. [default: phyda]", envvar="PHYDA_METHOD")
     ] = None,
-    members: Annotated[int | None, typer.Option(min=1, help="Members drawn by the method phyda. [default: 16]")] = None,
+    guidance: Annotated[str | None, typer.Option(help="mmps or dps, for the method guidance. [default: mmps]")] = None,
+    members: Annotated[int | None, typer.Option(min=1, help="Members drawn by phyda and guidance. [default: 16]")] = None,
     physics: Annotated[
         str | None,
         typer.Option(help="project (balance the increments exactly), train (as the networks learned) or off. [default: project]"),
@@ -81,11 +82,8 @@ def assimilate(
     from phyda_cli.model.checkpoint import BUNDLED
 
     overrides: dict[str, Any] = {"method": method, "members": members, "physics": physics, "seed": seed, "device": device}
+    overrides |= {"qc": {"window_hours": window}, "guidance": {"rule": guidance}}
     settings = load_settings(AnalysisSettings, config, overrides)
-    if window is not None:
-        settings = load_settings(
-            AnalysisSettings, None, settings.model_dump() | {"qc": settings.qc.model_dump() | {"window_hours": window}}
-        )
     request = Request(
         obs=obs, background=background, out=out, feedback=feedback, checkpoint=checkpoint or BUNDLED, obs_map=obs_map,
         withhold_file=withhold_file, time=parse_time(time, "--time"), valid_time=parse_time(valid_time, "--valid-time"), member=member,

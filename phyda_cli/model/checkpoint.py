@@ -120,7 +120,7 @@ class Checkpoint:
         return members / members.shape[0] ** 0.5
 
     def networks(self) -> tuple[Encoder, Denoiser]:
-        """Encoder and denoiser in evaluation mode, float32. Raises InputError when the weights do not fit the state."""
+        """Encoder and denoiser for inference: float32, their weights fixed. Raises InputError when the weights do not fit the state."""
         encoder, denoiser = build_networks(self.state, self.metadata.network)
         weights = self._load("network.safetensors")
         for prefix, module in (("encoder.", encoder), ("denoiser.", denoiser)):
@@ -132,7 +132,7 @@ class Checkpoint:
                     f"{self.path}: the weights do not fit the {self.state.n_channels} channels that model.json lists",
                     hint=str(error).splitlines()[-1].strip(),
                 ) from error
-        return encoder.eval(), denoiser.eval()
+        return encoder.eval().requires_grad_(False), denoiser.eval().requires_grad_(False)
 
 
 def build_networks(spec: StateSpec, settings: NetworkSettings) -> tuple[Encoder, Denoiser]:

@@ -24,17 +24,22 @@ from phyda_cli.training.pool import MemberPool
 from phyda_cli.training.statistics import difference
 from phyda_cli.training.store import PairStore
 
-__all__ = ["Batch", "Cases", "build_cases", "simulate"]
+__all__ = ["Batch", "Cases", "build_cases", "innovations", "simulate"]
 
 CHUNK = 32
 PARTS = ("increment", "spread", "residual", "information")
 
 
-def simulate(ensemble: Ensemble, spec: StateSpec, truth: np.ndarray, network: Network, rng: np.random.Generator, draws: int = 0) -> Virtual:
-    """Stage 1, with ``draws`` perturbations, on simulated observations of the normalised increment ``truth`` (C, H, W)."""
+def innovations(spec: StateSpec, truth: np.ndarray, network: Network, rng: np.random.Generator) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """Operator (P, C*H*W) on the normalised increment and simulated innovations (P,) of the increment ``truth`` (C, H, W)."""
     scale = np.broadcast_to(spec.column("background_std"), truth.shape).ravel()
     matrix = (network.matrix @ sparse.diags_array(scale)).tocsr()
-    innovation = matrix @ truth.ravel() + network.error * rng.standard_normal(network.error.size).astype(np.float32)
+    return matrix, matrix @ truth.ravel() + network.error * rng.standard_normal(network.error.size).astype(np.float32)
+
+
+def simulate(ensemble: Ensemble, spec: StateSpec, truth: np.ndarray, network: Network, rng: np.random.Generator, draws: int = 0) -> Virtual:
+    """Stage 1, with ``draws`` perturbations, on simulated observations of the normalised increment ``truth`` (C, H, W)."""
+    matrix, innovation = innovations(spec, truth, network, rng)
     return reconstruct(ensemble, matrix, innovation, network.error, network.latitude, network.longitude, draws)
 
 
