@@ -103,6 +103,7 @@ def test_json_is_one_object(assimilate: Run, tmp_path: Path) -> None:
     assert report["out"] == str(tmp_path / "an.nc")
     departures = report["departures"]["used"]
     assert departures["msl"]["oman_rms"] < departures["msl"]["ombg_rms"]
+    assert set(report["background_error_scale"]) == {"pooled", "mass", "temperature", "wind"}
     assert report["increment_rms"]["t"] > 0
 
 
@@ -148,6 +149,21 @@ def test_provenance_is_recorded(assimilate: Run, tmp_path: Path) -> None:
     assert stated["seed"] == 5
     assert all(len(stated[n]) == 64 for n in ("model_sha256", "obs_sha256", "background_sha256"))
     assert stated["valid_time_override"] == ""
+
+
+def test_the_background_error_scale_can_be_given(assimilate: Run, tmp_path: Path) -> None:
+    spreads = []
+    for scale in ("0.5", "2"):
+        outcome = assimilate("--json", "--background-error-scale", scale, "--overwrite")
+        assert json.loads(outcome.out)["background_error_scale"] == {"pooled": float(scale)}
+        with xr.open_dataset(tmp_path / "an.nc") as data:
+            assert json.loads(data.attrs["background_error_scale"]) == {"pooled": float(scale)}
+            assert json.loads(data.attrs["config_json"])["background_error_scale"] == float(scale)
+        spreads.append(values(tmp_path / "an.nc")["t_spread"].mean())
+    assert spreads[0] < 0.7 * spreads[1]
+    refused = assimilate("--background-error-scale", "-1", out=tmp_path / "other.nc")
+    assert refused.code == 2
+    assert "background_error_scale" in refused.err
 
 
 def test_withheld_stations_are_compared_and_not_used(assimilate: Run, tmp_path: Path) -> None:
