@@ -20,7 +20,7 @@ import torch
 
 from phyda_cli.analysis.localisation import Layer, Localisation, Observed
 
-__all__ = ["Reconstruction", "normal_equations", "solve"]
+__all__ = ["Reconstruction", "combine", "normal_equations", "solve"]
 
 BOX_CHUNK = 256
 
@@ -96,7 +96,12 @@ def _solve_layer(members: torch.Tensor, layer: Layer, where: Localisation) -> tu
     x = members.reshape(n, c, h * w)[:, :, where.columns.points].permute(2, 0, 1).to(layer.members)
     weights, variance = (_solve_observations if layer.innovation.numel() <= n else _solve_members)(layer, x)
     ratio = (variance / x.square().sum(dim=1).clamp(min=1e-30)).clamp(0.0, 1.0)
-    full = torch.sparse.mm(where.columns.to_grid.to(members), torch.cat([weights, ratio], dim=1).to(members))
-    by_channel = members.reshape(n, c, -1).unbind(dim=1)
-    increment = torch.stack([(x_c * full[:, :n].T).sum(dim=0) for x_c in by_channel])
-    return increment.reshape(c, h, w), full[:, n:].T.reshape(c, h, w)
+    everywhere = torch.sparse.mm(where.columns.to_grid.to(members), ratio.to(members))
+    return combine(members, weights, where), everywhere.T.reshape(c, h, w)
+
+
+def combine(members: torch.Tensor, weights: torch.Tensor, where: Localisation) -> torch.Tensor:
+    """The sum of ``members`` (N, C, H, W) with the columns' ``weights`` (M, N), interpolated to all points: (C, H, W)."""
+    full = torch.sparse.mm(where.columns.to_grid.to(members), weights.to(members)).T
+    by_channel = members.flatten(2).unbind(dim=1)
+    return torch.stack([(x * full).sum(dim=0) for x in by_channel]).reshape(members.shape[1:])
