@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -121,6 +121,9 @@ class AnalysisSettings(Settings):
     )
     seed: int = Field(0, ge=0, description="Seed of the members.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the networks and the solver run.")
+    background_error_scale: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
+        "auto", description="Factor on the background-error standard deviation; auto: from the innovations, for each group of variables."
+    )
     qc: QualityControlSettings = Field(default_factory=QualityControlSettings, description="Quality control.")
     guidance: GuidanceSettings = Field(default_factory=GuidanceSettings, description="Guided sampling.")
 

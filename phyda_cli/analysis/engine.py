@@ -9,48 +9,25 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 import torch
-from scipy import sparse
 
 from phyda_cli.analysis.constraints import Constraints
+from phyda_cli.analysis.departures import Departures
 from phyda_cli.analysis.generative import sample_members
 from phyda_cli.analysis.guided import Guide, UserObservations, guide, row_misfit, user_misfit
-from phyda_cli.analysis.layout import as_fields, in_channel_order, model_background
-from phyda_cli.analysis.localisation import Localisation
-from phyda_cli.analysis.reconstruction import Ensemble, Virtual, reconstruct, without_observations
+from phyda_cli.analysis.reconstruction import Virtual, reconstruct, without_observations
 from phyda_cli.config import AnalysisSettings
 from phyda_cli.errors import GateError, UsageError
 from phyda_cli.fields.grid import Fields
-from phyda_cli.fields.regrid import grid_to_grid
 from phyda_cli.fields.remap import increments_to_fields
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.model.encoder import MIN_SPREAD, conditions
 from phyda_cli.names import VARIABLES
-from phyda_cli.observations.operators import Operator, build_operator, operator_check
-from phyda_cli.observations.qc import first_guess_check, require_usable
+from phyda_cli.observations.qc import require_usable
 from phyda_cli.observations.table import QC
 
-__all__ = ["Analysis", "Departures", "analyse", "quality_control"]
+__all__ = ["Analysis", "analyse"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Departures:
-    """Observations after all quality control, with what both sides of the increment need.
-
-    ``table`` carries the final codes; ``hofx0`` and ``sigma_b`` (P,) in the rows' units; ``full`` is the operator on the
-    user's fields, ``matrix`` (P, C*H*W) the one on the model grid's normalised increment.
-    """
-
-    table: pd.DataFrame
-    full: Operator
-    matrix: sparse.csr_matrix
-    hofx0: np.ndarray
-    sigma_b: np.ndarray
-    ensemble: Ensemble
-    state: np.ndarray
-    available: np.ndarray
-    notes: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,45 +44,6 @@ class Analysis:
     sigma_b: np.ndarray
     status: str
     notes: list[str] = field(default_factory=list)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device called ``auto``, ``cpu`` or ``cuda``. Raises UsageError when CUDA is asked for and absent."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: this machine has no usable CUDA device", hint="use --device auto or cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def quality_control(background: Fields, table: pd.DataFrame, checkpoint: Checkpoint, settings: AnalysisSettings) -> Departures:
-    """Operators, background-error spread at the observations and the first-guess check, for a prepared ``table``."""
-    spec = checkpoint.state
-    state, available, notes = model_background(background, spec)
-    device = choose_device(settings.device)
-    members = checkpoint.members(background.time).to(device)
-    ensemble = Ensemble(members, Localisation.of(spec, checkpoint.metadata.solver))
-
-    statics = None if "orography" in background.surface else _static_orography(checkpoint, background)
-    full = build_operator(background, table, statics)
-    table = operator_check(table, full)
-    layout = as_fields(state, spec, background, available)
-    model = build_operator(layout, table, checkpoint.statics["orography"])
-    # The user's fields decide on heights and levels; the model grid only has to have the variable.
-    table = operator_check(table, replace(model, qc=np.where(model.qc == QC.H_FAILED, model.qc, 0)))
-    scale = np.broadcast_to(spec.column("background_std"), state.shape).ravel()
-    matrix = in_channel_order(model.matrix, layout, spec).multiply(scale[None]).tocsr().astype(np.float32)
-    hofx0 = full.apply(np.nan_to_num(background.vector()))
-    sigma_b = np.sqrt((ensemble.observed(matrix) ** 2).sum(axis=1))
-    table = first_guess_check(table, table["value"].to_numpy() - hofx0, sigma_b, settings.qc.first_guess_factor)
-    return Departures(table, full, matrix, hofx0, sigma_b, ensemble, state, available, [*notes, *full.notes])
-
-
-def _static_orography(checkpoint: Checkpoint, background: Fields) -> np.ndarray | None:
-    """The checkpoint's orography on the user's grid, where the background brings none."""
-    spec = checkpoint.state
-    if not checkpoint.statics["orography"].any() or "sp" in background.surface:  # sp belongs to its own orography only
-        return None
-    matrix = grid_to_grid(spec.grid, background.grid)
-    return (matrix @ checkpoint.statics["orography"].ravel()).reshape(background.grid.shape)
 
 
 def analyse(
@@ -139,7 +77,7 @@ def analyse(
     fields = _add(background, to_user(mean), humidity)
     _plausible(background, fields, humidity)
     increment = _subtract(fields, background)
-    hofx1 = _observed_analysis(background, fields, increment, departures, mean / spec.column("background_std"))
+    hofx1 = _observed_analysis(background, fields, increment, departures, mean / departures.unit)
     signed = to_user(spread)  # interpolated like the wind, so negative across a pole
     widths = replace(signed, upper={k: abs(v) for k, v in signed.upper.items()}, surface={k: abs(v) for k, v in signed.surface.items()})
     kept = [_add(background, to_user(m), humidity) for m in members] if keep_members else []
@@ -172,7 +110,7 @@ def _increments(
 
     Every observation enters once: rows through stage 1, or with the method guidance in the sampler, where ``extra`` always does.
     """
-    unit, ensemble, rows = checkpoint.state.column("background_std"), departures.ensemble, np.flatnonzero(used)
+    unit, ensemble, rows = departures.unit, departures.ensemble, np.flatnonzero(used)
     table, matrix = departures.table.iloc[rows], departures.matrix[rows]
     innovation = (table["value"].to_numpy() - departures.hofx0[rows]).astype(np.float32)
     error = table["error"].to_numpy(np.float32)
@@ -222,7 +160,7 @@ def _generate(
     sampled = sample_members(
         encoder.to(device), denoiser.to(device), normalised, virtual, place, settings.members, settings.seed, sampler, guided
     )
-    unit = spec.column("background_std")
+    unit = departures.unit
     return sampled.mean.cpu().numpy() * unit, sampled.spread.cpu().numpy() * unit, sampled.members.cpu().numpy() * unit
 
 

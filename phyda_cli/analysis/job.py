@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli import __version__
-from phyda_cli.analysis.engine import Analysis, Departures, analyse, quality_control
+from phyda_cli.analysis.departures import Departures, quality_control
+from phyda_cli.analysis.engine import Analysis, analyse
 from phyda_cli.config import AnalysisSettings
 from phyda_cli.errors import InputError, NoObservationsError, OutputError, UsageError
 from phyda_cli.fields.atomic import check_target, sha256
@@ -88,7 +89,7 @@ def assimilate(request: Request, settings: AnalysisSettings, dry_run: bool = Fal
             _require_usable(departures.table, background, read)
         return Result(report | {"status": "dry run", "seconds": round(time.monotonic() - began, 2)}, None, background, read, departures)
     analysis = analyse(background.fields, departures, checkpoint, settings, request.save_members, request.allow_no_obs)
-    _publish(request, background, analysis, provenance)
+    _publish(request, background, analysis, provenance | {"background_error_scale": json.dumps(_scale(departures))})
     report |= {
         "status": analysis.status,
         "departures": departure_statistics(analysis.table, analysis.hofx0, analysis.hofx1),
@@ -214,11 +215,18 @@ def _report(
         "out": None if request.out is None else str(request.out),
         "feedback": None if request.feedback is None else str(request.feedback),
         "valid_time": str(background.fields.time.astype("datetime64[s]")),
+        "background_error_scale": _scale(departures),
         "rows": rows,
         "observations": summary(departures.table),
         "problems": [*unit_hints(departures.table), *map(str, read.problems[:20])],
         "notes": [*background.notes, *departures.notes],
     }
+
+
+def _scale(departures: Departures) -> dict[str, float]:
+    """The factors on the background error: ``pooled`` and those of the groups that were observed."""
+    factors = {"pooled": departures.scale.pooled, **departures.scale.groups}
+    return {name: float(f"{factor:.4g}") for name, factor in factors.items()}
 
 
 def _rms(values: np.ndarray) -> float:

@@ -24,7 +24,7 @@ import torch
 
 from phyda_cli.analysis.localisation import Draws, Layer, Localisation, Observed
 
-__all__ = ["Reconstruction", "normal_equations", "solve", "solve_members"]
+__all__ = ["Reconstruction", "combine", "normal_equations", "solve", "solve_members"]
 
 BOX_CHUNK = 256
 
@@ -110,8 +110,14 @@ def _solve_layer(members: torch.Tensor, layer: Layer, where: Localisation) -> tu
     x = members.reshape(n, c, h * w)[:, :, where.columns.points].permute(2, 0, 1).to(layer.members)
     weights, variance = (_solve_observations if layer.innovation.numel() <= n else solve_members)(layer, x)
     ratio = (variance / x.square().sum(dim=1).clamp(min=1e-30)).clamp(0.0, 1.0)
-    interpolate = where.columns.to_grid.to(members)
-    full = torch.sparse.mm(interpolate, weights.flatten(1).to(members)).T.reshape(n, -1, h * w)
-    by_channel = members.reshape(n, c, -1).unbind(dim=1)
-    fields = torch.stack([torch.stack([(x_c * w_k).sum(dim=0) for x_c in by_channel]) for w_k in full.unbind(dim=1)])
-    return fields.reshape(-1, c, h, w), torch.sparse.mm(interpolate, ratio.to(members)).T.reshape(c, h, w)
+    everywhere = torch.sparse.mm(where.columns.to_grid.to(members), ratio.to(members))
+    return combine(members, weights, where), everywhere.T.reshape(c, h, w)
+
+
+def combine(members: torch.Tensor, weights: torch.Tensor, where: Localisation) -> torch.Tensor:
+    """Sums of ``members`` (N, C, H, W) with the columns' ``weights`` (M, N, K), interpolated to all points: (K, C, H, W)."""
+    n, c, h, w = members.shape
+    full = torch.sparse.mm(where.columns.to_grid.to(members), weights.flatten(1).to(members)).T.reshape(n, -1, h * w)
+    by_channel = members.flatten(2).unbind(dim=1)
+    sums = torch.stack([torch.stack([(x * weight).sum(dim=0) for x in by_channel]) for weight in full.unbind(dim=1)])
+    return sums.reshape(-1, c, h, w)

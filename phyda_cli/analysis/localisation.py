@@ -57,7 +57,7 @@ class Columns:
         self.points = (rows[:, None] * n_lon + columns).ravel()
         to_grid = grid_to_grid(self.grid, grid).tocoo()
         index = torch.from_numpy(np.stack([to_grid.row, to_grid.col]).astype(np.int64))
-        values = torch.from_numpy(to_grid.data).float()
+        values = torch.from_numpy(to_grid.data)
         self.to_grid = torch.sparse_coo_tensor(index, values, to_grid.shape, check_invariants=True).coalesce()
 
 

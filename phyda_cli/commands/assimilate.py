@@ -45,6 +45,9 @@ def assimilate(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the members. [default: 0]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [default: auto]", envvar="PHYDA_DEVICE")] = None,
+    background_error_scale: Annotated[
+        str | None, typer.Option(help="Factor on the background error, or auto: from the innovations. [default: auto]")
+    ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Model folder. [default: the bundled one]", envvar="PHYDA_CHECKPOINT")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings; flags win.", envvar="PHYDA_CONFIG")] = None,
     obs_map: Annotated[Path | None, typer.Option(help="TOML file that maps CSV columns to variables and units.")] = None,
@@ -83,6 +86,7 @@ def assimilate(
 
     overrides: dict[str, Any] = {"method": method, "members": members, "physics": physics, "seed": seed, "device": device}
     overrides |= {"qc": {"window_hours": window}, "guidance": {"rule": guidance}}
+    overrides["background_error_scale"] = background_error_scale
     settings = load_settings(AnalysisSettings, config, overrides)
     request = Request(
         obs=obs, background=background, out=out, feedback=feedback, checkpoint=checkpoint or BUNDLED, obs_map=obs_map,
@@ -105,6 +109,8 @@ def assimilate(
     for note in result.report["notes"]:
         say(note)
     emit(observation_table(result.report))
+    factors = ", ".join(f"{name} {factor:.2f}" for name, factor in result.report["background_error_scale"].items())
+    say(f"factor on the background error: {factors}")
     if not dry_run:
         emit(departure_table(result.report))
         say(f"wrote {out}" + (f" and {feedback}" if feedback else "") + f" in {result.report['seconds']} s ({result.report['status']})")

@@ -36,7 +36,7 @@ def train(
 
       phyda train --data data/weurope.zarr --out runs/weurope --config examples/weurope.toml --max-minutes 5
     """
-    from phyda_cli.analysis.engine import choose_device
+    from phyda_cli.analysis.departures import choose_device
     from phyda_cli.config import TrainingSettings, load_settings
     from phyda_cli.training.run import train as run
 

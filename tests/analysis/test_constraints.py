@@ -9,7 +9,8 @@ import torch
 from synthetic import CHANNELS, GRID, LEVELS, TIME, amplitudes, fields_at, spec
 
 from phyda_cli.analysis.constraints import Constraints
-from phyda_cli.analysis.engine import Analysis, analyse, quality_control
+from phyda_cli.analysis.departures import quality_control
+from phyda_cli.analysis.engine import Analysis, analyse
 from phyda_cli.config import AnalysisSettings
 from phyda_cli.errors import GateError
 from phyda_cli.fields.grid import Fields

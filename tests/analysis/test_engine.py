@@ -10,7 +10,8 @@ import pytest
 import torch
 from synthetic import GRID, LEVELS, TIME, amplitudes, fields_at
 
-from phyda_cli.analysis.engine import Analysis, analyse, choose_device, quality_control
+from phyda_cli.analysis.departures import choose_device, quality_control
+from phyda_cli.analysis.engine import Analysis, analyse
 from phyda_cli.config import AnalysisSettings
 from phyda_cli.errors import NoObservationsError, UsageError
 from phyda_cli.fields.grid import Fields
@@ -92,6 +93,50 @@ def test_gross_errors_are_left_out(background: Fields, table: pd.DataFrame, chec
     result = run(background, table, checkpoint)
     assert result.table["qc"][5] == QC.FIRST_GUESS
     assert (result.table["qc"] == QC.FIRST_GUESS).sum() < 5
+
+
+def test_the_scale_multiplies_the_background_error(background: Fields, table: pd.DataFrame, checkpoint: Checkpoint) -> None:
+    """With a small one the analysis stays at the background, with a large one it fits; sigma_b in the feedback follows."""
+    results = [run(background, table, checkpoint, OI.model_copy(update={"background_error_scale": s})) for s in (0.25, 1.0, 4.0)]
+    used = (results[0].table["qc"] == QC.PASS).to_numpy()
+    np.testing.assert_allclose(results[2].sigma_b[used], 16 * results[0].sigma_b[used], rtol=1e-5)
+    misfit = [np.mean(((r.table["value"] - r.hofx1) / r.table["error"])[used] ** 2) for r in results]
+    assert misfit[0] > misfit[1] > misfit[2]
+
+
+def test_a_fixed_scale_is_the_members_times_it(background: Fields, table: pd.DataFrame, checkpoint: Checkpoint) -> None:
+    """Normalising by the scaled deviation is the same linear analysis as scaling the members."""
+    scaled = OI.model_copy(update={"background_error_scale": 2.0})
+    state = checkpoint.state.model_copy(update={"background_std": tuple(2 * s for s in checkpoint.state.background_std)})
+    doubled = Checkpoint(checkpoint.path, checkpoint.metadata.model_copy(update={"state": state}))
+    ours = run(background, table, checkpoint, scaled)
+    theirs = run(background, table, doubled, OI.model_copy(update={"background_error_scale": 1.0}))
+    for name in ("t", "u", "z"):
+        np.testing.assert_allclose(ours.increment.upper[name], theirs.increment.upper[name], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(ours.spread.upper[name], theirs.spread.upper[name], rtol=1e-4)
+
+
+def test_the_scale_is_found(table: pd.DataFrame, checkpoint: Checkpoint) -> None:
+    """Errors three times as large make the scale three times as large, and are not taken for gross ones."""
+    background = on_model_grid()
+    departures = quality_control(background, table, checkpoint, OI)
+    innovation = table["value"].to_numpy() - departures.hofx0
+    error, sigma_b = table["error"].to_numpy(), departures.sigma_b / departures.scale.of(list(table["variable"]))
+    rng = np.random.default_rng(0)
+    drawn = rng.standard_normal(len(table))
+    scales = []
+    for factor in (0.7, 2.1):
+        wrong = table.assign(value=table["value"] - innovation + drawn * np.hypot(error, factor * sigma_b))
+        scales.append(quality_control(background, wrong, checkpoint, OI))
+        assert (scales[-1].table["qc"] == QC.PASS).mean() > 0.97
+    assert scales[1].scale.pooled / scales[0].scale.pooled == pytest.approx(3.0, rel=0.25)
+
+
+def test_a_scale_below_one_rejects_no_more(background: Fields, table: pd.DataFrame, checkpoint: Checkpoint) -> None:
+    codes = [
+        quality_control(background, table, checkpoint, OI.model_copy(update={"background_error_scale": s})).table["qc"] for s in (0.3, 1.0)
+    ]
+    assert (codes[0] == codes[1]).all()
 
 
 def test_no_usable_observation(background: Fields, table: pd.DataFrame, checkpoint: Checkpoint) -> None:

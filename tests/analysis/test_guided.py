@@ -9,7 +9,8 @@ import torch
 from scipy import sparse
 from synthetic import GRID, amplitudes, fields_at
 
-from phyda_cli.analysis.engine import Analysis, analyse, quality_control
+from phyda_cli.analysis.departures import quality_control
+from phyda_cli.analysis.engine import Analysis, analyse
 from phyda_cli.analysis.guided import UserObservations, row_misfit, user_misfit
 from phyda_cli.config import AnalysisSettings
 from phyda_cli.errors import NoObservationsError, UsageError

@@ -92,14 +92,14 @@ def test_an_unknown_word_of_physics_is_a_usage_error(fails: Callable[..., str]) 
 
 
 def test_guidance_has_its_settings(assimilate: Run, tmp_path: Path) -> None:
-    (tmp_path / "short.toml").write_text("[guidance]\nsteps = 3\nzeta = 0.2\n")
+    (tmp_path / "short.toml").write_text("[guidance]\nsteps = 10\nzeta = 0.2\n")
     common = {"method": "guidance", "members": 2, "config": tmp_path / "short.toml"}
     for rule in ("mmps", "dps"):
         outcome = assimilate(guidance=rule, out=tmp_path / f"{rule}.nc", **common)
         assert outcome.code == 0, outcome.err
     with xr.open_dataset(tmp_path / "dps.nc") as data:
         assert (
-            json.loads(data.attrs["config_json"])["guidance"] | {"rule": "dps", "steps": 3, "zeta": 0.2}
+            json.loads(data.attrs["config_json"])["guidance"] | {"rule": "dps", "steps": 10, "zeta": 0.2}
             == json.loads(data.attrs["config_json"])["guidance"]
         )
     one, other = (values(tmp_path / f"{rule}.nc") for rule in ("mmps", "dps"))
@@ -137,6 +137,7 @@ def test_json_is_one_object(assimilate: Run, tmp_path: Path) -> None:
     assert report["out"] == str(tmp_path / "an.nc")
     departures = report["departures"]["used"]
     assert departures["msl"]["oman_rms"] < departures["msl"]["ombg_rms"]
+    assert set(report["background_error_scale"]) == {"pooled", "mass", "temperature", "wind"}
     assert report["increment_rms"]["t"] > 0
 
 
@@ -182,6 +183,21 @@ def test_provenance_is_recorded(assimilate: Run, tmp_path: Path) -> None:
     assert stated["seed"] == 5
     assert all(len(stated[n]) == 64 for n in ("model_sha256", "obs_sha256", "background_sha256"))
     assert stated["valid_time_override"] == ""
+
+
+def test_the_background_error_scale_can_be_given(assimilate: Run, tmp_path: Path) -> None:
+    spreads = []
+    for scale in ("0.5", "2"):
+        outcome = assimilate("--json", "--background-error-scale", scale, "--overwrite")
+        assert json.loads(outcome.out)["background_error_scale"] == {"pooled": float(scale)}
+        with xr.open_dataset(tmp_path / "an.nc") as data:
+            assert json.loads(data.attrs["background_error_scale"]) == {"pooled": float(scale)}
+            assert json.loads(data.attrs["config_json"])["background_error_scale"] == float(scale)
+        spreads.append(values(tmp_path / "an.nc")["t_spread"].mean())
+    assert spreads[0] < 0.7 * spreads[1]
+    refused = assimilate("--background-error-scale", "-1", out=tmp_path / "other.nc")
+    assert refused.code == 2
+    assert "background_error_scale" in refused.err
 
 
 def test_withheld_stations_are_compared_and_not_used(assimilate: Run, tmp_path: Path) -> None:

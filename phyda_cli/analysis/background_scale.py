@@ -1,0 +1,112 @@
+r"""How large the background's errors are today: a factor on their standard deviation, from the innovations.
+
+With independent errors an innovation is distributed as d ~ N(0, sigma_o^2 + alpha^2 sigma_b^2). The factor alpha of each group of
+variables maximises the likelihood of ln alpha (Dee 1995, Mon. Wea. Rev. 123, 1128) times a normal prior, so that few observations
+leave it near the prior's centre. At the maximum the chi-square of the innovations, weighted by how much each says about alpha,
+
+.. math:: w = \alpha^2 \sigma_b^2 / (\sigma_o^2 + \alpha^2 \sigma_b^2)
+
+is what it should be. Innovations beyond 3.5 standard deviations have no say, as gross errors are among them; the Gaussian's own
+share of those is allowed for. Observations close together see the same errors: those of a group in one cell count as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import brentq
+
+__all__ = ["GROUPS", "BackgroundScale", "estimate_scale"]
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "mass": ("z", "gh", "msl", "sp"),
+    "temperature": ("t", "t2m"),
+    "wind": ("u", "v", "u10", "v10"),
+    "humidity": ("q", "q2m"),
+}
+_GROUP_OF = {variable: group for group, variables in GROUPS.items() for variable in variables}
+
+BOUNDS = (0.25, 4.0)
+PRIOR = 0.5  # standard deviation of ln alpha of all observations together around the prior's centre
+GROUP_PRIOR = 0.3  # of a group's around that
+CUT = 3.5  # real errors are heavy-tailed: 3 biases alpha by -9 % on the held-out days, 4 lets gross errors of 5 sigma change it by 10 %
+CUT_VARIANCE = 0.99389  # of a normal variable within CUT standard deviations
+MEDIAN = 0.67449  # of the modulus of a normal variable
+CELL = 9.0  # degrees of latitude: 1000 km
+
+
+@dataclass(frozen=True)
+class BackgroundScale:
+    """Factors on sigma_b: ``groups`` by name where it was observed, ``pooled`` for everything else."""
+
+    pooled: float = 1.0
+    groups: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, variables: Sequence[str]) -> np.ndarray:
+        """The factor of each variable (n,)."""
+        return np.array([self.groups.get(_GROUP_OF.get(v, ""), self.pooled) for v in variables])
+
+
+def estimate_scale(
+    variable: np.ndarray,
+    innovation: np.ndarray,
+    error: np.ndarray,
+    sigma_b: np.ndarray,
+    latitude: np.ndarray,
+    longitude: np.ndarray,
+    prior: float = 1.0,
+) -> BackgroundScale:
+    """Factors for P observations, between a quarter and four.
+
+    Args:
+        variable: canonical names (P,).
+        innovation, error, sigma_b: y - H(x_b) and the standard deviations of observation and background error, all (P,) [same units].
+        latitude, longitude: (P,) [degrees].
+        prior: where the estimate starts from and stays without evidence; in a cycle, that of the analysis before.
+    """
+    if innovation.size == 0:
+        return BackgroundScale(prior)
+    group = np.array([_GROUP_OF.get(v, v) for v in variable])
+    weight = _cell_weights(group, latitude, longitude)
+
+    def estimate(rows: np.ndarray, centre: float, width: float) -> float:
+        return _maximum(innovation[rows], error[rows], sigma_b[rows], weight[rows], centre, width)
+
+    pooled = estimate(np.arange(innovation.size), prior, PRIOR)
+    return BackgroundScale(pooled, {g: estimate(np.flatnonzero(group == g), pooled, GROUP_PRIOR) for g in GROUPS if (group == g).any()})
+
+
+def _cell_weights(group: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+    """One over the number of observations of the same group in the same cell of about 1000 km, (P,)."""
+    row = np.floor((latitude + 90) / CELL)
+    width = CELL / np.maximum(np.cos(np.deg2rad(-90 + CELL * (row + 0.5))), 0.05)
+    cells = np.stack([np.unique(group, return_inverse=True)[1], row, np.floor(longitude % 360 / width)])
+    _, cell, count = np.unique(cells, axis=1, return_inverse=True, return_counts=True)
+    return 1.0 / count[cell.ravel()]
+
+
+def _maximum(d: np.ndarray, error: np.ndarray, sigma_b: np.ndarray, weight: np.ndarray, centre: float, width: float) -> float:
+    """The most probable alpha by Fisher scoring in ln alpha, from the alpha that puts the median where it should be."""
+    low, high = np.log(BOUNDS)
+
+    def normalised(x: float) -> tuple[np.ndarray, np.ndarray]:
+        background = np.exp(2 * x) * sigma_b**2
+        total = background + error**2
+        return d**2 / total, background / total
+
+    def excess(x: float) -> float:
+        return float(np.median(np.sqrt(normalised(x)[0]))) - MEDIAN
+
+    x = low if excess(low) <= 0 else high if excess(high) >= 0 else float(brentq(excess, low, high, xtol=1e-3))
+    for _ in range(50):
+        square, share = normalised(x)
+        kept = weight * (square < CUT**2)
+        score = np.sum(kept * share * (square / CUT_VARIANCE - 1)) - (x - np.log(centre)) / width**2
+        information = np.sum(2 * kept * share**2) + 1 / width**2
+        step = np.clip(score / information, -0.5, 0.5)
+        x = float(np.clip(x + step, low, high))
+        if abs(step) < 1e-4:
+            break
+    return float(np.exp(x))

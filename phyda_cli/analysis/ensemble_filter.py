@@ -1,0 +1,127 @@
+r"""The ensemble filter: an analysis whose background is the mean of an ensemble, and the analysed ensemble.
+
+In each column of weights, with anomalies X (scaled so that B = X X^T) and the notation of :mod:`local_ensemble`,
+
+.. math:: \delta x = X (I + Y^T \rho Y)^{-1} Y^T \rho d, \qquad X_a = X (I + Y^T \rho Y)^{-1/2}
+
+with the symmetric square root (LETKF, Hunt et al. 2007), which keeps the sum of the anomalies zero; the weights of both are
+interpolated to all points (Yang et al. 2009). In the hybrid, B is w times that of the ensemble plus 1 - w times that of static
+members: the columns of both, scaled by the roots, are one larger ensemble (Hamill and Snyder 2000; Lorenc 2003). Mean and
+spread then come from both, while the members are those the ensemble alone transforms into, recentred on that mean.
+
+Shapes: N members, C channels, H x W grid points, P observations, M columns. Nothing here reads files or depends on a forecast model:
+a cycle is ``mean = x.mean(0)``, ``filter_members`` of ``Ensemble((x - mean) / sqrt(N - 1), where)``, and
+``mean + increment + sqrt(N - 1) * anomalies``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from phyda_cli.analysis.local_ensemble import combine, normal_equations, solve
+from phyda_cli.analysis.localisation import Draws, Layer, Localisation, Observed
+from phyda_cli.analysis.reconstruction import Ensemble, observe
+from phyda_cli.analysis.transform import ensemble_transform
+
+__all__ = ["Filtered", "filter_members", "hybrid", "relax_to_prior_spread", "transform"]
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """``increment`` of the mean and analysis ``spread`` (C, H, W); ``anomalies`` (N, C, H, W), scaled as the ensemble's were."""
+
+    increment: torch.Tensor
+    spread: torch.Tensor
+    anomalies: torch.Tensor
+
+
+def hybrid(ensemble: torch.Tensor, static: torch.Tensor, weight: float) -> torch.Tensor:
+    """Members (N + N_s, C, H, W) of B = weight * B_ensemble + (1 - weight) * B_static, without those of no weight."""
+    parts = [members * share**0.5 for members, share in ((ensemble, weight), (static, 1.0 - weight)) if share > 0]
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+def filter_members(
+    ensemble: Ensemble,
+    matrix: sparse.csr_matrix,
+    innovation: np.ndarray,
+    error: np.ndarray,
+    latitude: np.ndarray,
+    longitude: np.ndarray,
+    rtps: float = 0.0,
+    static: torch.Tensor | None = None,
+    weight: float = 1.0,
+    inflation: float | torch.Tensor = 1.0,
+) -> Filtered:
+    """Analyse P observations of the mean of an ensemble.
+
+    Args:
+        ensemble: its anomalies over sqrt(N - 1).
+        matrix, innovation, error, latitude, longitude: as in :func:`~phyda_cli.analysis.reconstruction.reconstruct`.
+        rtps: see :func:`relax_to_prior_spread`; the prior spread is that before ``inflation``.
+        static, weight: static members (N_s, C, H, W) with outer products summing to their B, and the ensemble's share of B.
+        inflation: factor on all members, one or (C, 1, 1).
+    """
+    where = ensemble.localisation
+    inflated = Ensemble(ensemble.members * inflation, where)
+    reports = (matrix, innovation, error, latitude, longitude)
+    observed = observe(inflated, *reports)
+    double = replace(observed, members=observed.members.double(), innovation=observed.innovation.double())
+    increment, anomalies = transform(inflated.members, double, where)
+    anomalies = relax_to_prior_spread(anomalies, ensemble.members, rtps)
+    if static is None or weight == 1.0:
+        return Filtered(increment, anomalies.square().sum(dim=0).sqrt(), anomalies)
+    both = Ensemble(hybrid(inflated.members, static * inflation, weight), where)
+    linear = solve(both.members, observe(both, *reports), where)
+    return Filtered(linear.increment, linear.spread, anomalies)
+
+
+def relax_to_prior_spread(anomalies: torch.Tensor, prior: torch.Tensor, factor: float) -> torch.Tensor:
+    """Analysis anomalies (N, C, H, W) whose spread is (1 - factor) times their own plus factor times that of ``prior``.
+
+    RTPS (Whitaker and Hamill 2012, Mon. Wea. Rev. 140, 3078, eq. 2).
+    """
+    own, before = (a.square().sum(dim=0).sqrt() for a in (anomalies, prior))
+    ratio = torch.where(own > 0, before / own, 1.0)
+    return anomalies * (1.0 + factor * (ratio - 1.0))
+
+
+def transform(members: torch.Tensor, observed: Observed, where: Localisation) -> tuple[torch.Tensor, torch.Tensor]:
+    """Increment of the mean (C, H, W) and analysis anomalies (N, C, H, W) for anomalies ``members`` (N, C, H, W), B = X X^T.
+
+    The algebra runs in the dtype of ``observed``; the results have that of ``members``.
+    """
+    increment, anomalies = torch.zeros_like(members[0]), members.clone()
+    if observed.innovation.numel() == 0:
+        return increment, anomalies
+    for layer in where.layers(observed, Draws.none(observed), members.shape[1]):
+        own = members[:, layer.channels]
+        mean, roots = _weights(layer)
+        increment[layer.channels] = combine(own, mean[:, :, None], where)[0]
+        anomalies[:, layer.channels] = combine(own, roots, where)
+    return increment, anomalies
+
+
+def _weights(layer: Layer) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights of the mean (M, N) and the symmetric square root (I + Y rho Y^T)^(-1/2) (M, N, N), Y as (N, P), of every column.
+
+    With fewer observations than members P x P matrices are decomposed: for Z = Y rho^(1/2) and Z^T Z = U e U^T,
+    (I + Z Z^T)^(-1/2) = I - Z U diag(1 / (s (s + 1))) U^T Z^T with s = sqrt(1 + e).
+    """
+    n = layer.members.shape[0]
+    if layer.innovation.numel() > n:
+        gram, right = normal_equations(layer)
+        return ensemble_transform(gram, right[:, :, 0])
+    root = layer.rho[:, layer.box].sqrt()
+    z = layer.members * root[:, None, :]
+    e, u = torch.linalg.eigh(z.mT @ z)
+    s = (1 + e.clamp(min=0.0)).sqrt()
+    zu = z @ u
+    d = (root * layer.innovation)[:, :, None]
+    mean = (zu @ ((u.mT @ d) / s.square()[:, :, None]))[:, :, 0]
+    identity = torch.eye(n, dtype=z.dtype, device=z.device)
+    return mean, identity - (zu / (s * (s + 1))[:, None, :]) @ zu.mT
