@@ -13,31 +13,21 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
-from pydantic import Field
 
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, reconstruct
-from phyda_cli.config import Settings
+from phyda_cli.config import TwinSettings
 from phyda_cli.cycle.scale import ScaleTracker
 from phyda_cli.cycle.speedy import SpeedyLink
 from phyda_cli.errors import UsageError
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.sources.nature import STEPS_PER_DAY, Native, SpeedyModel, chunk_paths, load_states
 from phyda_cli.training.networks import Network, draw_network
+from phyda_cli.training.record import claim
 
-__all__ = ["TwinSettings", "run_twin_cycle"]
+__all__ = ["run_twin_cycle"]
 
 HOURS = 24 // STEPS_PER_DAY
-
-
-class TwinSettings(Settings):
-    """A cycle over a nature run."""
-
-    seed: int = Field(0, ge=0, description="Seed of networks and observation errors.")
-    forecast_hours: int = Field(24, ge=6, multiple_of=6, description="Length of the forecast from every analysis [h].")
-    regime_days: int = Field(6, ge=1, description="A network keeps its size for so many days.")
-    reports: tuple[int, int] = Field((20, 2000), description="Fewest and most reports of a network.")
-    lag_days: int = Field(5, ge=1, description="The first background is the truth of so many days before.")
 
 
 @dataclass
@@ -62,17 +52,19 @@ class _Position:
 
 
 class _TwinCycle:
-    def __init__(self, nature: Path, checkpoint: Checkpoint, settings: TwinSettings) -> None:
+    def __init__(self, nature: Path, link: SpeedyLink, checkpoint: Checkpoint, settings: TwinSettings) -> None:
         chunks = [load_states(path) for path in chunk_paths(nature)]
-        if not chunks:
-            raise UsageError(f"no nature run in {nature}", hint="make one with `phyda download --source nature`")
         self.times = np.concatenate([times for times, _ in chunks])
         self.truth: list[Native] = [state for _, states in chunks for state in states]
-        self.checkpoint, self.settings, self.spec = checkpoint, settings, checkpoint.state
-        self.link = SpeedyLink(self.spec)
+        self.checkpoint, self.settings, self.spec, self.link = checkpoint, settings, checkpoint.state, link
         self.localisation = Localisation.of(self.spec, checkpoint.metadata.solver)
         self.model = SpeedyModel(self.times[0], settings.forecast_hours / 24)
         first = settings.lag_days * STEPS_PER_DAY
+        if len(self.truth) <= first:
+            raise UsageError(
+                f"the nature run in {nature} has {len(self.truth) / STEPS_PER_DAY:g} days; a cycle starts after {settings.lag_days}",
+                hint="extend it with `phyda download --source nature --days N` in the same folder",
+            )
         self.position = _Position(first, dict(self.truth[0]), ScaleTracker(self.spec, start=2.0))
 
     def network(self, index: int) -> Network:
@@ -123,10 +115,16 @@ class _TwinCycle:
 def run_twin_cycle(nature: Path, out: Path, checkpoint: Checkpoint, settings: TwinSettings) -> Iterator[tuple[Path, dict[str, float]]]:
     """Cycle over the nature run in ``nature``; yields each forecast file written to ``out`` and the scales by variable group.
 
-    Continues after the last complete cycle. Raises UsageError without a nature run, or with a model jcm cannot be cycled with.
+    Continues after the last complete cycle. Raises UsageError without a nature run, with a model jcm cannot be cycled with,
+    or when ``out`` holds another cycle.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    cycle = _TwinCycle(nature, checkpoint, settings)
+    if not chunk_paths(nature):
+        raise UsageError(f"no nature run in {nature}", hint="make one with `phyda download --source nature`")
+    if out.resolve() == nature.resolve():
+        raise UsageError(f"{out} is the nature run's own folder, where twins have the same names", hint="choose another --out")
+    cycle = _TwinCycle(nature, SpeedyLink(checkpoint.state), checkpoint, settings)
+    record = {"nature": str(nature.resolve()), "checkpoint": checkpoint.sha256, "settings": settings.model_dump(mode="json")}
+    claim(out, record)
     position, state_file = cycle.position, out / "cycle_state.npz"
     if state_file.exists():
         position.restore(state_file)
