@@ -21,11 +21,12 @@ from phyda_cli.cycle.scale import ScaleTracker
 from phyda_cli.cycle.speedy import SpeedyLink
 from phyda_cli.errors import UsageError
 from phyda_cli.model.checkpoint import Checkpoint
+from phyda_cli.model.state import StateSpec
 from phyda_cli.sources.nature import STEPS_PER_DAY, Native, SpeedyModel, chunk_paths, load_states
 from phyda_cli.training.networks import Network, draw_network
 from phyda_cli.training.record import claim
 
-__all__ = ["run_twin_cycle"]
+__all__ = ["cycle_network", "network_size", "run_twin_cycle"]
 
 HOURS = 24 // STEPS_PER_DAY
 
@@ -51,6 +52,19 @@ class _Position:
             self.tracker.alpha = {k: float(archive[f"alpha_{k}"]) for k in self.tracker.alpha}
 
 
+def network_size(settings: TwinSettings, index: int) -> tuple[int, int]:
+    """Bounds of the number of reports at nature state ``index``, around a size drawn log-uniformly for its regime of days."""
+    regime = index // (settings.regime_days * STEPS_PER_DAY)
+    low, high = np.log(settings.reports)
+    total = float(np.exp(np.random.default_rng([settings.seed, 1, regime]).uniform(low, high)))
+    return max(1, int(0.8 * total)), int(1.25 * total) + 1
+
+
+def cycle_network(spec: StateSpec, land: np.ndarray, settings: TwinSettings, index: int) -> Network:
+    """The network of one analysis: of its regime's size, its places drawn anew. ``land`` is the land fraction (H, W)."""
+    return draw_network(spec, land, np.random.default_rng([settings.seed, 2, index]), network_size(settings, index))
+
+
 class _TwinCycle:
     def __init__(self, nature: Path, link: SpeedyLink, checkpoint: Checkpoint, settings: TwinSettings) -> None:
         chunks = [load_states(path) for path in chunk_paths(nature)]
@@ -67,20 +81,12 @@ class _TwinCycle:
             )
         self.position = _Position(first, dict(self.truth[0]), ScaleTracker(self.spec, start=2.0))
 
-    def network(self, index: int) -> Network:
-        """The network of one analysis: its size is drawn for a regime of days, its places anew every time."""
-        regime = index // (self.settings.regime_days * STEPS_PER_DAY)
-        low, high = np.log(self.settings.reports)
-        total = np.exp(np.random.default_rng([self.settings.seed, 1, regime]).uniform(low, high))
-        rng = np.random.default_rng([self.settings.seed, 2, index])
-        return draw_network(self.spec, self.checkpoint.statics["lsm"], rng, (max(1, int(0.8 * total)), int(1.25 * total) + 1))
-
     def analyse(self, index: int, background: Native) -> Native:
         """The analysis at nature state ``index``; moves the background-error scale on."""
         unit = self.spec.column("background_std")
         stacks = self.link.stack([background, self.truth[index]])
         target = ((stacks[1] - stacks[0]) / unit).ravel()
-        network = self.network(index)
+        network = cycle_network(self.spec, self.checkpoint.statics["lsm"], self.settings, index)
         matrix = network.matrix.multiply(np.broadcast_to(unit, stacks[0].shape).ravel()[None]).tocsr().astype(np.float32)
         rng = np.random.default_rng([self.settings.seed, 3, index])
         innovation = (matrix @ target + network.error * rng.standard_normal(network.error.size)).astype(np.float32)
