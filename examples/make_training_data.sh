@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Remakes the data of the bundled weights in FOLDER: a nature run of 360 days with twin forecasts, and 60 other days.
-# About two hours on one core; every step continues where it was stopped. Needs `pip install 'phyda[nature]'`.
+# Remakes the data of the bundled weights in FOLDER: a nature run of 360 days with twin forecasts, and 60 other days;
+# then a second year, and cycled forecasts of both, for a store with a cycle's background errors.
+# About two hours on one core, and two more for the cycles; every step continues where it was stopped. Needs `pip install 'phyda[nature]'`.
 set -euo pipefail
 folder=${1:?usage: make_training_data.sh FOLDER}
 for every in 96 48; do
@@ -9,3 +10,9 @@ done
 phyda download --source nature --days 60 --start 2010-12-15 --seed 7 --twins 1 --out "$folder/test"
 phyda preprocess "$folder/train" --pairs twin --out "$folder/train.zarr" --overwrite
 phyda preprocess "$folder/test" --pairs forecast --out "$folder/test.zarr" --overwrite
+
+phyda download --source nature --days 360 --start 2001-03-01 --seed 2 --out "$folder/train2"
+phyda cycle twin --nature "$folder/train" --out "$folder/cycle1" --seed 11
+phyda cycle twin --nature "$folder/train2" --out "$folder/cycle2" --seed 12
+phyda preprocess "$folder/train" "$folder/train2" "$folder/cycle1" "$folder/cycle2" --pairs forecast \
+  --out "$folder/train-cycled.zarr" --overwrite

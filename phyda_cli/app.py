@@ -14,6 +14,7 @@ import typer
 from phyda_cli import __version__
 from phyda_cli.commands.assimilate import assimilate
 from phyda_cli.commands.console import say
+from phyda_cli.commands.cycle import cycle
 from phyda_cli.commands.demo import demo
 from phyda_cli.commands.download import download
 from phyda_cli.commands.preprocess import preprocess
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 for command in (download, preprocess, train, assimilate, verify, demo):
     app.command()(command)
+app.add_typer(cycle, name="cycle")
 
 
 def _version(value: bool) -> None:

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from phyda_cli.errors import InputError, UsageError
 
@@ -18,6 +18,7 @@ __all__ = [
     "SamplerSettings",
     "SolverSettings",
     "TrainingSettings",
+    "TwinSettings",
     "load_settings",
 ]
 
@@ -79,6 +80,23 @@ class TrainingSettings(Settings):
     solver: SolverSettings = Field(default_factory=SolverSettings, description="Stage 1, stored in the checkpoint.")
     sampler: SamplerSettings = Field(default_factory=SamplerSettings, description="Stage 3, stored in the checkpoint.")
     network: NetworkSettings = Field(default_factory=NetworkSettings, description="Network sizes.")
+
+
+class TwinSettings(Settings):
+    """``phyda cycle twin``."""
+
+    seed: int = Field(0, ge=0, description="Seed of networks and observation errors.")
+    forecast_hours: int = Field(24, ge=6, multiple_of=6, description="Length of the forecast from every analysis [h].")
+    regime_days: int = Field(6, ge=1, description="A network keeps its size for so many days.")
+    reports: tuple[PositiveInt, PositiveInt] = Field((20, 2000), description="Fewest and most reports of a network.")
+    lag_days: int = Field(5, ge=1, description="The first background is the truth of so many days before.")
+
+    @field_validator("reports")
+    @classmethod
+    def _in_order(cls, reports: tuple[int, int]) -> tuple[int, int]:
+        if reports[0] > reports[1]:
+            raise ValueError(f"the fewest, {reports[0]}, are more than the most, {reports[1]}")
+        return reports
 
 
 class QualityControlSettings(Settings):

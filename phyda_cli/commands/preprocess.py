@@ -16,7 +16,12 @@ __all__ = ["preprocess"]
 def preprocess(
     inputs: Annotated[list[Path], typer.Argument(help="NetCDF files, or folders of them: analyses and forecasts.")],
     out: Annotated[Path, typer.Option("--out", help="Training store to write (Zarr).")],
-    grid: Annotated[str, typer.Option(help="NxM equiangular global grid such as 64x32, or 'own' to keep the data's.")] = "64x32",
+    grid: Annotated[
+        str,
+        typer.Option(
+            help="NxM equiangular global grid such as 64x32, or 'own' for the first analysis'. Each file is regridded from its own."
+        ),
+    ] = "64x32",
     channels: Annotated[
         str | None, typer.Option(help="Comma-separated channels such as z500,t850,msl. [default: the 44 of the 64x32 preset]")
     ] = None,
@@ -32,6 +37,8 @@ def preprocess(
     Examples:
 
       phyda preprocess data/nature --pairs twin --out data/train.zarr
+
+      phyda preprocess data/nature data/cycle --pairs forecast --out data/train-cycled.zarr
 
       phyda preprocess era-interim.nc --grid own --channels z500,t850,msl --pairs lagged --last 2008-01-01 --out data/weurope.zarr
     """

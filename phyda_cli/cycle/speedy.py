@@ -12,13 +12,14 @@ from phyda_cli.fields.grid import Grid
 from phyda_cli.fields.regrid import Regrid, grid_to_grid, regridder
 from phyda_cli.model.state import StateSpec
 from phyda_cli.names import VARIABLES
-from phyda_cli.sources.nature import SIGMA, Native, statics
-from phyda_cli.sources.nature_files import pressure_level_fields
+from phyda_cli.sources.nature import DIAGNOSTIC, SIGMA, Native, statics
+from phyda_cli.sources.nature_files import UPPER, pressure_level_fields
 from phyda_cli.sources.sigma import increments_to_sigma
 
 __all__ = ["SpeedyLink"]
 
 PROFILES = ("u", "v", "t", "q")
+LOWEST_TOP = 1.1e5 * SIGMA[0]  # Pa, where surface pressure is highest
 
 
 class SpeedyLink:
@@ -30,8 +31,21 @@ class SpeedyLink:
         self.native = Grid(ground["latitude"], ground["longitude"])
         self._down: Regrid = regridder(self.native, spec.grid)
         self.levels = np.array(sorted({c.pressure for c in spec.channel_list if c.pressure is not None}))
-        if "msl" not in spec.channels or not self.levels.size:
-            raise UsageError("cycling with jcm needs a model of msl and pressure levels", hint="use the bundled checkpoint")
+        self._check()
+
+    def _check(self) -> None:
+        """Raise UsageError for a state that jcm lacks a part of, or that lacks a part of jcm's."""
+        hint = "use the bundled checkpoint"
+        if "msl" not in self.spec.channels or not self.levels.size:
+            raise UsageError("cycling with jcm needs a model of msl and pressure levels", hint=hint)
+        keys = {(c.variable, c.pressure) for c in self.spec.channel_list}
+        for name in PROFILES:
+            if missing := [p for p in self.levels.tolist() if (name, p) not in keys]:
+                raise UsageError(f"cycling with jcm needs {name} on every level of the model; it lacks {missing[0] / 100:g} hPa", hint=hint)
+        if foreign := sorted({n for n, _ in keys} - {*UPPER, "msl", *DIAGNOSTIC}):
+            raise UsageError(f"jcm does not have {', '.join(foreign)}", hint=hint)
+        if self.levels[0] < LOWEST_TOP:
+            raise UsageError(f"jcm's top is at {LOWEST_TOP / 100:.0f} hPa, the model's at {self.levels[0] / 100:g}", hint=hint)
 
     @cached_property
     def _up(self) -> dict[bool, sparse.csr_matrix]:
@@ -63,10 +77,8 @@ class SpeedyLink:
         return out
 
     def _profile(self, increment: np.ndarray, name: str) -> np.ndarray:
-        """Increments (L, lat, lon) of one variable on the native grid, interpolated over levels the model lacks."""
-        own = {c.pressure: i for i, c in enumerate(self.spec.channel_list) if c.variable == name and c.pressure is not None}
-        if set(own) != set(self.levels.tolist()):
-            raise UsageError(f"cycling with jcm needs {name} on every level of the model")
+        """Increments (L, lat, lon) of one variable on the native grid."""
+        own = {c.pressure: i for i, c in enumerate(self.spec.channel_list) if c.variable == name}
         return self._to_native(increment[[own[p] for p in self.levels.tolist()]], VARIABLES[name].vector)
 
     def _to_native(self, values: np.ndarray, vector: bool) -> np.ndarray:

@@ -13,31 +13,22 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
-from pydantic import Field
 
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, reconstruct
-from phyda_cli.config import Settings
+from phyda_cli.config import TwinSettings
 from phyda_cli.cycle.scale import ScaleTracker
 from phyda_cli.cycle.speedy import SpeedyLink
 from phyda_cli.errors import UsageError
 from phyda_cli.model.checkpoint import Checkpoint
+from phyda_cli.model.state import StateSpec
 from phyda_cli.sources.nature import STEPS_PER_DAY, Native, SpeedyModel, chunk_paths, load_states
 from phyda_cli.training.networks import Network, draw_network
+from phyda_cli.training.record import claim
 
-__all__ = ["TwinSettings", "run_twin_cycle"]
+__all__ = ["cycle_network", "network_size", "run_twin_cycle"]
 
 HOURS = 24 // STEPS_PER_DAY
-
-
-class TwinSettings(Settings):
-    """A cycle over a nature run."""
-
-    seed: int = Field(0, ge=0, description="Seed of networks and observation errors.")
-    forecast_hours: int = Field(24, ge=6, multiple_of=6, description="Length of the forecast from every analysis [h].")
-    regime_days: int = Field(6, ge=1, description="A network keeps its size for so many days.")
-    reports: tuple[int, int] = Field((20, 2000), description="Fewest and most reports of a network.")
-    lag_days: int = Field(5, ge=1, description="The first background is the truth of so many days before.")
 
 
 @dataclass
@@ -61,34 +52,41 @@ class _Position:
             self.tracker.alpha = {k: float(archive[f"alpha_{k}"]) for k in self.tracker.alpha}
 
 
+def network_size(settings: TwinSettings, index: int) -> tuple[int, int]:
+    """Bounds of the number of reports at nature state ``index``, around a size drawn log-uniformly for its regime of days."""
+    regime = index // (settings.regime_days * STEPS_PER_DAY)
+    low, high = np.log(settings.reports)
+    total = float(np.exp(np.random.default_rng([settings.seed, 1, regime]).uniform(low, high)))
+    return max(1, int(0.8 * total)), int(1.25 * total) + 1
+
+
+def cycle_network(spec: StateSpec, land: np.ndarray, settings: TwinSettings, index: int) -> Network:
+    """The network of one analysis: of its regime's size, its places drawn anew. ``land`` is the land fraction (H, W)."""
+    return draw_network(spec, land, np.random.default_rng([settings.seed, 2, index]), network_size(settings, index))
+
+
 class _TwinCycle:
-    def __init__(self, nature: Path, checkpoint: Checkpoint, settings: TwinSettings) -> None:
+    def __init__(self, nature: Path, link: SpeedyLink, checkpoint: Checkpoint, settings: TwinSettings) -> None:
         chunks = [load_states(path) for path in chunk_paths(nature)]
-        if not chunks:
-            raise UsageError(f"no nature run in {nature}", hint="make one with `phyda download --source nature`")
         self.times = np.concatenate([times for times, _ in chunks])
         self.truth: list[Native] = [state for _, states in chunks for state in states]
-        self.checkpoint, self.settings, self.spec = checkpoint, settings, checkpoint.state
-        self.link = SpeedyLink(self.spec)
+        self.checkpoint, self.settings, self.spec, self.link = checkpoint, settings, checkpoint.state, link
         self.localisation = Localisation.of(self.spec, checkpoint.metadata.solver)
         self.model = SpeedyModel(self.times[0], settings.forecast_hours / 24)
         first = settings.lag_days * STEPS_PER_DAY
+        if len(self.truth) <= first:
+            raise UsageError(
+                f"the nature run in {nature} has {len(self.truth) / STEPS_PER_DAY:g} days; a cycle starts after {settings.lag_days}",
+                hint="extend it with `phyda download --source nature --days N` in the same folder",
+            )
         self.position = _Position(first, dict(self.truth[0]), ScaleTracker(self.spec, start=2.0))
-
-    def network(self, index: int) -> Network:
-        """The network of one analysis: its size is drawn for a regime of days, its places anew every time."""
-        regime = index // (self.settings.regime_days * STEPS_PER_DAY)
-        low, high = np.log(self.settings.reports)
-        total = np.exp(np.random.default_rng([self.settings.seed, 1, regime]).uniform(low, high))
-        rng = np.random.default_rng([self.settings.seed, 2, index])
-        return draw_network(self.spec, self.checkpoint.statics["lsm"], rng, (max(1, int(0.8 * total)), int(1.25 * total) + 1))
 
     def analyse(self, index: int, background: Native) -> Native:
         """The analysis at nature state ``index``; moves the background-error scale on."""
         unit = self.spec.column("background_std")
         stacks = self.link.stack([background, self.truth[index]])
         target = ((stacks[1] - stacks[0]) / unit).ravel()
-        network = self.network(index)
+        network = cycle_network(self.spec, self.checkpoint.statics["lsm"], self.settings, index)
         matrix = network.matrix.multiply(np.broadcast_to(unit, stacks[0].shape).ravel()[None]).tocsr().astype(np.float32)
         rng = np.random.default_rng([self.settings.seed, 3, index])
         innovation = (matrix @ target + network.error * rng.standard_normal(network.error.size)).astype(np.float32)
@@ -123,10 +121,16 @@ class _TwinCycle:
 def run_twin_cycle(nature: Path, out: Path, checkpoint: Checkpoint, settings: TwinSettings) -> Iterator[tuple[Path, dict[str, float]]]:
     """Cycle over the nature run in ``nature``; yields each forecast file written to ``out`` and the scales by variable group.
 
-    Continues after the last complete cycle. Raises UsageError without a nature run, or with a model jcm cannot be cycled with.
+    Continues after the last complete cycle. Raises UsageError without a nature run, with a model jcm cannot be cycled with,
+    or when ``out`` holds another cycle.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    cycle = _TwinCycle(nature, checkpoint, settings)
+    if not chunk_paths(nature):
+        raise UsageError(f"no nature run in {nature}", hint="make one with `phyda download --source nature`")
+    if out.resolve() == nature.resolve():
+        raise UsageError(f"{out} is the nature run's own folder, where twins have the same names", hint="choose another --out")
+    cycle = _TwinCycle(nature, SpeedyLink(checkpoint.state), checkpoint, settings)
+    record = {"nature": str(nature.resolve()), "checkpoint": checkpoint.sha256, "settings": settings.model_dump(mode="json")}
+    claim(out, record)
     position, state_file = cycle.position, out / "cycle_state.npz"
     if state_file.exists():
         position.restore(state_file)

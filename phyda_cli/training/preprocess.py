@@ -17,6 +17,7 @@ from phyda_cli.training.store import STATICS, StoreWriter
 __all__ = ["preprocess"]
 
 BATCH = 64
+Regridders = Callable[[xr.Dataset], Regrid]
 
 
 def _open(path: Path) -> xr.Dataset:
@@ -56,6 +57,20 @@ def _stack(ds: xr.Dataset, channels: list[Channel], path: Path) -> np.ndarray:
 
 def _grid_of(ds: xr.Dataset) -> Grid:
     return Grid(ds["latitude"].values, ds["longitude"].values)
+
+
+def _regridders(target: Grid) -> Regridders:
+    """A function that gives the regridding of a file's own grid to ``target``, built once for each grid."""
+    known: dict[bytes, Regrid] = {}
+
+    def of(ds: xr.Dataset) -> Regrid:
+        grid = _grid_of(ds)
+        key = grid.latitude.tobytes() + grid.longitude.tobytes()
+        if key not in known:
+            known[key] = regridder(grid, target)
+        return known[key]
+
+    return of
 
 
 def _static_fields(ds: xr.Dataset, remap: Regrid, target: Grid) -> dict[str, np.ndarray]:
@@ -102,7 +117,8 @@ def preprocess(
 ) -> int:
     """Write the training store ``out`` from NetCDF ``files``; returns the number of pairs.
 
-    Files with a ``step`` dimension are forecasts, the others analyses. ``grid`` None keeps the data's own grid.
+    Files with a ``step`` dimension are forecasts, the others analyses. Each file is regridded from its own grid to
+    ``grid``, or with None to that of the first analysis.
     ``pairs``: ``forecast`` (forecast against analysis), ``twin`` (the same, forecast and analysis exchangeable) or
     ``lagged`` (analysis ``lag_hours`` earlier as background, the difference times ``lag_scale``). ``span`` limits the
     valid times used. Raises InputError for unusable files, UsageError for impossible requests.
@@ -113,12 +129,13 @@ def preprocess(
     forecasts = [(p, d) for p, d in opened if "step" in d.dims]
     if not analyses:
         raise InputError("no analysis file among the inputs (a file without a forecast step)")
-    source = _grid_of(analyses[0][1])
-    target = grid or source
-    remap = regridder(source, target)
-    writer = StoreWriter(out, channels, target, _static_fields(analyses[0][1], remap, target))
+    first = analyses[0][1]
+    target = grid or _grid_of(first)
+    regridders = _regridders(target)
+    writer = StoreWriter(out, channels, target, _static_fields(first, regridders(first), target))
     index: dict[np.datetime64, int] = {}
     for path, ds in analyses:
+        remap = regridders(ds)
         for block in _blocks(ds.transpose("time", ...), "time"):
             times = block["time"].values.astype("datetime64[s]")
             keep = np.ones(times.size, bool) if span is None else (times >= span[0]) & (times < span[1])
@@ -129,8 +146,8 @@ def preprocess(
     if pairs == "lagged":
         table, scale, lead = _lagged(index, lag_hours, lag_scale)
     else:
-        table, scale, lead = _forecast_pairs(forecasts, index, writer, remap, parsed, pairs == "twin", report)
-    kind = {"pairs_kind": pairs, "files": len(files), "source": str(analyses[0][1].attrs.get("source", ""))}
+        table, scale, lead = _forecast_pairs(forecasts, index, writer, regridders, parsed, pairs == "twin", report)
+    kind = {"pairs_kind": pairs, "files": len(files), "source": str(first.attrs.get("source", ""))}
     writer.finish(table.reshape(-1, 2), scale, lead, kind)
     return int(scale.size)
 
@@ -145,7 +162,7 @@ def _forecast_pairs(
     forecasts: list[tuple[Path, xr.Dataset]],
     index: dict[np.datetime64, int],
     writer: StoreWriter,
-    remap: Regrid,
+    regridders: Regridders,
     channels: list[Channel],
     exchangeable: bool,
     report: Callable[[str], None],
@@ -154,6 +171,7 @@ def _forecast_pairs(
     for count, (path, ds) in enumerate(forecasts, 1):
         if "member" not in ds.dims:
             ds = ds.expand_dims("member")
+        remap = regridders(ds)
         for step in range(ds.sizes["step"]):
             one = ds.isel(step=step)
             valid = (one["time"].values + one["step"].values).astype("datetime64[s]")

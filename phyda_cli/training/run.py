@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from phyda_cli.config import TrainingSettings
-from phyda_cli.errors import UsageError
 from phyda_cli.model.checkpoint import build_networks, save_checkpoint
 from phyda_cli.model.state import StateSpec
 from phyda_cli.training.cases import Cases, build_cases
 from phyda_cli.training.loop import Phase, Physics, calibrate, denoiser_loss, encoder_loss, validate
 from phyda_cli.training.pool import MemberPool
+from phyda_cli.training.record import claim
 from phyda_cli.training.statistics import Split, choose_members, physics_scale, split_pairs, state_spec
 from phyda_cli.training.store import PairStore
 
@@ -37,7 +37,7 @@ def train(data: Path, run: Path, settings: TrainingSettings, device: torch.devic
     """
     began = time.monotonic()
     store = PairStore.open(data)
-    _claim(run, data, settings)
+    claim(run, {"data": str(data.resolve()), "settings": settings.model_dump(mode="json")})
     states = store.load_states()
     split = split_pairs(store, settings.validation_fraction)
     spec, members, times = _prepare(run, store, states, split, settings)
@@ -77,17 +77,6 @@ def train(data: Path, run: Path, settings: TrainingSettings, device: torch.devic
         "member_times": times, "physics_scale": scale, "training": summary,
     }  # fmt: skip
     return save_checkpoint(run / "checkpoint", metadata, store.statics, members, encoder.cpu(), denoiser.cpu())
-
-
-def _claim(run: Path, data: Path, settings: TrainingSettings) -> None:
-    """Record what this run is, or check that it is the same."""
-    run.mkdir(parents=True, exist_ok=True)
-    record = {"data": str(data.resolve()), "settings": settings.model_dump(mode="json")}
-    path = run / "run.json"
-    if not path.exists():
-        path.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    elif json.loads(path.read_text(encoding="utf-8")) != record:
-        raise UsageError(f"{run} holds a run with other data or settings (see {path})", hint="choose another --out, or remove the folder")
 
 
 def _prepare(

@@ -27,7 +27,7 @@ finally:
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["assimilate", "--help"], ["--version"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["assimilate", "--help"], ["cycle", "twin", "--help"], ["--version"]])
 def test_help_is_light(arguments: list[str]) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     command = [sys.executable, "-c", HELP, *arguments]
@@ -37,7 +37,7 @@ def test_help_is_light(arguments: list[str]) -> None:
     assert "typer" in loaded.split()
     assert not HEAVY & set(loaded.split())
     if arguments == ["--help"]:
-        assert all(command in text for command in ("download", "preprocess", "train", "assimilate", "verify", "demo"))
+        assert all(command in text for command in ("download", "preprocess", "train", "assimilate", "verify", "demo", "cycle"))
         assert "Exit codes" in text
 
 

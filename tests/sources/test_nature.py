@@ -6,55 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import toy_nature
 import xarray as xr
+from toy_nature import START, Toy, toy
 
 from phyda_cli.errors import UsageError
 from phyda_cli.fields.background import read_background
-from phyda_cli.sources import nature, nature_files
-from phyda_cli.sources.nature import PROGNOSTIC, SIGMA, Native, chunk_paths, lagged_perturbation, load_states, perturbed, run_nature
+from phyda_cli.sources.nature import PROGNOSTIC, chunk_paths, lagged_perturbation, load_states, perturbed, run_nature
 from phyda_cli.sources.nature_files import download_nature
 from phyda_cli.training.preprocess import preprocess
 from phyda_cli.training.store import PairStore
 
-LON, LAT = 8, 4
-TURN = 2 * np.pi / LON * np.arange(LON)
-START = np.datetime64("2000-03-01", "s")
-
-
-def toy(value: float) -> Native:
-    """A plausible state that ``value`` (any number) tells from others."""
-    shape = (SIGMA.size, LON, LAT)
-    wave = np.sin(value + TURN)[None, :, None] * np.ones(shape)
-    height = 7400 * np.log(1 / SIGMA)[:, None, None]
-    state = {"u": 10 * wave, "v": 5 * wave, "t": 215 + 70 * SIGMA[:, None, None] + wave, "q": 1e-3 * SIGMA[:, None, None] * (2 + wave)}
-    state |= {"z": 9.8 * height + 100 * wave, "ps": 1e5 + 500 * wave[0], "t2m": 288 + wave[0], "u10": 3 * wave[0], "v10": wave[0]}
-    return {k: np.asarray(v, np.float32) for k, v in state.items()}
-
-
-class Toy:
-    """Each step turns the wave by 0.1; ``made`` counts the models."""
-
-    made = 0
-
-    def __init__(self, start: np.datetime64, days: float) -> None:
-        self.days = days
-        type(self).made += 1
-
-    def cold_start(self, seed: int) -> Native:
-        return toy(float(seed))
-
-    def forecast(self, state: Native, time: np.datetime64) -> list[Native]:
-        phase = np.angle((state["u"][0, :, 0] * np.exp(-1j * TURN)).sum()) + np.pi / 2
-        return [toy(float(phase + 0.1 * (i + 1))) for i in range(round(4 * self.days))]
-
 
 @pytest.fixture(autouse=True)
 def no_climate_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    ground = {"latitude": np.array([-67.5, -22.5, 22.5, 67.5]), "longitude": 45.0 * np.arange(LON)}
-    ground |= {n: np.zeros((LAT, LON)) for n in ("orography", "land_sea_mask")}
-    monkeypatch.setattr(nature, "SpeedyModel", Toy)
-    monkeypatch.setattr(nature_files, "statics", lambda: ground)
-    Toy.made = 0
+    toy_nature.install(monkeypatch)
 
 
 def test_chunks_follow_each_other_and_resume(tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ def forecasts(folder: Path, members: int | None, start: int = 1, steps: int = 3)
     return folder / "forecast.nc"
 
 
-def stack(waves: np.ndarray) -> np.ndarray:
-    fields = fields_at(waves)
+def stack(waves: np.ndarray, grid: Grid = GRID) -> np.ndarray:
+    fields = fields_at(waves, grid)
     return np.concatenate([*(fields[v] for v in "ztuvq"), fields["msl"][None]])
 
 
@@ -112,6 +112,44 @@ def test_regrids_a_limited_area(tmp_path: Path) -> None:
     np.testing.assert_allclose(states[0, 0], expected, atol=0.15)
     with pytest.raises(UsageError, match="reaches outside the data's area"):
         preprocess([analyses(tmp_path, 3, area)], tmp_path / "s2.zarr", ("t500",), GRID, "lagged", 6)
+
+
+def cycled(folder: Path, grid: Grid, start: int = 1, steps: int = 3) -> Path:
+    """A forecast file as ``phyda cycle twin`` writes it: one variable a channel, already on the model's ``grid``."""
+    times, waves = history()
+    states = np.stack([stack(w + 0.1, grid) for w in waves[start + 1 : start + 1 + steps]]).astype(np.float32)
+    fields = {key: (("step", "latitude", "longitude"), states[:, i]) for i, key in enumerate(CHANNELS)}
+    step = (6 * HOUR * np.arange(1, steps + 1)).astype("timedelta64[ns]")
+    coordinates = {"step": step, "latitude": grid.latitude, "longitude": grid.longitude, "time": times[start].astype("datetime64[ns]")}
+    xr.Dataset(fields, coordinates).to_netcdf(folder / "forecast_cycled.nc")
+    return folder / "forecast_cycled.nc"
+
+
+def test_files_on_different_grids_meet_on_the_target(tmp_path: Path) -> None:
+    """Analyses and archived forecasts on a fine grid, cycled forecasts on the target's, which stay as they are."""
+    fine, target = equiangular(48, 24), equiangular(16, 8)
+    files = [analyses(tmp_path, 4, fine), cycled(tmp_path, target), forecasts(tmp_path, 2)]
+    assert preprocess(files, tmp_path / "s.zarr", CHANNELS, target, "forecast") == 2 + 4
+    store = PairStore.open(tmp_path / "s.zarr")
+    assert store.pairs.tolist() == [[4, 2], [5, 3], [6, 2], [7, 2], [8, 3], [9, 3]]
+    assert store.lead.tolist() == [6.0, 12.0, 6.0, 6.0, 12.0, 12.0]
+    states = store.load_states()
+    np.testing.assert_array_equal(states[4], stack(history()[1][2] + 0.1, target).astype(np.float32))
+    expected = stack(history()[1][2], target)
+    error = np.abs(states[2] - expected).max(axis=(1, 2))
+    assert (error < 0.15 * np.ptp(expected, axis=(1, 2))).all()  # cell means of a coarse grid
+    assert error.max() > 0
+
+
+def test_own_is_the_grid_and_direction_of_the_first_analysis(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.nc", tmp_path / "second.nc"
+    times, waves = history()
+    dataset(waves[:2], times[:2]).to_netcdf(first)
+    dataset(waves[2:4], times[2:4]).isel(latitude=slice(None, None, -1)).to_netcdf(second)
+    preprocess([first, second], tmp_path / "s.zarr", CHANNELS, None, "lagged", 6)
+    store = PairStore.open(tmp_path / "s.zarr")
+    assert store.grid.same_as(GRID)
+    np.testing.assert_allclose(store.load_states()[3], stack(waves[3]), rtol=1e-5, atol=1e-6)
 
 
 def test_other_names_units_of_level_and_order(tmp_path: Path) -> None:
