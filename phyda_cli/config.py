@@ -133,7 +133,7 @@ class AnalysisSettings(Settings):
     )
     members: int = Field(16, ge=1, description="Analysis members (samples) of the methods phyda and guidance.")
     physics: Literal["off", "train", "project"] = Field(
-        "project",
+        "train",
         description="Physics of the increments: off, as they come, impossible humidity included; train, what the networks learned, and no "
         "negative humidity; project, also hydrostatic balance, column mass and humidity exactly, on the model grid.",
     )

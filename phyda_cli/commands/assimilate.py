@@ -41,7 +41,7 @@ def assimilate(
     members: Annotated[int | None, typer.Option(min=1, help="Members drawn by phyda and guidance. [default: 16]")] = None,
     physics: Annotated[
         str | None,
-        typer.Option(help="project (balance the increments exactly), train (as the networks learned) or off. [default: project]"),
+        typer.Option(help="project (balance the increments exactly), train (as the networks learned) or off. [default: train]"),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the members. [default: 0]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [default: auto]", envvar="PHYDA_DEVICE")] = None,

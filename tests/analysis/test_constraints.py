@@ -139,7 +139,7 @@ def test_analysis_and_every_member_are_projected(table: pd.DataFrame, checkpoint
 
 
 def test_one_member_keeps_the_spread_of_the_encoder(table: pd.DataFrame, checkpoint: Checkpoint) -> None:
-    settings = AnalysisSettings(method="phyda", members=1, device="cpu")
+    settings = AnalysisSettings(method="phyda", members=1, physics="project", device="cpu")
     background = on_model_grid()
     one, plain = (
         analyse(background, quality_control(background, table, checkpoint, s), checkpoint, s, keep_members=True)
@@ -165,7 +165,7 @@ def test_humidity_as_it_comes(table: pd.DataFrame, checkpoint: Checkpoint) -> No
 
 def test_increments_that_are_not_finite_are_still_refused(table: pd.DataFrame, checkpoint: Checkpoint) -> None:
     background = on_model_grid()
-    settings = AnalysisSettings(method="oi", device="cpu")
+    settings = AnalysisSettings(method="oi", physics="project", device="cpu")
     departures = quality_control(background, table, checkpoint, settings)
     departures.hofx0[:] = np.nan
     with pytest.raises(GateError, match="not finite"):

@@ -18,7 +18,7 @@ from phyda_cli.fields.grid import Fields
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.observations.table import QC
 
-GUIDANCE = AnalysisSettings(physics="train", method="guidance", members=6, device="cpu")
+GUIDANCE = AnalysisSettings(method="guidance", members=6, device="cpu")
 CPU = torch.device("cpu")
 ROWS, COLUMNS = torch.tensor([1, 2, 5, 6]), torch.tensor([3, 9, 12, 0])
 
