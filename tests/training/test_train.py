@@ -188,7 +188,7 @@ def test_a_stopped_run_ends_with_the_same_weights(
 
 
 def test_a_folder_belongs_to_one_run(tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings) -> None:
-    with pytest.raises(UsageError, match="other data or settings"):
+    with pytest.raises(UsageError, match="holds a run with other settings"):
         train(store_path, tiny_run, tiny_settings.model_copy(update={"physics": 0.0}), CPU, quiet)
 
 
