@@ -142,7 +142,7 @@ def _projected(
     """Mean and every member projected, and the spread of the members then."""
     projected = np.stack([constraints(m) for m in (mean, *members)])
     if members.shape[0] > 1:
-        spread = projected[1:].std(axis=0, ddof=1)
+        spread = projected[1:].std(axis=0)
     return projected[0], spread, projected[1:]
 
 

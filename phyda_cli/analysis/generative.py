@@ -21,13 +21,14 @@ MEMBERS_AT_ONCE = 8
 class Sampled:
     """``members`` (M, C, H, W), their ``mean`` and their ``spread`` (C, H, W).
 
-    The mean is that of complete antithetic pairs; a single member's mean and spread are the encoder's.
+    The mean is that of complete antithetic pairs, which is not estimated from them, so the spread is the rms around it; a single
+    member's mean and spread are the encoder's.
     """
 
     def __init__(self, members: torch.Tensor, encoder_mean: torch.Tensor, encoder_spread: torch.Tensor) -> None:
         self.members = members
         self.mean = members[: members.shape[0] // 2 * 2].mean(dim=0) if members.shape[0] > 1 else encoder_mean
-        self.spread = members.std(dim=0) if members.shape[0] > 1 else encoder_spread
+        self.spread = (members - self.mean).square().mean(dim=0).sqrt() if members.shape[0] > 1 else encoder_spread
 
 
 @torch.no_grad()

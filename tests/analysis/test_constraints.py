@@ -134,7 +134,7 @@ def test_analysis_and_every_member_are_projected(table: pd.DataFrame, checkpoint
         apart = np.sqrt(np.mean((before.upper["t"] - after.upper["t"]) ** 2))
         assert 0 < apart < np.sqrt(np.mean((before.upper["t"] - on_model_grid().upper["t"]) ** 2))
     if method == "phyda":
-        spread = np.std([m.upper["z"] for m in projected.members], axis=0, ddof=1)
+        spread = np.std([m.upper["z"] for m in projected.members], axis=0)
         np.testing.assert_allclose(projected.spread.upper["z"], spread, rtol=1e-9)
 
 
