@@ -41,6 +41,10 @@ def test_help_is_light(arguments: list[str]) -> None:
         assert "Exit codes" in text
 
 
+def test_help_shows_defaults(phyda: Run) -> None:
+    assert "[default: 8000]" in " ".join(phyda("train", "--help").out.replace("│", " ").split())
+
+
 def test_version(phyda: Run) -> None:
     assert phyda("--version").out.strip() == f"phyda {__version__}"
 
