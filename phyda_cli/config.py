@@ -124,6 +124,12 @@ class GuidanceSettings(Settings):
         steps = self.steps or (12 if self.rule == "mmps" else 48)
         return SamplerSettings(start="noise", steps=steps, sigma_min=self.sigma_min, sigma_max=self.sigma_max)
 
+    @model_validator(mode="after")
+    def _levels_decrease(self) -> GuidanceSettings:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min {self.sigma_min:g} is not below sigma_max {self.sigma_max:g}")
+        return self
+
 
 class AnalysisSettings(Settings):
     """``phyda assimilate``."""

@@ -105,7 +105,9 @@ def test_guidance_has_its_settings(assimilate: Run, tmp_path: Path) -> None:
     one, other = (values(tmp_path / f"{rule}.nc") for rule in ("mmps", "dps"))
     assert np.abs(one["t"] - other["t"]).max() > 0.1
     assert "guidance.rule" in assimilate(guidance="other", **common).err
-    refused = assimilate(**common | {"members": 1})
+    (tmp_path / "short.toml").write_text("[guidance]\nsigma_max = 0.01\n")
+    assert "sigma_min 0.05 is not below sigma_max 0.01" in assimilate(**common).err
+    refused = assimilate(**common | {"members": 1, "config": None})
     assert refused.code == 2
     assert "at least 2 members" in refused.err
 
