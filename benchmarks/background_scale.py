@@ -17,6 +17,7 @@ import torch
 from scipy import sparse
 
 from benchmarks.held_out import Pair, Scores, pairs_of_store, soundings, surface
+from benchmarks.outcome import finish
 from phyda_cli.analysis.background_scale import BackgroundScale, estimate_scale
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, reconstruct
@@ -92,8 +93,7 @@ def main() -> None:
             print(f"errors x {factor:g}, {name:13} scale {np.mean(scales):.2f} +- {np.std(scales):.2f}: {row}", flush=True)
             excess = np.sqrt(table["oi auto"]["ratio"] / table["oi right"]["ratio"])
             missed += [f"{factor:g} {name}: {excess:.3f}"] * bool(excess > ALLOWED)
-    print("bars: " + (f"missed by {', '.join(missed)}" if missed else "all met"))
-    raise SystemExit(bool(missed))
+    finish(missed)
 
 
 if __name__ == "__main__":

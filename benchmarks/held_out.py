@@ -12,7 +12,6 @@ the area-weighted mean square error divided by the background's, both summed ove
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.outcome import finish
 from phyda_cli.analysis.generative import Sampled, sample_members
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, Virtual
@@ -203,10 +203,7 @@ def main() -> None:
             missed.append(f"{name}: oi {table['oi']['ratio']:.3f} > {BARS[name]}")
         if table["phyda"]["ratio"] > table["oi"]["ratio"]:
             missed.append(f"{name}: phyda {table['phyda']['ratio']:.3f} is worse than oi {table['oi']['ratio']:.3f}")
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    print("bars: " + ("; ".join(missed) if missed else "all met"))
-    raise SystemExit(bool(missed))
+    finish(missed, result, args.json)
 
 
 if __name__ == "__main__":

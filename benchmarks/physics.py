@@ -17,7 +17,6 @@ settings of A. ``damped`` takes out only so much of the excess that what is left
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ import numpy as np
 import torch
 
 from benchmarks.held_out import Case, Pair, bundled_pair, cases, networks, pairs_of_store
+from benchmarks.outcome import finish
 from phyda_cli.analysis.constraints import Constraints
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.model.encoder import MIN_SPREAD
@@ -195,10 +195,7 @@ def main() -> None:
         show(name, table)
         missed += [f"{name}: {what}" for what in bars(table)]
         result[name] = [{"method": method, "physics": word} | row for (method, word), row in table.items()]
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    print("bars: " + ("; ".join(missed) if missed else "all met"))
-    raise SystemExit(bool(missed))
+    finish(missed, result, args.json)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.outcome import finish
 from phyda_cli.analysis.job import Request, assimilate
 from phyda_cli.config import AnalysisSettings
 from phyda_cli.fields.background import read_background
@@ -73,8 +74,7 @@ def main() -> None:
             print(f"{method:20}" + "".join(f"{v:10.2f}" for v in scores.values()) + f"   withheld: {misfit}")
     missed = [f"oi {n}" for n, v in results["oi"].items() if v > 1.05 * REFERENCE[n]]
     missed += [f"phyda {n}" for n, v in results["phyda"].items() if v > results["oi"][n]]
-    print("bars: " + (f"missed by {', '.join(missed)}" if missed else "all met"))
-    raise SystemExit(bool(missed))
+    finish(missed)
 
 
 if __name__ == "__main__":

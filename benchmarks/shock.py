@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.held_out import soundings
+from benchmarks.outcome import finish
 from phyda_cli.analysis.constraints import Constraints
 from phyda_cli.analysis.generative import sample_members
 from phyda_cli.analysis.localisation import Localisation
@@ -142,8 +143,7 @@ def main() -> None:
     ours = mean["phyda mean, projected"]  # what `phyda assimilate` writes
     missed = [] if ours <= 1.1 * mean["truth"] else ["phyda is more than 10 % noisier than the truth"]
     missed += [] if ours < mean["oi, projected"] else ["phyda is noisier than oi"]
-    print("bars: " + ("; ".join(missed) if missed else "all met"))
-    raise SystemExit(bool(missed))
+    finish(missed)
 
 
 if __name__ == "__main__":

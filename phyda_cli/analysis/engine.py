@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -26,8 +25,6 @@ from phyda_cli.observations.qc import require_usable
 from phyda_cli.observations.table import QC
 
 __all__ = ["Analysis", "analyse"]
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)

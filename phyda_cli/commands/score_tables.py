@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from phyda_cli.verification.ratios import mean_ratio
@@ -46,6 +46,14 @@ def filled(columns: dict[str, _Column], rows: Sequence[Any]) -> dict[str, _Colum
     return {name: text for name, text in columns.items() if any(text(row, 1.0) != "–" for row in rows)}
 
 
+def _add_mean_ratio(table: Table, rows: Sequence[Any], left: Sequence[str], columns: Iterable[str]) -> None:
+    """A last row with the mean of the rows' ratios, where there is one."""
+    ratio = mean_ratio(row.ratio for row in rows)
+    if ratio is not None:
+        table.add_section()
+        table.add_row(*left, *(number(ratio, form=".3f") if name == "ratio" else "" for name in columns))
+
+
 def field_table(scores: Sequence[FieldScore], title: str, only: Sequence[str] | None = None) -> Table:
     """Scores by variable and level (``only`` some of them), and the mean ratio of them all; columns without content are left out."""
     columns = filled(
@@ -65,10 +73,7 @@ def field_table(scores: Sequence[FieldScore], title: str, only: Sequence[str] | 
         if only is None or s.channel in only:
             units, scale = READABLE.get(s.units, (s.units, 1.0))
             table.add_row(s.channel, units, *(text(s, scale) for text in columns.values()))
-    ratio = mean_ratio(s.ratio for s in scores)
-    if ratio is not None:
-        table.add_section()
-        table.add_row(f"mean of {len(scores)}", "", *(number(ratio, form=".3f") if name == "ratio" else "" for name in columns))
+    _add_mean_ratio(table, scores, (f"mean of {len(scores)}", ""), columns)
     return table
 
 
@@ -92,8 +97,5 @@ def departure_table(departures: Sequence[Departure], title: str) -> Table:
     for d in departures:
         units, scale = READABLE.get(d.units, (d.units, 1.0))
         table.add_row(d.variable, units, str(d.n), *(text(d, scale) for text in columns.values()))
-    ratio = mean_ratio(d.ratio for d in departures)
-    if ratio is not None:
-        table.add_section()
-        table.add_row("mean", "", "", *(number(ratio, form=".3f") if name == "ratio" else "" for name in columns))
+    _add_mean_ratio(table, departures, ("mean", "", ""), columns)
     return table

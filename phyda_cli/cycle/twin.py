@@ -11,45 +11,46 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 import xarray as xr
+from scipy import sparse
 
+from phyda_cli.analysis.background_scale import BackgroundScale, estimate_scale
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, reconstruct
 from phyda_cli.config import TwinSettings
-from phyda_cli.cycle.scale import ScaleTracker
 from phyda_cli.cycle.speedy import SpeedyLink
 from phyda_cli.errors import UsageError
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.model.state import StateSpec
-from phyda_cli.sources.nature import STEPS_PER_DAY, Native, SpeedyModel, chunk_paths, load_states
+from phyda_cli.sources.nature import STEPS_PER_DAY, Native, SpeedyModel, chunk_paths, load_states, read_arrays
+from phyda_cli.training.cases import innovations
 from phyda_cli.training.networks import Network, draw_network
 from phyda_cli.training.record import claim
 
 __all__ = ["cycle_network", "network_size", "run_twin_cycle"]
 
 HOURS = 24 // STEPS_PER_DAY
+FIRST_SCALE = 2.0  # of the background error before there is an estimate: the first background is days old
 
 
 @dataclass
 class _Position:
-    """Where a cycle stands: the index of the nature state to analyse next, and the background for it."""
+    """Where a cycle stands: the index of the nature state to analyse next, the background for it, and what the estimate of
+    the background-error scale starts from, the one before."""
 
     index: int
     background: Native
-    tracker: ScaleTracker
+    prior: float
 
     def save(self, path: Path) -> None:
         partial = path.with_suffix(".part.npz")
-        alpha = {f"alpha_{k}": np.array(v) for k, v in self.tracker.alpha.items()}
-        np.savez(partial, index=np.array(self.index), **alpha, **self.background)  # type: ignore[arg-type]
+        np.savez(partial, index=np.array(self.index), prior=np.array(self.prior), **self.background)  # type: ignore[arg-type]
         partial.replace(path)
 
     def restore(self, path: Path) -> None:
-        with np.load(path) as archive:
-            self.index = int(archive["index"])
-            self.background = {k: archive[k] for k in self.background}
-            self.tracker.alpha = {k: float(archive[f"alpha_{k}"]) for k in self.tracker.alpha}
+        arrays = read_arrays(path, ("index", "prior", *self.background))
+        self.index, self.prior = int(arrays.pop("index")), float(arrays.pop("prior"))
+        self.background = arrays
 
 
 def network_size(settings: TwinSettings, index: int) -> tuple[int, int]:
@@ -79,26 +80,26 @@ class _TwinCycle:
                 f"the nature run in {nature} has {len(self.truth) / STEPS_PER_DAY:g} days; a cycle starts after {settings.lag_days}",
                 hint="extend it with `phyda download --source nature --days N` in the same folder",
             )
-        self.position = _Position(first, dict(self.truth[0]), ScaleTracker(self.spec, start=2.0))
+        self.position = _Position(first, dict(self.truth[0]), FIRST_SCALE)
 
-    def analyse(self, index: int, background: Native) -> Native:
-        """The analysis at nature state ``index``; moves the background-error scale on."""
-        unit = self.spec.column("background_std")
+    def analyse(self, index: int, background: Native) -> tuple[Native, BackgroundScale]:
+        """The analysis at nature state ``index`` and the scale of the background error it was made with."""
+        spec = self.spec
+        unit = spec.column("background_std")
         stacks = self.link.stack([background, self.truth[index]])
-        target = ((stacks[1] - stacks[0]) / unit).ravel()
-        network = cycle_network(self.spec, self.checkpoint.statics["lsm"], self.settings, index)
-        matrix = network.matrix.multiply(np.broadcast_to(unit, stacks[0].shape).ravel()[None]).tocsr().astype(np.float32)
+        network = cycle_network(spec, self.checkpoint.statics["lsm"], self.settings, index)
         rng = np.random.default_rng([self.settings.seed, 3, index])
-        innovation = (matrix @ target + network.error * rng.standard_normal(network.error.size)).astype(np.float32)
+        matrix, innovation = innovations(spec, (stacks[1] - stacks[0]) / unit, network, rng)
 
-        tracker = self.position.tracker
-        members = self.checkpoint.members(self.times[index])
-        members = members * torch.from_numpy(tracker.factors)[:, None, None]
-        ensemble = Ensemble(members, self.localisation)
-        virtual = reconstruct(ensemble, matrix, innovation, network.error, network.latitude, network.longitude)
-        unscaled = np.sqrt((ensemble.observed(matrix) ** 2).sum(axis=1)) / tracker.factors[network.channel]
-        tracker.update(innovation, network.error, unscaled, network.channel)
-        return self.link.add(background, virtual.increment.numpy() * unit)
+        ensemble = Ensemble(self.checkpoint.members(self.times[index]), self.localisation)
+        sigma_b = np.sqrt((ensemble.observed(matrix) ** 2).sum(axis=1))
+        names = np.array([c.variable for c in spec.channel_list])
+        where = network.latitude, network.longitude
+        scale = estimate_scale(names[network.channel], innovation, network.error, sigma_b, *where, self.position.prior)
+        factor = scale.of(list(names)).astype(np.float32)[:, None, None]
+        scaled = (matrix @ sparse.diags_array(np.repeat(factor.ravel(), spec.grid.size))).tocsr()
+        virtual = reconstruct(ensemble, scaled, innovation, network.error, *where)
+        return self.link.add(background, virtual.increment.numpy() * factor * unit), scale
 
     def dataset(self, index: int, forecast: list[Native]) -> xr.Dataset:
         """Forecasts from the analysis at ``index`` on the model grid, one variable a channel."""
@@ -136,7 +137,7 @@ def run_twin_cycle(nature: Path, out: Path, checkpoint: Checkpoint, settings: Tw
         position.restore(state_file)
     while position.index < len(cycle.truth):
         time = cycle.times[position.index]
-        analysis = cycle.analyse(position.index, position.background)
+        analysis, scale = cycle.analyse(position.index, position.background)
         forecast = cycle.model.forecast(analysis, time)
         path = out / f"forecast_{str(time)[:13]}.nc"
         partial = path.with_suffix(".part")
@@ -144,5 +145,6 @@ def run_twin_cycle(nature: Path, out: Path, checkpoint: Checkpoint, settings: Tw
         partial.replace(path)
         position.background = forecast[0]
         position.index += 1
+        position.prior = scale.pooled
         position.save(state_file)
-        yield path, dict(position.tracker.alpha)
+        yield path, {"pooled": scale.pooled, **scale.groups}

@@ -11,16 +11,17 @@ Native states are dictionaries of float32 arrays, sigma levels from the top down
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
-from phyda_cli.errors import UsageError
+from phyda_cli.errors import InputError, UsageError
 
-__all__ = ["Native", "SpeedyModel", "chunk_paths", "load_states", "run_nature", "run_twins", "statics"]
+__all__ = ["Native", "SpeedyModel", "chunk_paths", "load_states", "read_arrays", "run_nature", "run_twins", "statics"]
 
 Native = dict[str, np.ndarray]
 
@@ -153,16 +154,23 @@ def save_states(path: Path, times: np.ndarray, states: list[Native]) -> None:
 
 def load_states(path: Path) -> tuple[np.ndarray, list[Native]]:
     """Times (datetime64[s]) and native states written by :func:`save_states`."""
-    with np.load(path) as archive:
-        times = archive["time"]
-        arrays = {k: archive[k] for k in archive.files if k != "time"}
+    arrays = read_arrays(path, ("time", *PROGNOSTIC, *DIAGNOSTIC))
+    times = arrays.pop("time")
     return times, [{k: v[i] for k, v in arrays.items()} for i in range(times.size)]
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """``names`` of an ``.npz``. Raises InputError when it is damaged or lacks one."""
+    try:
+        with np.load(path) as archive:
+            return {name: archive[name] for name in names}
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+        raise InputError(f"{path} cannot be read: {error}", hint="remove the file; the same command makes it again") from error
 
 
 def _length(path: Path) -> int:
     """Number of states in a file of :func:`save_states`."""
-    with np.load(path) as archive:
-        return int(archive["time"].size)
+    return int(read_arrays(path, ("time",))["time"].size)
 
 
 def chunk_paths(folder: Path) -> list[Path]:
