@@ -12,6 +12,7 @@ from phyda_cli.errors import InputError, UsageError
 
 __all__ = [
     "AnalysisSettings",
+    "EnsembleSettings",
     "NetworkSettings",
     "QualityControlSettings",
     "SamplerSettings",
@@ -84,10 +85,24 @@ class QualityControlSettings(Settings):
     obs_error_scale: float = Field(1.0, gt=0, description="Factor on default observation errors.")
 
 
+class EnsembleSettings(Settings):
+    """The user's own ensemble, where there is one."""
+
+    hybrid_weight: float = Field(0.5, ge=0, le=1, description="Share of the ensemble in B, the static members having the rest.")
+    rtps: float = Field(0.6, ge=0, le=1, description="Relaxation of the analysis ensemble to the prior spread: 0 none, 1 all of it.")
+    radius_km: float | None = Field(None, gt=0, description="As the solver's, with an ensemble; none: that of the checkpoint.")
+    radius_log_p: float | None = Field(None, gt=0, description="As the solver's, with an ensemble; none: that of the checkpoint.")
+
+
+Method = Literal["phyda", "oi", "letkf", "hybrid", "none"]
+
+
 class AnalysisSettings(Settings):
     """``phyda assimilate``."""
 
-    method: Literal["phyda", "oi", "none"] = Field("phyda", description="Full model, linear analysis only, or none.")
+    method: Method = Field(
+        "phyda", description="Full model; linear analysis with static members, with an ensemble, or with both; or no analysis."
+    )
     members: int = Field(16, ge=1, description="Analysis members (samples) of the method phyda.")
     seed: int = Field(0, ge=0, description="Seed of the members.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the networks and the solver run.")
@@ -95,6 +110,7 @@ class AnalysisSettings(Settings):
         "auto", description="Factor on the background-error standard deviation; auto: from the innovations, for each group of variables."
     )
     qc: QualityControlSettings = Field(default_factory=QualityControlSettings, description="Quality control.")
+    ensemble: EnsembleSettings = Field(default_factory=EnsembleSettings, description="The background's ensemble.")
 
 
 S = TypeVar("S", bound=Settings)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy import sparse
 
 from phyda_cli.analysis.departures import Departures
+from phyda_cli.analysis.ensemble_filter import filter_members
 from phyda_cli.analysis.generative import sample_members
 from phyda_cli.analysis.reconstruction import Virtual, reconstruct
 from phyda_cli.config import AnalysisSettings
-from phyda_cli.errors import GateError
+from phyda_cli.errors import GateError, UsageError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.remap import increments_to_fields
 from phyda_cli.model.checkpoint import Checkpoint
@@ -22,9 +25,12 @@ from phyda_cli.names import VARIABLES
 from phyda_cli.observations.qc import require_usable
 from phyda_cli.observations.table import QC
 
-__all__ = ["Analysis", "analyse"]
+__all__ = ["FILTERS", "Analysis", "analyse"]
 
 log = logging.getLogger(__name__)
+
+FILTERS = ("letkf", "hybrid")
+Reports = tuple[sparse.csr_matrix, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +76,20 @@ def analyse(
     hofx1 = _observed_analysis(background, fields, increment, departures, mean / departures.unit)
     signed = to_user(spread)  # interpolated like the wind, so negative across a pole
     widths = replace(signed, upper={k: abs(v) for k, v in signed.upper.items()}, surface={k: abs(v) for k, v in signed.surface.items()})
-    kept = [_add(background, to_user(m)) for m in members] if keep_members else []
+    bases = _member_backgrounds(background, departures, settings, len(members))
+    kept = [_add(base, to_user(m)) for base, m in zip(bases, members, strict=True)] if keep_members else []
     status = "ok" if used.any() else "background_only"
     return Analysis(
         fields, increment, widths, kept, departures.table, departures.hofx0, hofx1, departures.sigma_b, status, departures.notes
     )
+
+
+def _member_backgrounds(background: Fields, departures: Departures, settings: AnalysisSettings, count: int) -> Sequence[Fields]:
+    """What each member's increment is added to: the member itself where the background is the ensemble's mean."""
+    forecasts = departures.forecasts
+    if settings.method in FILTERS and forecasts is not None and forecasts.centred:
+        return forecasts.members
+    return [background] * count
 
 
 def _observed_analysis(
@@ -96,10 +111,11 @@ def _increments(
     unit = departures.unit
     table = departures.table.iloc[rows]
     innovation = (table["value"].to_numpy() - departures.hofx0[rows]).astype(np.float32)
-    virtual = reconstruct(
-        departures.ensemble, departures.matrix[rows], innovation, table["error"].to_numpy(np.float32),
-        table["latitude"].to_numpy(), table["longitude"].to_numpy(),
-    )  # fmt: skip
+    position = table["latitude"].to_numpy(), table["longitude"].to_numpy()
+    reports = (departures.matrix[rows], innovation, table["error"].to_numpy(np.float32), *position)
+    if settings.method in FILTERS:
+        return _filtered(departures, checkpoint, settings, reports)
+    virtual = reconstruct(departures.ensemble, *reports)
     if settings.method != "phyda" or not used.any():
         return (
             virtual.increment.cpu().numpy() * unit,
@@ -107,6 +123,22 @@ def _increments(
             np.zeros((0, *virtual.increment.shape), np.float32),
         )
     return _generate(background, departures, checkpoint, settings, virtual)
+
+
+def _filtered(
+    departures: Departures, checkpoint: Checkpoint, settings: AnalysisSettings, reports: Reports
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The methods letkf and hybrid. Members are relaxed to the forecasts' own spread, before ``scale``."""
+    anomalies, forecasts, unit = departures.anomalies, departures.forecasts, departures.unit
+    if anomalies is None or forecasts is None:
+        raise UsageError(f"the method {settings.method} needs an ensemble", hint="give its members with --ensemble")
+    members = anomalies.members
+    scale = torch.from_numpy(unit / checkpoint.state.column("background_std")).to(members)
+    mixed = departures.ensemble if settings.method == "hybrid" else None
+    found = filter_members(anomalies, *reports, rtps=settings.ensemble.rtps, prior=members / scale, mixed=mixed)
+    change = found.anomalies - members / scale if forecasts.centred else found.anomalies
+    each = found.increment + (len(members) - 1) ** 0.5 * change
+    return found.increment.cpu().numpy() * unit, found.spread.cpu().numpy() * unit, each.cpu().numpy() * unit
 
 
 def _generate(
