@@ -89,6 +89,8 @@ def quality_control(
     unit = unit * scale.of([c.variable for c in spec.channel_list]).astype(np.float32)[:, None, None]
     matrix = _in_units(matrix, unit)
     sigma_b = np.sqrt((ensemble.observed(matrix) ** 2).sum(axis=1))
+    if scale.at_bound:
+        notes.append("the innovations do not fit the background's errors even times a quarter or four: look at times, units and errors")
     return Departures(
         table, full, matrix, hofx0, sigma_b, scale, unit, ensemble, anomalies, forecasts, state, available, [*notes, *full.notes]
     )
