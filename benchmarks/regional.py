@@ -45,8 +45,9 @@ def main() -> None:
     args = parser.parse_args()
     case, sondes = args.data / "cases" / "2008-12-08T12", args.data / "observations" / "temp_20081208T12.bufr"
     truth = read_background(case / "verifying_analysis.nc").fields
-    request = Request([sondes], case / "background.nc", None, checkpoint=args.checkpoint)
-    before = rmse(read_background(request.background).fields, truth)
+    background = case / "background.nc"
+    request = Request([sondes], background, None, checkpoint=args.checkpoint)
+    before = rmse(read_background(background).fields, truth)
     print(f"{'':20}" + "".join(f"{n:>10}" for n in CHANNELS))
     print(f"{'background':20}" + "".join(f"{v:10.2f}" for v in before.values()))
     print(f"{'reference OI':20}" + "".join(f"{v:10.2f}" for v in REFERENCE.values()))
@@ -65,7 +66,7 @@ def main() -> None:
         listed.write_text("\n".join(stations[::2]), encoding="utf-8")
         print(f"\n{len(stations[::2])} of {len(stations)} sondes withheld: rms misfit before and after")
         for method in ("oi", "phyda"):
-            half = Request([sondes], request.background, None, checkpoint=args.checkpoint, withhold_file=listed)
+            half = Request([sondes], background, None, checkpoint=args.checkpoint, withhold_file=listed)
             result = assimilate(half, AnalysisSettings(method=method, members=args.members))  # type: ignore[arg-type]
             passive = result.report["departures"]["passive"]
             misfit = "  ".join(f"{k} {v['ombg_rms']:.2f} → {v['oman_rms']:.2f} (n={v['n']})" for k, v in passive.items())

@@ -12,6 +12,7 @@ from phyda_cli.errors import InputError, UsageError
 
 __all__ = [
     "AnalysisSettings",
+    "EnsembleSettings",
     "GuidanceSettings",
     "NetworkSettings",
     "QualityControlSettings",
@@ -131,11 +132,25 @@ class GuidanceSettings(Settings):
         return self
 
 
+class EnsembleSettings(Settings):
+    """The user's own ensemble, where there is one."""
+
+    hybrid_weight: float = Field(0.5, ge=0, le=1, description="Share of the ensemble in B, the static members having the rest.")
+    rtps: float = Field(0.6, ge=0, le=1, description="Relaxation of the analysis ensemble to the prior spread: 0 none, 1 all of it.")
+    radius_km: float | None = Field(None, gt=0, description="As the solver's, with an ensemble; none: that of the checkpoint.")
+    radius_log_p: float | None = Field(None, gt=0, description="As the solver's, with an ensemble; none: that of the checkpoint.")
+
+
+Method = Literal["phyda", "oi", "letkf", "hybrid", "guidance", "none"]
+
+
 class AnalysisSettings(Settings):
     """``phyda assimilate``."""
 
-    method: Literal["phyda", "oi", "guidance", "none"] = Field(
-        "phyda", description="Full model, linear analysis only, the diffusion guided by the observations alone, or none."
+    method: Method = Field(
+        "phyda",
+        description="Full model; linear analysis with static members, an ensemble or both; the diffusion guided by the observations "
+        "alone; or no analysis.",
     )
     members: int = Field(16, ge=1, description="Analysis members (samples) of the methods phyda and guidance.")
     physics: Literal["off", "train", "project"] = Field(
@@ -150,6 +165,7 @@ class AnalysisSettings(Settings):
     )
     qc: QualityControlSettings = Field(default_factory=QualityControlSettings, description="Quality control.")
     guidance: GuidanceSettings = Field(default_factory=GuidanceSettings, description="Guided sampling.")
+    ensemble: EnsembleSettings = Field(default_factory=EnsembleSettings, description="The background's ensemble.")
 
     @model_validator(mode="after")
     def _a_spread_needs_two(self) -> AnalysisSettings:

@@ -44,6 +44,11 @@ class BackgroundScale:
     pooled: float = 1.0
     groups: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def at_bound(self) -> bool:
+        """Whether a factor would lie outside BOUNDS if it were let."""
+        return any(not BOUNDS[0] < factor < BOUNDS[1] for factor in self.groups.values())
+
     def of(self, variables: Sequence[str]) -> np.ndarray:
         """The factor of each variable (n,)."""
         return np.array([self.groups.get(_GROUP_OF.get(v, ""), self.pooled) for v in variables])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 from scipy import sparse
 
 from phyda_cli.analysis.background_scale import BackgroundScale, estimate_scale
-from phyda_cli.analysis.layout import as_fields, in_channel_order, model_background
+from phyda_cli.analysis.ensemble_filter import hybrid
+from phyda_cli.analysis.layout import as_fields, ensemble_anomalies, in_channel_order, model_background
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble
 from phyda_cli.config import AnalysisSettings
@@ -22,7 +24,15 @@ from phyda_cli.observations.operators import Operator, build_operator, operator_
 from phyda_cli.observations.qc import first_guess_check
 from phyda_cli.observations.table import QC
 
-__all__ = ["Departures", "choose_device", "quality_control"]
+__all__ = ["Departures", "Forecasts", "choose_device", "quality_control"]
+
+
+@dataclass(frozen=True, eq=False)
+class Forecasts:
+    """The members of the user's ensemble; ``centred`` where the background is their mean."""
+
+    members: Sequence[Fields]
+    centred: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +42,7 @@ class Departures:
     ``table`` carries the final codes; ``hofx0`` and ``sigma_b`` (P,) in the rows' units; ``full`` is the operator on the
     user's fields, ``matrix`` (P, C*H*W) the one on the model grid's normalised increment. Increments are normalised by ``unit``
     (C, 1, 1), the checkpoint's background-error standard deviation times ``scale``: stage 1 and the networks see every
-    background as being as good as those of the training.
+    background as being as good as those of the training. ``ensemble`` is what B is made of, ``anomalies`` the user's own members'.
     """
 
     table: pd.DataFrame
@@ -43,6 +53,8 @@ class Departures:
     scale: BackgroundScale
     unit: np.ndarray
     ensemble: Ensemble
+    anomalies: Ensemble | None
+    forecasts: Forecasts | None
     state: np.ndarray
     available: np.ndarray
     notes: list[str]
@@ -55,14 +67,13 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def quality_control(background: Fields, table: pd.DataFrame, checkpoint: Checkpoint, settings: AnalysisSettings) -> Departures:
+def quality_control(
+    background: Fields, table: pd.DataFrame, checkpoint: Checkpoint, settings: AnalysisSettings, forecasts: Forecasts | None = None
+) -> Departures:
     """Operators, background-error spread at the observations and the first-guess check, for a prepared ``table``."""
     spec = checkpoint.state
     state, available, notes = model_background(background, spec)
-    device = choose_device(settings.device)
-    members = checkpoint.members(background.time).to(device)
-    ensemble = Ensemble(members, Localisation.of(spec, checkpoint.metadata.solver))
-
+    ensemble, anomalies = _ensembles(background, checkpoint, settings, forecasts)
     statics = None if "orography" in background.surface else _static_orography(checkpoint, background)
     full = build_operator(background, table, statics)
     table = operator_check(table, full)
@@ -78,7 +89,27 @@ def quality_control(background: Fields, table: pd.DataFrame, checkpoint: Checkpo
     unit = unit * scale.of([c.variable for c in spec.channel_list]).astype(np.float32)[:, None, None]
     matrix = _in_units(matrix, unit)
     sigma_b = np.sqrt((ensemble.observed(matrix) ** 2).sum(axis=1))
-    return Departures(table, full, matrix, hofx0, sigma_b, scale, unit, ensemble, state, available, [*notes, *full.notes])
+    if scale.at_bound:
+        notes.append("the innovations do not fit the background's errors even times a quarter or four: look at times, units and errors")
+    return Departures(
+        table, full, matrix, hofx0, sigma_b, scale, unit, ensemble, anomalies, forecasts, state, available, [*notes, *full.notes]
+    )
+
+
+def _ensembles(
+    background: Fields, checkpoint: Checkpoint, settings: AnalysisSettings, forecasts: Forecasts | None
+) -> tuple[Ensemble, Ensemble | None]:
+    """What B is made of (static members, the anomalies of ``forecasts``, or both), and those anomalies."""
+    spec, solver, own = checkpoint.state, checkpoint.metadata.solver, settings.ensemble
+    device = choose_device(settings.device)
+    if forecasts is None:
+        return Ensemble(checkpoint.members(background.time).to(device), Localisation.of(spec, solver)), None
+    radii = {name: radius for name in ("radius_km", "radius_log_p") if (radius := getattr(own, name)) is not None}
+    where = Localisation.of(spec, solver.model_copy(update=radii))
+    anomalies = Ensemble(torch.from_numpy(ensemble_anomalies(forecasts.members, spec)).to(device), where)
+    if settings.method == "letkf":
+        return anomalies, anomalies
+    return Ensemble(hybrid(anomalies.members, checkpoint.members(background.time).to(device), own.hybrid_weight), where), anomalies
 
 
 def _in_units(matrix: sparse.csr_matrix, unit: np.ndarray) -> sparse.csr_matrix:

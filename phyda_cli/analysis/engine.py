@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 import torch
+from scipy import sparse
 
 from phyda_cli.analysis.constraints import Constraints
 from phyda_cli.analysis.departures import Departures
+from phyda_cli.analysis.ensemble_filter import filter_members
 from phyda_cli.analysis.generative import sample_members
 from phyda_cli.analysis.guided import Guide, UserObservations, guide, row_misfit, user_misfit
 from phyda_cli.analysis.reconstruction import Virtual, reconstruct, without_observations
@@ -24,7 +26,11 @@ from phyda_cli.names import VARIABLES
 from phyda_cli.observations.qc import require_usable
 from phyda_cli.observations.table import QC
 
-__all__ = ["Analysis", "analyse"]
+__all__ = ["FILTERS", "Analysis", "analyse"]
+
+FILTERS = ("letkf", "hybrid")
+Reports = tuple[sparse.csr_matrix, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+Increments = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +83,20 @@ def analyse(
     hofx1 = _observed_analysis(background, fields, increment, departures, mean / departures.unit)
     signed = to_user(spread)  # interpolated like the wind, so negative across a pole
     widths = replace(signed, upper={k: abs(v) for k, v in signed.upper.items()}, surface={k: abs(v) for k, v in signed.surface.items()})
-    kept = [_add(background, to_user(m), humidity) for m in members] if keep_members else []
+    bases = _member_backgrounds(background, departures, settings, len(members))
+    kept = [_add(base, to_user(m), humidity) for base, m in zip(bases, members, strict=True)] if keep_members else []
     status = "ok" if used.any() or extra else "background_only"
     return Analysis(
         fields, increment, widths, kept, departures.table, departures.hofx0, hofx1, departures.sigma_b, status, departures.notes
     )
+
+
+def _member_backgrounds(background: Fields, departures: Departures, settings: AnalysisSettings, count: int) -> Sequence[Fields]:
+    """What each member's increment is added to: the member itself where the background is the ensemble's mean."""
+    forecasts = departures.forecasts
+    if settings.method in FILTERS and forecasts is not None and forecasts.centred:
+        return forecasts.members
+    return [background] * count
 
 
 def _observed_analysis(
@@ -102,7 +117,7 @@ def _increments(
     settings: AnalysisSettings,
     used: np.ndarray,
     extra: Sequence[UserObservations],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Increments:
     """Mean, spread (C, H, W) and members (M, C, H, W) of the increment on the model grid [physical units].
 
     Every observation enters once: rows through stage 1, or with the method guidance in the sampler, where ``extra`` always does.
@@ -111,14 +126,20 @@ def _increments(
     table, matrix = departures.table.iloc[rows], departures.matrix[rows]
     innovation = (table["value"].to_numpy() - departures.hofx0[rows]).astype(np.float32)
     error = table["error"].to_numpy(np.float32)
+    reports = (matrix, innovation, error, table["latitude"].to_numpy(), table["longitude"].to_numpy())
+    if settings.method in FILTERS:
+        filtered = _filtered(departures, checkpoint, settings, reports)
+        if settings.physics != "project":
+            return filtered
+        mean, _, each = _balanced(filtered, checkpoint, departures, filtered[1])
+        return mean, filtered[1], each  # each member's increment is from its own forecast: the spread is not theirs
     device, misfits = ensemble.members.device, []
     if settings.method == "guidance":
         virtual = without_observations(ensemble)
         misfits.append(row_misfit(matrix, innovation, error, device))
     else:
-        position = table["latitude"].to_numpy(), table["longitude"].to_numpy()
         draws = (settings.members + 1) // 2 if settings.method == "phyda" else 0
-        virtual = reconstruct(ensemble, matrix, innovation, error, *position, draws, settings.seed)
+        virtual = reconstruct(ensemble, *reports, draws, settings.seed)
     nothing = not (used.any() or extra)
     if nothing or settings.method in ("oi", "none"):
         increments = virtual.increment.cpu().numpy() * unit, virtual.spread.cpu().numpy() * unit, np.zeros((0, *unit.shape), np.float32)
@@ -129,23 +150,36 @@ def _increments(
         increments = _generate(background, departures, checkpoint, settings, virtual, guided)
     if nothing or settings.physics != "project":
         return increments
-    sigma = virtual.spread.clamp(min=MIN_SPREAD).cpu().numpy() * unit
-    return _projected(*increments, Constraints(checkpoint.state, departures.state, sigma, departures.available))
+    return _balanced(increments, checkpoint, departures, virtual.spread.cpu().numpy() * unit)
 
 
-def _projected(
-    mean: np.ndarray, spread: np.ndarray, members: np.ndarray, constraints: Constraints
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and every member projected, and the spread of the members then."""
+def _balanced(increments: Increments, checkpoint: Checkpoint, departures: Departures, sigma: np.ndarray) -> Increments:
+    """Mean and every member projected, weighted by the analysis error ``sigma`` (C, H, W), and the spread of the members then."""
+    mean, spread, members = increments
+    constraints = Constraints(checkpoint.state, departures.state, np.maximum(sigma, MIN_SPREAD * departures.unit), departures.available)
     projected = np.stack([constraints(m) for m in (mean, *members)])
     if members.shape[0] > 1:
         spread = projected[1:].std(axis=0)
     return projected[0], spread, projected[1:]
 
 
+def _filtered(departures: Departures, checkpoint: Checkpoint, settings: AnalysisSettings, reports: Reports) -> Increments:
+    """The methods letkf and hybrid. Members are relaxed to the forecasts' own spread, before ``scale``."""
+    anomalies, forecasts, unit = departures.anomalies, departures.forecasts, departures.unit
+    if anomalies is None or forecasts is None:
+        raise UsageError(f"the method {settings.method} needs an ensemble", hint="give its members with --ensemble")
+    members = anomalies.members
+    scale = torch.from_numpy(unit / checkpoint.state.column("background_std")).to(members)
+    mixed = departures.ensemble if settings.method == "hybrid" else None
+    found = filter_members(anomalies, *reports, rtps=settings.ensemble.rtps, prior=members / scale, mixed=mixed)
+    change = found.anomalies - members / scale if forecasts.centred else found.anomalies
+    each = found.increment + (len(members) - 1) ** 0.5 * change
+    return found.increment.cpu().numpy() * unit, found.spread.cpu().numpy() * unit, each.cpu().numpy() * unit
+
+
 def _generate(
     background: Fields, departures: Departures, checkpoint: Checkpoint, settings: AnalysisSettings, virtual: Virtual, guided: Guide | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Increments:
     spec, statics = checkpoint.state, checkpoint.statics
     device = departures.ensemble.members.device
     encoder, denoiser = checkpoint.networks()

@@ -53,30 +53,27 @@ def filter_members(
     latitude: np.ndarray,
     longitude: np.ndarray,
     rtps: float = 0.0,
-    static: torch.Tensor | None = None,
-    weight: float = 1.0,
-    inflation: float | torch.Tensor = 1.0,
+    prior: torch.Tensor | None = None,
+    mixed: Ensemble | None = None,
 ) -> Filtered:
     """Analyse P observations of the mean of an ensemble.
 
     Args:
-        ensemble: its anomalies over sqrt(N - 1).
+        ensemble: its anomalies over sqrt(N - 1), inflated as wanted.
         matrix, innovation, error, latitude, longitude: as in :func:`~phyda_cli.analysis.reconstruction.reconstruct`.
-        rtps: see :func:`relax_to_prior_spread`; the prior spread is that before ``inflation``.
-        static, weight: static members (N_s, C, H, W) with outer products summing to their B, and the ensemble's share of B.
-        inflation: factor on all members, one or (C, 1, 1).
+        rtps: see :func:`relax_to_prior_spread`.
+        prior: the anomalies whose spread that is, before any inflation; the ensemble's own by default.
+        mixed: the members that mean and spread come from, see :func:`hybrid`; the ensemble's by default.
     """
     where = ensemble.localisation
-    inflated = Ensemble(ensemble.members * inflation, where)
     reports = (matrix, innovation, error, latitude, longitude)
-    observed = observe(inflated, *reports)
+    observed = observe(ensemble, *reports)
     double = replace(observed, members=observed.members.double(), innovation=observed.innovation.double())
-    increment, anomalies = transform(inflated.members, double, where)
-    anomalies = relax_to_prior_spread(anomalies, ensemble.members, rtps)
-    if static is None or weight == 1.0:
+    increment, anomalies = transform(ensemble.members, double, where)
+    anomalies = relax_to_prior_spread(anomalies, ensemble.members if prior is None else prior, rtps)
+    if mixed is None:
         return Filtered(increment, anomalies.square().sum(dim=0).sqrt(), anomalies)
-    both = Ensemble(hybrid(inflated.members, static * inflation, weight), where)
-    linear = solve(both.members, observe(both, *reports), where)
+    linear = solve(mixed.members, observe(mixed, *reports), mixed.localisation)
     return Filtered(linear.increment, linear.spread, anomalies)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ import pandas as pd
 from phyda_cli import __version__
 from phyda_cli.analysis.departures import Departures, quality_control
 from phyda_cli.analysis.engine import Analysis, analyse
+from phyda_cli.analysis.request import Request, check_methods, read_forecasts
 from phyda_cli.config import AnalysisSettings
 from phyda_cli.errors import InputError, NoObservationsError, OutputError, UsageError
 from phyda_cli.fields.atomic import check_target, sha256
-from phyda_cli.fields.background import Background, read_background
+from phyda_cli.fields.background import Background
 from phyda_cli.fields.output import write_analysis
-from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
+from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.observations.feedback import write_feedback
 from phyda_cli.observations.prepare import prepare
 from phyda_cli.observations.qc import require_usable, summary, unit_hints
@@ -30,27 +31,6 @@ from phyda_cli.observations.table import QC
 from phyda_cli.observations.withheld import read_stations
 
 __all__ = ["Request", "Result", "assimilate"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to assimilate and where to put it; ``None`` outputs are not written."""
-
-    obs: list[Path]
-    background: Path
-    out: Path | None
-    feedback: Path | None = None
-    checkpoint: Path = BUNDLED
-    obs_map: Path | None = None
-    withhold_file: Path | None = None
-    time: np.datetime64 | None = None
-    valid_time: np.datetime64 | None = None
-    member: int | None = None
-    rename: dict[str, str] = field(default_factory=dict)
-    strict: bool = False
-    overwrite: bool = False
-    allow_no_obs: bool = False
-    save_members: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +51,8 @@ def assimilate(request: Request, settings: AnalysisSettings, dry_run: bool = Fal
     """
     began = time.monotonic()
     checkpoint = Checkpoint.open(request.checkpoint)
-    for path in (*request.obs, request.background):
+    check_methods(request, settings)
+    for path in (*request.obs, *request.fields):
         if path.is_dir():
             raise UsageError(f"{path} is a folder, expected a file")
         if not path.exists():
@@ -80,9 +61,9 @@ def assimilate(request: Request, settings: AnalysisSettings, dry_run: bool = Fal
     if not dry_run and _up_to_date(request, provenance):
         return Result({"status": "up to date", "out": str(request.out), "seconds": round(time.monotonic() - began, 2)})
     read = read_observations(request.obs, request.obs_map, request.strict)
-    background = _background(request, read.table["time"])
+    background, forecasts = read_forecasts(request, settings, read.table["time"])
     table = _prepared(request, settings, read, background)
-    departures = quality_control(background.fields, table, checkpoint, settings)
+    departures = quality_control(background.fields, table, checkpoint, settings, forecasts)
     report = _report(request, settings, read, background, departures)
     if dry_run:
         if settings.method != "none" and not request.allow_no_obs:
@@ -97,17 +78,6 @@ def assimilate(request: Request, settings: AnalysisSettings, dry_run: bool = Fal
         "seconds": round(time.monotonic() - began, 2),
     }
     return Result(report, analysis, background, read, departures)
-
-
-def _background(request: Request, times: pd.Series) -> Background:
-    """The background; of several times the one nearest to the observations, valid when ``valid_time`` says, if it does."""
-    middle = times.dropna().median()
-    near = request.valid_time if request.valid_time is not None else None if pd.isna(middle) else np.datetime64(middle)
-    found = read_background(request.background, request.time, near, request.rename, request.member, request.valid_time)
-    if request.valid_time is None or request.valid_time == found.fields.time:
-        return found
-    note = f"treated as valid at {request.valid_time} (--valid-time) instead of {str(found.fields.time)[:19]}"
-    return replace(found, fields=replace(found.fields, time=request.valid_time.astype("datetime64[ns]")), notes=[*found.notes, note])
 
 
 def _prepared(request: Request, settings: AnalysisSettings, read: ReadResult, background: Background) -> pd.DataFrame:
@@ -141,11 +111,14 @@ def _provenance(request: Request, settings: AnalysisSettings, checkpoint: Checkp
         "model_sha256": checkpoint.sha256,
         "obs_file": ", ".join(p.name for p in request.obs),
         "obs_sha256": ", ".join(_hash(p) for p in request.obs),
-        "background_file": request.background.name,
-        "background_sha256": _hash(request.background),
+        "background_file": "mean of the ensemble" if request.background is None else request.background.name,
+        "background_sha256": "" if request.background is None else _hash(request.background),
         "config_json": settings.model_dump_json(),
         "valid_time_override": "" if request.valid_time is None else str(request.valid_time),
     }
+    if request.ensemble:
+        stated["ensemble_file"] = ", ".join(p.name for p in request.ensemble)
+        stated["ensemble_sha256"] = ", ".join(_hash(p) for p in request.ensemble)
     if request.obs_map:
         stated["obs_map_sha256"] = _hash(request.obs_map)
     if request.withhold_file:
@@ -168,7 +141,7 @@ def _up_to_date(request: Request, provenance: dict[str, Any]) -> bool:
         return True
     for path in outputs:
         check_target(path, _replaces(path, request, provenance))
-    inputs = [p for p in (*request.obs, request.background, request.obs_map, request.withhold_file) if p is not None]
+    inputs = [p for p in (*request.obs, *request.fields, request.obs_map, request.withhold_file) if p is not None]
     taken = {p.resolve() for p in inputs}
     if any(p.resolve() in taken for p in outputs) or len({p.resolve() for p in outputs}) < len(outputs):
         raise OutputError("an output would replace an input or another output", hint="give each file its own name")
@@ -216,6 +189,7 @@ def _report(
         "feedback": None if request.feedback is None else str(request.feedback),
         "valid_time": str(background.fields.time.astype("datetime64[s]")),
         "background_error_scale": _scale(departures),
+        "ensemble_members": 0 if departures.forecasts is None else len(departures.forecasts.members),
         "rows": rows,
         "observations": summary(departures.table),
         "problems": [*unit_hints(departures.table), *map(str, read.problems[:20])],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import sparse
 
@@ -10,7 +12,7 @@ from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.remap import to_grid
 from phyda_cli.model.state import StateSpec
 
-__all__ = ["as_fields", "in_channel_order", "model_background"]
+__all__ = ["as_fields", "ensemble_anomalies", "in_channel_order", "model_background"]
 
 
 def model_background(fields: Fields, spec: StateSpec) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -32,6 +34,16 @@ def model_background(fields: Fields, spec: StateSpec) -> tuple[np.ndarray, np.nd
     if outside.any():
         notes.append(f"{outside.mean():.0%} of the model grid lies outside the background and holds climatology")
     return np.where(np.isnan(values), spec.column("mean"), values).astype(np.float32), available, notes
+
+
+def ensemble_anomalies(members: Sequence[Fields], spec: StateSpec) -> np.ndarray:
+    """Anomalies of N ``members`` about their mean over sqrt(N - 1), in units of s_b, (N, C, H, W) float32.
+
+    Zero in channels the members lack, and outside a limited area.
+    """
+    stack = np.stack([model_background(member, spec)[0] for member in members])
+    anomalies = (stack - stack.mean(axis=0, dtype=np.float64)) / spec.column("background_std")
+    return (anomalies / np.sqrt(len(members) - 1)).astype(np.float32)
 
 
 def as_fields(stack: np.ndarray, spec: StateSpec, like: Fields, available: np.ndarray) -> Fields:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from phyda_cli.commands.console import emit, emit_json, say, warn
-from phyda_cli.errors import UsageError
+from phyda_cli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
     from rich.table import Table
+
 
 __all__ = ["assimilate", "observation_table", "parse_time"]
 
@@ -31,12 +33,24 @@ def parse_time(text: str | None, option: str) -> np.datetime64 | None:
 
 def assimilate(
     obs: Annotated[list[Path], typer.Option("--obs", help="Observations: CSV, BUFR. May be given several times.")],
-    background: Annotated[Path, typer.Option("--background", help="Forecast to correct: NetCDF or GRIB.")],
+    background: Annotated[
+        Path | None, typer.Option("--background", help="Forecast to correct: NetCDF or GRIB. [default: the mean of --ensemble]")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Analysis to write (NetCDF, on the background's grid).")] = Path("analysis.nc"),
     feedback: Annotated[Path | None, typer.Option(help="Write every observation with O-B, O-A and its quality control here.")] = None,
     method: Annotated[
-        str | None, typer.Option(help="phyda, oi (linear analysis only), guidance or none. [default: phyda]", envvar="PHYDA_METHOD")
+        str | None,
+        typer.Option(
+            help="phyda; the linear analysis alone with static members (oi), an ensemble (letkf) or both (hybrid); the diffusion guided "
+            "by the observations (guidance); or none. [default: phyda]",
+            envvar="PHYDA_METHOD",
+        ),
     ] = None,
+    ensemble: Annotated[
+        list[str] | None, typer.Option(help="Members of your ensemble: a file or a quoted pattern such as 'ens/*.nc'. Several times.")
+    ] = None,
+    hybrid_weight: Annotated[float | None, typer.Option(help="Share of the ensemble in B, static members the rest. [default: 0.5]")] = None,
+    rtps: Annotated[float | None, typer.Option(help="Relaxation of analysis members to the prior spread, 0 to 1. [default: 0.6]")] = None,
     guidance: Annotated[str | None, typer.Option(help="mmps or dps, for the method guidance. [default: mmps]")] = None,
     members: Annotated[int | None, typer.Option(min=1, help="Members drawn by phyda and guidance. [default: 16]")] = None,
     physics: Annotated[
@@ -78,6 +92,8 @@ def assimilate(
       phyda assimilate --obs metar.csv --obs-map metar.toml --background gfs.grib2 --out an.nc --feedback fb.nc
 
       phyda assimilate --obs stations.csv --background fc.nc --method oi --dry-run
+
+      phyda assimilate --obs stations.csv --ensemble 'ens/*.nc' --method letkf --save-members --out analysis.nc
     """
     from phyda_cli.analysis.job import Request
     from phyda_cli.analysis.job import assimilate as run
@@ -87,11 +103,13 @@ def assimilate(
     overrides: dict[str, Any] = {"method": method, "members": members, "physics": physics, "seed": seed, "device": device}
     overrides |= {"qc": {"window_hours": window}, "guidance": {"rule": guidance}}
     overrides["background_error_scale"] = background_error_scale
+    overrides["ensemble"] = {"hybrid_weight": hybrid_weight, "rtps": rtps}
     settings = load_settings(AnalysisSettings, config, overrides)
     request = Request(
-        obs=obs, background=background, out=out, feedback=feedback, checkpoint=checkpoint or BUNDLED, obs_map=obs_map,
-        withhold_file=withhold_file, time=parse_time(time, "--time"), valid_time=parse_time(valid_time, "--valid-time"), member=member,
-        rename=_renames(rename or []), strict=strict, overwrite=overwrite, allow_no_obs=allow_no_obs, save_members=save_members,
+        obs=obs, background=background, ensemble=_files(ensemble or []), out=out, feedback=feedback,
+        checkpoint=checkpoint or BUNDLED, obs_map=obs_map, withhold_file=withhold_file,
+        time=parse_time(time, "--time"), valid_time=parse_time(valid_time, "--valid-time"), member=member, rename=_renames(rename or []),
+        strict=strict, overwrite=overwrite, allow_no_obs=allow_no_obs, save_members=save_members,
     )  # fmt: skip
     result = run(request, settings, dry_run)
     if as_json:
@@ -114,6 +132,17 @@ def assimilate(
     if not dry_run:
         emit(departure_table(result.report))
         say(f"wrote {out}" + (f" and {feedback}" if feedback else "") + f" in {result.report['seconds']} s ({result.report['status']})")
+
+
+def _files(patterns: list[str]) -> list[Path]:
+    """The files that ``patterns`` name, each pattern's in order. Raises InputError where a pattern matches none."""
+    files: list[Path] = []
+    for pattern in patterns:
+        found = sorted(map(Path, glob(pattern))) if set("*?[") & set(pattern) else [Path(pattern)]
+        if not found:
+            raise InputError(f"--ensemble {pattern!r}: no such file", hint="check the pattern; it is relative to the current folder")
+        files += found
+    return files
 
 
 def _renames(pairs: list[str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from phyda_cli.fields.netcdf import Selected, choose_member
 from phyda_cli.fields.times import as_time, choose
 from phyda_cli.names import VARIABLES, canonical_variable
 
-__all__ = ["read_grib"]
+__all__ = ["grib_members", "read_grib"]
 
 _SUPPORTED_GRIDS = ("regular_ll", "regular_gg")
 _MISSING = 3.0e38
@@ -146,6 +146,12 @@ def read_grib(path: Path, time: np.datetime64 | None, near: np.datetime64 | None
     if members.size > 1:
         notes.append(f"member {wanted} of {members.size}")
     return _assemble(path, messages, valid, notes), valid, float((valid - reference) / np.timedelta64(1, "h")), "time", notes
+
+
+def grib_members(path: Path) -> list[int]:
+    """Member numbers of a GRIB file, none where there is a single one. Raises InputError."""
+    numbers = np.unique([_describe(i, handle, path).member for i, handle in enumerate(_handles(path))])
+    return [] if numbers.size < 2 else [int(n) for n in numbers]
 
 
 def _statics(everything: list[_Message], chosen: list[_Message]) -> list[_Message]:

@@ -13,7 +13,7 @@ from phyda_cli.fields.classic import classic_size
 from phyda_cli.fields.times import choose, time_axis
 from phyda_cli.names import canonical_coordinate
 
-__all__ = ["Selected", "file_kind", "open_netcdf", "read_netcdf"]
+__all__ = ["Selected", "choose_member", "file_kind", "netcdf_members", "open_netcdf", "read_netcdf"]
 
 #: A data set of one time, that valid time, the lead time [hours], the name of the time coordinate (None: there is none) and notes.
 Selected = tuple[xr.Dataset, np.datetime64, float, str | None, list[str]]
@@ -93,15 +93,32 @@ def read_netcdf(
     return keep.drop_encoding(), valid, lead, axis.name, notes
 
 
+def netcdf_members(path: Path) -> list[int]:
+    """Labels of the members of a NetCDF file, none where it has no dimension for them. Raises InputError."""
+    with open_netcdf(path) as dataset:
+        dataset, dim = _member_dimension(dataset)
+        return [] if dim is None else list(_labels(dataset, dim).tolist())
+
+
+def _member_dimension(dataset: xr.Dataset) -> tuple[xr.Dataset, str | None]:
+    """``dataset`` without the members of an earlier analysis, and the dimension of the members, if any variable has it."""
+    dataset = dataset.drop_vars([v for v in dataset.data_vars if str(v).endswith("_members") and str(v)[: -len("_members")] in dataset])
+    dim = next((str(d) for d in dataset.dims if canonical_coordinate(str(d)) == "member"), None)
+    if dim is not None and not any(dim in v.dims for v in dataset.data_vars.values()):
+        return dataset.drop_dims(dim), None
+    return dataset, dim
+
+
+def _labels(dataset: xr.Dataset, dim: str) -> np.ndarray:
+    return dataset[dim].values if dim in dataset.variables else np.arange(dataset.sizes[dim])
+
+
 def _select_member(dataset: xr.Dataset, member: int | None, path: Path) -> tuple[xr.Dataset, list[str]]:
     """Without the dimension of the members, and without the members of an earlier analysis."""
-    dataset = dataset.drop_vars([v for v in dataset.data_vars if str(v).endswith("_members") and str(v)[: -len("_members")] in dataset])
-    dim = next((d for d in dataset.dims if canonical_coordinate(str(d)) == "member"), None)
-    if dim is not None and not any(dim in v.dims for v in dataset.data_vars.values()):
-        dataset, dim = dataset.drop_dims(str(dim)), None
+    dataset, dim = _member_dimension(dataset)
     if dim is None:
         return dataset, []
-    labels = dataset[dim].values if dim in dataset.variables else np.arange(dataset.sizes[dim])
+    labels = _labels(dataset, dim)
     return dataset.isel({dim: choose_member(labels, member, path)}, drop=True), [f"member {member} of {labels.size}"] * (labels.size > 1)
 
 

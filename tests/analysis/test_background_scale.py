@@ -66,7 +66,10 @@ def test_the_variance_within_the_cut_is_that_of_a_normal_variable() -> None:
 
 def test_bounds_hold() -> None:
     assert BOUNDS[0] <= estimate_scale(*case(2000, 0.0)).pooled < 0.35
-    assert estimate_scale(*case(2000, 20.0)).pooled == BOUNDS[1]
+    largest = estimate_scale(*case(2000, 20.0))
+    assert largest.pooled == BOUNDS[1]
+    assert largest.at_bound
+    assert not estimate_scale(*case(2000, 1.0)).at_bound
 
 
 def test_groups_have_their_own_factor_and_the_unobserved_take_the_pooled() -> None:

@@ -68,7 +68,7 @@ def test_mean_and_covariance_are_those_of_the_kalman_filter(n_obs: int) -> None:
 @FEW_AND_MANY
 def test_the_hybrid_is_the_kalman_filter_of_both(n_obs: int) -> None:
     members, static, case = states(12), 2.0 * states(16, seed=7), reports(n_obs)
-    result = filter_members(ensemble(members), *case, static=static, weight=0.3)
+    result = filter_members(ensemble(members), *case, mixed=ensemble(hybrid(members, static, 0.3)))
     expected, covariance = kalman(torch.cat([members * 0.3**0.5, static * 0.7**0.5]), case)
     np.testing.assert_allclose(result.increment.numpy().ravel(), expected, atol=1e-5 * np.abs(expected).max())
     np.testing.assert_allclose(result.spread.numpy().ravel() ** 2, np.diag(covariance), atol=1e-5 * covariance.max())
@@ -79,7 +79,7 @@ def test_the_hybrid_is_the_kalman_filter_of_both(n_obs: int) -> None:
 @FEW_AND_MANY
 @pytest.mark.parametrize("stride", [1, 2])
 def test_anomalies_sum_to_zero(n_obs: int, stride: int) -> None:
-    result = filter_members(ensemble(states(20), 6e6, stride, 1.5), *reports(n_obs), rtps=0.5, inflation=1.3)
+    result = filter_members(ensemble(states(20), 6e6, stride, 1.5), *reports(n_obs), rtps=0.5)
     np.testing.assert_allclose(result.anomalies.sum(0), 0, atol=1e-10)
     assert (result.anomalies - states(20)).abs().max() > 0.05
 
@@ -106,14 +106,15 @@ def test_both_spaces_agree() -> None:
 
 @pytest.mark.parametrize("inflation", [1.0, 1.4])
 def test_full_relaxation_restores_the_prior_spread(inflation: float) -> None:
+    """That before the inflation."""
     members, case = states(20), reports(60)
-    result = filter_members(ensemble(members, 6e6), *case, rtps=1.0, inflation=inflation)
+    none, half, full = (filter_members(ensemble(inflation * members, 6e6), *case, rtps=r, prior=members) for r in (0.0, 0.5, 1.0))
     prior = members.square().sum(0).sqrt()
-    torch.testing.assert_close(result.spread, prior, rtol=1e-12, atol=1e-12)
-    none = filter_members(ensemble(members, 6e6), *case, rtps=0.0, inflation=inflation)
-    half = filter_members(ensemble(members, 6e6), *case, rtps=0.5, inflation=inflation)
+    torch.testing.assert_close(full.spread, prior, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(half.spread, (none.spread + prior) / 2, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(none.increment, result.increment)
+    assert torch.equal(none.increment, full.increment)
+    own = filter_members(ensemble(inflation * members, 6e6), *case, rtps=1.0)
+    torch.testing.assert_close(own.spread, inflation * prior, rtol=1e-12, atol=1e-12)
 
 
 def test_relaxation_of_nothing_is_nothing() -> None:
@@ -126,10 +127,11 @@ def test_the_ends_of_the_hybrid_weight(n_obs: int) -> None:
     members, static, case = states(12), 2.0 * states(16, seed=7), reports(n_obs)
     made = ensemble(members, 6e6)
     letkf = filter_members(made, *case)
-    only_ensemble = filter_members(made, *case, static=static, weight=1.0)
-    for name in ("increment", "spread", "anomalies"):
-        assert torch.equal(getattr(letkf, name), getattr(only_ensemble, name))
-    only_static = filter_members(made, *case, static=static, weight=0.0)
+    only_ensemble, only_static = (
+        filter_members(made, *case, mixed=Ensemble(hybrid(members, static, w), made.localisation)) for w in (1.0, 0.0)
+    )
+    torch.testing.assert_close(only_ensemble.increment, letkf.increment, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(only_ensemble.spread, letkf.spread, rtol=1e-9, atol=1e-9)
     oi = Ensemble(static, made.localisation)
     linear = solve(static, observe(oi, *case), oi.localisation)
     assert torch.equal(only_static.increment, linear.increment)
@@ -152,15 +154,6 @@ def test_members_in_another_order_are_analysed_in_that_order(n_obs: int) -> None
     again = filter_members(ensemble(members[order], 6e6, 1, 1.5), *case, rtps=0.4)
     torch.testing.assert_close(again.increment, result.increment, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(again.anomalies, result.anomalies[order], rtol=1e-9, atol=1e-12)
-
-
-def test_inflation_is_that_of_the_members() -> None:
-    members, case = states(20), reports(60)
-    factor = torch.tensor([1.5, 0.8], dtype=torch.float64)[:, None, None]
-    result = filter_members(ensemble(members, 6e6), *case, inflation=factor)
-    same = filter_members(ensemble(members * factor, 6e6), *case)
-    for name in ("increment", "spread", "anomalies"):
-        torch.testing.assert_close(getattr(result, name), getattr(same, name), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("radius_log_p", [None, 1.5])
