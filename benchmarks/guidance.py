@@ -26,7 +26,7 @@ from phyda_cli.analysis.reconstruction import Ensemble, reconstruct, without_obs
 from phyda_cli.config import GuidanceSettings
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.model.encoder import conditions
-from phyda_cli.training.cases import innovations
+from phyda_cli.training.cases import innovations, scaled
 from phyda_cli.training.networks import draw_network
 
 CPU = torch.device("cpu")
@@ -62,27 +62,32 @@ class Bench:
         drawn = network(rng)
         matrix, innovation = innovations(spec, target, drawn, rng)
         began = time.perf_counter()
+        _, factor, matrix = scaled(ensemble, spec, drawn, matrix, innovation)
         position = drawn.latitude, drawn.longitude
         virtual = reconstruct(ensemble, matrix, innovation, drawn.error, *position, (self.members + 1) // 2, number)
         stage1 = time.perf_counter() - began
-        self.scores.add("oi", pair, virtual.increment.numpy(), virtual.spread.numpy(), stage1)
+
+        def add(method: str, increment: torch.Tensor, spread: torch.Tensor, seconds: float) -> None:
+            self.scores.add(method, pair, increment.numpy() * factor, spread.numpy() * factor, seconds)
+
+        add("oi", virtual.increment, virtual.spread, stage1)
         background = torch.from_numpy((pair.background - spec.column("mean")) / spec.column("std"))
         place = conditions(spec.grid, statics["orography"], statics["lsm"], pair.time, pair.lead)
         nothing = without_observations(ensemble)
         parts = (background, nothing.increment, nothing.spread, nothing.residual, nothing.information, torch.from_numpy(place))
         with torch.no_grad():
             prior = self.encoder(*(a[None] for a in parts))
-        self.scores.add("prior", pair, prior.mean[0].numpy(), prior.std[0].numpy(), 0.0)
+        add("prior", prior.mean[0], prior.std[0], 0.0)
         common = self.encoder, self.denoiser, background
         sampler = self.checkpoint.metadata.sampler
         began = time.perf_counter()
         sampled = sample_members(*common, virtual, place, self.members, number, sampler)
-        self.scores.add("phyda", pair, sampled.mean.numpy(), sampled.spread.numpy(), stage1 + time.perf_counter() - began)
+        add("phyda", sampled.mean, sampled.spread, stage1 + time.perf_counter() - began)
         misfits = [row_misfit(matrix, innovation, drawn.error, CPU)]
         for name, settings in guidance.items():
             began = time.perf_counter()
             sampled = sample_members(*common, nothing, place, self.members, number, settings.sampler, guide(settings, misfits))
-            self.scores.add(name, pair, sampled.mean.numpy(), sampled.spread.numpy(), time.perf_counter() - began)
+            add(name, sampled.mean, sampled.spread, time.perf_counter() - began)
 
 
 def main() -> None:

@@ -122,9 +122,10 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What stages 1 to 3 make of one pair, and the seconds from the start to the end of each."""
+    """What stages 1 to 3 make of one pair, in units of the background error times ``factor`` (C, 1, 1); seconds to the end of each."""
 
     pair: Pair
+    factor: np.ndarray
     virtual: Virtual
     posterior: Posterior
     sampled: Sampled | None
@@ -142,7 +143,7 @@ def cases(checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int
         ensemble = Ensemble(checkpoint.members(pair.time), localisation)
         target = ((pair.truth - pair.background) / spec.column("background_std")).astype(np.float32)
         began = time.perf_counter()
-        virtual = simulate(ensemble, spec, target, network(rng), rng, draws=(members + 1) // 2)
+        virtual, factor = simulate(ensemble, spec, target, network(rng), rng, draws=(members + 1) // 2)
         stage1 = time.perf_counter() - began
         background = torch.from_numpy((pair.background - spec.column("mean")) / spec.column("std"))
         place = conditions(spec.grid, orography, land, pair.time, pair.lead)
@@ -151,7 +152,7 @@ def cases(checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int
             posterior = encoder(background[None], *(a[None] for a in parts), torch.from_numpy(place)[None])
         sampler = checkpoint.metadata.sampler
         sampled = sample_members(encoder, denoiser, background, virtual, place, members, number, sampler) if members else None
-        yield Case(pair, virtual, posterior, sampled, (stage1, time.perf_counter() - began))
+        yield Case(pair, factor, virtual, posterior, sampled, (stage1, time.perf_counter() - began))
 
 
 def networks(spec: StateSpec, land: np.ndarray) -> dict[str, Draw]:
@@ -169,10 +170,14 @@ def run(checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int, 
     scores = Scores(checkpoint.state)
     for case in cases(checkpoint, pairs, network, members, repeats):
         stage1, all_stages = case.seconds
-        scores.add("oi", case.pair, case.virtual.increment.numpy(), case.virtual.spread.numpy(), stage1)
-        scores.add("encoder", case.pair, case.posterior.mean[0].numpy(), case.posterior.std[0].numpy(), stage1)
+
+        def add(method: str, increment: torch.Tensor, spread: torch.Tensor, seconds: float, case: Case = case) -> None:
+            scores.add(method, case.pair, increment.numpy() * case.factor, spread.numpy() * case.factor, seconds)
+
+        add("oi", case.virtual.increment, case.virtual.spread, stage1)
+        add("encoder", case.posterior.mean[0], case.posterior.std[0], stage1)
         if case.sampled is not None:
-            scores.add("phyda", case.pair, case.sampled.mean.numpy(), case.sampled.spread.numpy(), all_stages)
+            add("phyda", case.sampled.mean, case.sampled.spread, all_stages)
     return scores
 
 

@@ -87,8 +87,9 @@ class Shock:
         stacks = self.link.stack([background, self.states[index]])
         ensemble = Ensemble(checkpoint.members(self.times[index]), self.localisation)
         target = ((stacks[1] - stacks[0]) / unit).astype(np.float32)
-        virtual = simulate(ensemble, spec, target, soundings(spec, 400, rng), rng, draws=8)
-        normalised = {"oi": virtual.increment.numpy(), "perfect increment": target}
+        virtual, factor = simulate(ensemble, spec, target, soundings(spec, 400, rng), rng, draws=8)
+        unit = unit * factor
+        normalised = {"oi": virtual.increment.numpy(), "perfect increment": target / factor}
         for name, model in (("phyda", checkpoint), ("phyda without PRDO", self.without)):
             if model is not None:
                 made = increments(model, virtual, stacks[0], self.times[index], index)

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from scipy import sparse
 
-from phyda_cli.analysis.background_scale import BackgroundScale, estimate_scale
+from phyda_cli.analysis.background_scale import BackgroundScale
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, reconstruct
 from phyda_cli.config import TwinSettings
@@ -23,7 +22,7 @@ from phyda_cli.errors import UsageError
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.model.state import StateSpec
 from phyda_cli.sources.nature import STEPS_PER_DAY, Native, SpeedyModel, chunk_paths, load_states, read_arrays
-from phyda_cli.training.cases import innovations
+from phyda_cli.training.cases import innovations, scaled
 from phyda_cli.training.networks import Network, draw_network
 from phyda_cli.training.record import claim
 
@@ -92,13 +91,8 @@ class _TwinCycle:
         matrix, innovation = innovations(spec, (stacks[1] - stacks[0]) / unit, network, rng)
 
         ensemble = Ensemble(self.checkpoint.members(self.times[index]), self.localisation)
-        sigma_b = np.sqrt((ensemble.observed(matrix) ** 2).sum(axis=1))
-        names = np.array([c.variable for c in spec.channel_list])
-        where = network.latitude, network.longitude
-        scale = estimate_scale(names[network.channel], innovation, network.error, sigma_b, *where, self.position.prior)
-        factor = scale.of(list(names)).astype(np.float32)[:, None, None]
-        scaled = (matrix @ sparse.diags_array(np.repeat(factor.ravel(), spec.grid.size))).tocsr()
-        virtual = reconstruct(ensemble, scaled, innovation, network.error, *where)
+        scale, factor, operator = scaled(ensemble, spec, network, matrix, innovation, self.position.prior)
+        virtual = reconstruct(ensemble, operator, innovation, network.error, network.latitude, network.longitude)
         return self.link.add(background, virtual.increment.numpy() * factor * unit), scale
 
     def dataset(self, index: int, forecast: list[Native]) -> xr.Dataset:

@@ -30,13 +30,12 @@ Loss = Callable[[Batch, torch.Generator], tuple[Tensor, dict[str, float]]]
 class Physics:
     """PRDO of normalised increments (B, C, H, W) of a batch, in physical units against the truth's residuals; see StatePhysics."""
 
-    def __init__(self, spec: StateSpec, scale: dict[str, list[float]], device: torch.device) -> None:
+    def __init__(self, spec: StateSpec, scale: dict[str, list[float]]) -> None:
         self._physics, self._scale = StatePhysics(spec), scale
-        self._unit = torch.from_numpy(spec.column("background_std")).to(device)
 
     def __call__(self, batch: Batch, increment: Tensor) -> Tensor:
-        truth = batch.state + self._unit * batch.target
-        return self._physics.objective(batch.state + self._unit * increment, truth, self._scale)
+        truth = batch.state + batch.unit * batch.target
+        return self._physics.objective(batch.state + batch.unit * increment, truth, self._scale)
 
 
 def encoder_loss(encoder: Encoder, area: Tensor, physics: Physics, strength: float) -> Loss:

@@ -14,6 +14,7 @@ from phyda_cli.names import default_error
 
 __all__ = ["Network", "draw_network", "observe_channels"]
 
+ERROR_FACTOR = 2.5  # largest, and inverse of the smallest, over the default errors
 AIRCRAFT_LEVELS = (180.0, 320.0)  # hPa
 
 
@@ -97,7 +98,9 @@ def _reports(spec: StateSpec, kind: str, n: int, rng: np.random.Generator) -> tu
 def draw_network(
     spec: StateSpec, land: np.ndarray, rng: np.random.Generator, reports: tuple[int, int] = (20, 2000), empty: float = 0.02
 ) -> Network:
-    """A network of log-uniformly many reports in a random mix of kinds, with errors around the default table's.
+    """A network of log-uniformly many reports in a random mix of kinds, with errors of 0.4 to 2.5 times the default table's.
+
+    Against the background's errors, which are the unit here, that is also a background of so many times the usual quality.
 
     ``land`` is the land fraction (H, W); with probability ``empty`` there is no observation at all.
     """
@@ -118,7 +121,7 @@ def draw_network(
         channel.append(index)
     flat = [np.concatenate(a) if a else np.zeros(0) for a in (latitude, longitude, channel)]
     index = flat[2].astype(int)
-    return observe_channels(spec, flat[0], flat[1], index, channel_errors(spec, index) * rng.uniform(0.6, 1.6))
+    return observe_channels(spec, flat[0], flat[1], index, channel_errors(spec, index) * ERROR_FACTOR ** rng.uniform(-1, 1))
 
 
 def channel_errors(spec: StateSpec, channel: np.ndarray) -> np.ndarray:

@@ -54,7 +54,7 @@ def train(data: Path, run: Path, settings: TrainingSettings, device: torch.devic
         return validate(encoder.eval(), validation, area)
 
     scale = physics_scale(store, states, spec, split.training, np.random.default_rng([settings.seed, 2]))
-    physics = Physics(spec, scale, device)
+    physics = Physics(spec, scale)
     Phase(
         "encoder", encoder, encoder_loss(encoder, area, physics, settings.encoder_physics), cases, settings, settings.encoder_epochs, run
     ).run(device, report, check)

@@ -76,7 +76,7 @@ def build(folder: Path, opened: Opened, settings: TrainingSettings, said: list[s
 def test_the_cache_resumes(tmp_path: Path, opened: Opened, tiny_settings: TrainingSettings) -> None:
     said: list[str] = []
     whole = build(tmp_path / "cases", opened, tiny_settings, said)
-    assert sorted(whole) == ["00000.npy", "00001.npy"]
+    assert sorted(whole) == ["00000.factor.npy", "00000.npy", "00001.factor.npy", "00001.npy"]
     assert said[-1] == "40 of 40 cases simulated"
     (tmp_path / "cases" / "00001.npy").unlink()
     (tmp_path / "cases" / "00001.part.npy").write_bytes(b"interrupted")
@@ -94,7 +94,6 @@ def test_a_batch_is_what_was_simulated(opened: Opened, tiny_settings: TrainingSe
         pair = int(opened.pairs[n])
         start, end = opened.store.pairs[pair]
         target = difference(opened.store, opened.states, pair) / opened.spec.column("background_std")
-        np.testing.assert_allclose(batch.target[row].numpy(), target, rtol=1e-6)
         np.testing.assert_array_equal(batch.state[row].numpy(), opened.states[start])
         normal = (opened.states[start] - opened.spec.column("mean")) / opened.spec.column("std")
         np.testing.assert_allclose(batch.background[row].numpy(), normal, rtol=1e-6)
@@ -103,7 +102,9 @@ def test_a_batch_is_what_was_simulated(opened: Opened, tiny_settings: TrainingSe
         np.testing.assert_array_equal(batch.place[row].numpy(), conditions(GRID, statics["orography"], statics["lsm"], time, 24.0))
         rng = np.random.default_rng([tiny_settings.seed, int(n)])
         network = draw_network(opened.spec, statics["lsm"], rng, tiny_settings.reports)
-        virtual = simulate(opened.pool.ensemble(time), opened.spec, target, network, rng)
+        virtual, factor = simulate(opened.pool.ensemble(time), opened.spec, target, network, rng)
+        np.testing.assert_allclose(batch.target[row].numpy(), target / factor, rtol=1e-5)
+        np.testing.assert_allclose(batch.unit[row].numpy(), factor * opened.spec.column("background_std"), rtol=1e-6)
         for part, name in zip(batch.virtual, ("increment", "spread", "residual", "information"), strict=True):
             np.testing.assert_allclose(part[row].numpy(), getattr(virtual, name).numpy(), rtol=1e-3, atol=1e-4)
     assert len(batch.inputs) == 6
@@ -117,12 +118,14 @@ def test_simulated_observations_pull_towards_the_truth(opened: Opened) -> None:
         target = difference(opened.store, opened.states, int(pair)) / opened.spec.column("background_std")
         network = draw_network(opened.spec, opened.store.statics["lsm"], rng, (50, 60), 0.0)
         ensemble = opened.pool.ensemble(opened.store.time[opened.store.pairs[pair, 1]])
-        left = target - simulate(ensemble, opened.spec, target, network, rng).increment.numpy()
+        virtual, factor = simulate(ensemble, opened.spec, target, network, rng)
+        left = target - factor * virtual.increment.numpy()
         ratios.append((left**2).mean() / (target**2).mean())
     assert np.mean(ratios) < 0.8
 
 
 def test_cases_of_a_folder_that_is_not_finished(tmp_path: Path, opened: Opened) -> None:
     np.save(tmp_path / "00000.npy", np.zeros((CHUNK, 4, opened.spec.n_channels, *GRID.shape), np.float16))
+    np.save(tmp_path / "00000.factor.npy", np.ones((CHUNK, opened.spec.n_channels), np.float32))
     cases = Cases(tmp_path, opened.store, opened.states, opened.spec, opened.pairs)
     assert cases.count == CHUNK

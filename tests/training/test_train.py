@@ -50,7 +50,7 @@ def encoder_phase(
     """The first phase from the start of its networks, or from what ``folder`` holds; it stops during step ``stop_at``."""
     torch.manual_seed(settings.seed)
     encoder, _ = build_networks(opened.spec, settings.network)
-    physics = Physics(opened.spec, opened_scale(opened), CPU)
+    physics = Physics(opened.spec, opened_scale(opened))
     train_step = encoder_loss(encoder, opened.area, physics, strength)
     steps = 0
 
@@ -66,7 +66,7 @@ def encoder_phase(
 
 
 def test_the_physics_term_makes_the_mean_more_physical(opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
-    physics = Physics(opened.spec, opened_scale(opened), CPU)
+    physics = Physics(opened.spec, opened_scale(opened))
     batch = opened.cases.batch(np.arange(opened.cases.count), CPU)
     found = {}
     for strength in (0.0, 30.0):
