@@ -117,7 +117,7 @@ def words(
 
 def score(scores: Physics, checkpoint: Checkpoint, case: Case, weights: str, shared: bool) -> None:
     """Add every word of phyda and its members under the name of their ``weights``; ``shared`` methods too."""
-    pair, unit, sampled = case.pair, scores.unit, case.sampled
+    pair, unit, sampled = case.pair, scores.unit * case.factor, case.sampled
     assert sampled is not None
     width = case.virtual.spread.numpy() * unit
     began = time.perf_counter()
