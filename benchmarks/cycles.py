@@ -14,12 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import time as clock
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cycle_methods import METHODS, Analyser, Method
 from benchmarks.cycle_report import write_report
+from benchmarks.methods import CYCLED, METHODS, Analyser, Method, Valid
 from benchmarks.networks import NETWORKS, draw
 from phyda_cli.cycle.speedy import SpeedyLink
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
@@ -75,11 +76,11 @@ class Experiment:
         mean = ours.mean(axis=0)
         record: dict = {"time": str(self.times[index]), "background": self.error(mean, truth).tolist()}
         if keep:
-            np.savez(keep, forecasts=ours.astype(np.float32), index=np.array(index))
+            np.savez(keep, forecasts=ours.astype(np.float32), time=self.times[index])
         if method.analyses:
             rng = np.random.default_rng([41, index])
             network = draw(self.network, 1.0, self.checkpoint.state, self.checkpoint.statics["lsm"], rng)
-            done = self.analyser(method, ours, truth, network, self.times[index], index, prior)
+            done = self.analyser(method, ours, truth, network, Valid(self.times[index], 24 / STEPS_PER_DAY, index), prior)
             forecasts = [self.link.add(state, change) for state, change in zip(forecasts, done.increments, strict=True)]
             prior = done.scale
             unit = self.checkpoint.state.column("background_std").ravel()
@@ -130,7 +131,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--days", type=float, default=30)
     parser.add_argument("--network", choices=list(NETWORKS), default="mix over land")
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=list(CYCLED), default=list(CYCLED))
     parser.add_argument("--samples", type=int, default=8, help="members phyda draws for its mean and spread")
     parser.add_argument("--keep-every", type=int, default=0, help="keep the forecasts of ensembles at every so-many-th output")
     parser.add_argument("--radius", type=float, help="replaces the methods' localisation [km]")
@@ -145,8 +146,6 @@ def main() -> None:
         parser.error("give --nature, --pool and --out, or --table")
     args.out.mkdir(parents=True, exist_ok=True)
     experiment = Experiment(args.nature, args.pool, Checkpoint.open(args.checkpoint), args.network, args.samples)
-    from dataclasses import replace
-
     for name in args.methods:
         method = METHODS[name]
         changes = {"radius_km": args.radius, "rtps": args.rtps, "ensemble_weight": args.weight if 0 < method.ensemble_weight < 1 else None}
