@@ -19,7 +19,7 @@ from phyda_cli.model.state import StateSpec
 __all__ = ["Columns", "Draws", "Layer", "Localisation", "Observed", "gaspari_cohn"]
 
 SURFACE_PRESSURE = 1e5  # Pa, where surface channels count
-THICKNESS = 0.1  # of radius_log_p: levels within it share their weights
+THICKNESS = 0.2  # of radius_log_p: levels within it share their weights
 
 
 def gaspari_cohn(distance: torch.Tensor, radius: float) -> torch.Tensor:

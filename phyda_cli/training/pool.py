@@ -21,11 +21,14 @@ class MemberPool:
     """Members (N, C, H, W) drawn from the training pairs themselves.
 
     A case never sees members of its own fold of dates (windows of 12 days, every eighth in the same fold), or stage 1
-    would be handed the truth and training would learn to trust it too much.
+    would be handed the truth and training would learn to trust it too much. Of those left it sees every so-many-th where there are more
+    than ``most``.
     """
 
-    def __init__(self, members: torch.Tensor, times: tuple[str, ...], spec: StateSpec, solver: SolverSettings) -> None:
-        self._members, self._times, self._solver = members, np.array(times, "datetime64[s]"), solver
+    def __init__(
+        self, members: torch.Tensor, times: tuple[str, ...], spec: StateSpec, solver: SolverSettings, most: int | None = None
+    ) -> None:
+        self._members, self._times, self._solver, self._most = members, np.array(times, "datetime64[s]"), solver, most
         self._localisation = Localisation.of(spec, solver)
         self._folds = _fold(self._times)
         self._made: dict[tuple[int, int], Ensemble] = {}
@@ -40,6 +43,8 @@ class MemberPool:
                 middle = np.datetime64(f"2001-{month + 1:02d}-15", "s")
                 assert self._solver.season_days is not None
                 keep = keep[in_season(self._times[keep], middle, self._solver.season_days)]
+            if self._most and keep.size > self._most:
+                keep = keep[np.linspace(0, keep.size - 1, self._most).round().astype(int)]
             chosen = self._members[torch.from_numpy(keep)] / keep.size**0.5
             self._made[fold, month] = Ensemble(chosen, self._localisation)
         return self._made[fold, month]

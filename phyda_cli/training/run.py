@@ -108,7 +108,7 @@ def _cases(
     report: Report,
 ) -> tuple[Cases, Cases]:
     """Training and validation cases."""
-    pool = MemberPool(members, times, spec, settings.solver)
+    pool = MemberPool(members, times, spec, settings.solver, settings.case_members)
     rng = np.random.default_rng([settings.seed, 3])
     chosen = rng.choice(split.training, settings.samples, replace=settings.samples > split.training.size)
     held = rng.choice(split.validation, min(VALIDATION_CASES, split.validation.size), replace=False)
