@@ -76,6 +76,10 @@ class TrainingSettings(Settings):
     ema: float = Field(0.998, gt=0, lt=1, description="Decay of the averaged weights, which are the ones kept.")
     physics: float = Field(0.2, ge=0, description="Strength of the physics term on the denoiser at low noise; 0 trains without it.")
     encoder_physics: float = Field(0.3, ge=0, description="Strength of the physics term on the encoder's mean; 0 trains without it.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Of the networks' products in training; weights and losses are always float32. bfloat16 is faster where supported.",
+    )
     max_minutes: float | None = Field(
         None, gt=0, description="Stop each network's training after so many minutes, the schedule fitted to it."
     )

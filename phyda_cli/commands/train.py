@@ -25,6 +25,9 @@ def train(
         float | None,
         typer.Option(min=0.0, help="Strength of the physics term on the denoiser, 0 to train both networks without. [default: 0.2]"),
     ] = None,
+    init_from: Annotated[
+        Path | None, typer.Option(help="Checkpoint whose networks the training starts from; of the same channels, grid and sizes.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random. [default: 0]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", envvar="PHYDA_DEVICE")] = "auto",
 ) -> None:
@@ -38,11 +41,13 @@ def train(
     """
     from phyda_cli.analysis.departures import choose_device
     from phyda_cli.config import TrainingSettings, load_settings
+    from phyda_cli.model.checkpoint import Checkpoint
     from phyda_cli.training.run import train as run
 
     overrides: dict[str, Any] = {"samples": samples, "members": members, "max_minutes": max_minutes, "physics": physics, "seed": seed}
     if physics == 0:
         overrides["encoder_physics"] = 0.0
     settings = load_settings(TrainingSettings, config, overrides)
-    checkpoint = run(data, out, settings, choose_device(device), say)
+    start = Checkpoint.open(init_from) if init_from else None
+    checkpoint = run(data, out, settings, choose_device(device), say, start)
     say(f"checkpoint in {checkpoint}; use it with phyda assimilate --checkpoint {checkpoint}")

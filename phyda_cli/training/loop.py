@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,12 +20,18 @@ from phyda_cli.model.physics_loss import StatePhysics
 from phyda_cli.model.state import StateSpec
 from phyda_cli.training.cases import Batch, Cases
 
-__all__ = ["Phase", "Physics", "calibrate", "denoiser_loss", "encoder_loss", "validate"]
+__all__ = ["Phase", "Physics", "autocast", "calibrate", "denoiser_loss", "encoder_loss", "validate"]
 
 SAVE_EVERY = 100
 CHECK_EVERY = 250
 MEASURED_STEPS = 12
 Loss = Callable[[Batch, torch.Generator], tuple[Tensor, dict[str, float]]]
+Precision = Literal["float32", "bfloat16"]
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context that networks are evaluated in while they are trained."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 class Physics:
@@ -35,17 +42,19 @@ class Physics:
 
     def __call__(self, batch: Batch, increment: Tensor) -> Tensor:
         truth = batch.state + batch.unit * batch.target
-        return self._physics.objective(batch.state + batch.unit * increment, truth, self._scale)
+        with autocast(truth.device, "float32"):
+            return self._physics.objective(batch.state + batch.unit * increment, truth, self._scale)
 
 
-def encoder_loss(encoder: Encoder, area: Tensor, physics: Physics, strength: float) -> Loss:
+def encoder_loss(encoder: Encoder, area: Tensor, physics: Physics, strength: float, precision: Precision = "float32") -> Loss:
     """Squared error of the mean with PRDO on it, plus a Gaussian likelihood of the spread that does not move the mean.
 
     The mean is what the denoiser estimates in the limit of strong noise, and what forecasts start from.
     """
 
     def loss(batch: Batch, _: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        posterior = encoder(*batch.inputs)
+        with autocast(area.device, precision):
+            posterior = encoder(*batch.inputs)
         square = (batch.target - posterior.mean).square()
         mean_term = (square * area).mean()
         spread_term = ((posterior.std.log() + 0.5 * square.detach() / posterior.std.square()) * area).mean()
@@ -59,7 +68,9 @@ def encoder_loss(encoder: Encoder, area: Tensor, physics: Physics, strength: flo
     return loss
 
 
-def denoiser_loss(encoder: Encoder, denoiser: Denoiser, area: Tensor, physics: Physics, strength: float) -> Loss:
+def denoiser_loss(
+    encoder: Encoder, denoiser: Denoiser, area: Tensor, physics: Physics, strength: float, precision: Precision = "float32"
+) -> Loss:
     """EDM loss of the residual plus PRDO on the denoised state in physical units; the encoder is frozen."""
 
     def loss(batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -72,7 +83,8 @@ def denoiser_loss(encoder: Encoder, denoiser: Denoiser, area: Tensor, physics: P
         def objective(denoised: Tensor) -> Tensor:
             return physics(batch, posterior.mean + posterior.std * denoised)
 
-        terms = diffusion_loss(denoiser.conditioned(posterior.latent), clean, sigma, noise, area, objective, strength)
+        with autocast(area.device, precision):
+            terms = diffusion_loss(denoiser.conditioned(posterior.latent), clean, sigma, noise, area, objective, strength)
         return terms.total, {"denoising": terms.denoising.item(), "physics": terms.physics.item()}
 
     return loss

@@ -14,7 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from phyda_cli.config import TrainingSettings
-from phyda_cli.model.checkpoint import build_networks, save_checkpoint
+from phyda_cli.errors import UsageError
+from phyda_cli.model.checkpoint import Checkpoint, build_networks, save_checkpoint
+from phyda_cli.model.denoiser import Denoiser
+from phyda_cli.model.encoder import Encoder
 from phyda_cli.model.state import StateSpec
 from phyda_cli.training.cases import Cases, build_cases
 from phyda_cli.training.loop import Phase, Physics, calibrate, denoiser_loss, encoder_loss, validate
@@ -29,15 +32,19 @@ VALIDATION_CASES = 128
 Report = Callable[[str], None]
 
 
-def train(data: Path, run: Path, settings: TrainingSettings, device: torch.device, report: Report) -> Path:
-    """Train on the store ``data`` in the folder ``run``; returns the checkpoint folder ``run/checkpoint``.
+def train(
+    data: Path, run: Path, settings: TrainingSettings, device: torch.device, report: Report, init_from: Checkpoint | None = None
+) -> Path:
+    """Train on the store ``data`` in the folder ``run``, from the weights of ``init_from`` where it is given; returns the checkpoint
+    folder ``run/checkpoint``.
 
     A second call with the same settings continues where the first stopped. Raises UsageError when ``run`` holds a run
-    with other settings.
+    with other settings, or ``init_from`` does not fit the data.
     """
     began = time.monotonic()
     store = PairStore.open(data)
-    claim(run, {"data": str(data.resolve()), "settings": settings.model_dump(mode="json")})
+    record = {"data": str(data.resolve()), "settings": settings.model_dump(mode="json")}
+    claim(run, record if init_from is None else record | {"init_from": init_from.sha256})
     states = store.load_states()
     split = split_pairs(store, settings.validation_fraction)
     spec, members, times = _prepare(run, store, states, split, settings)
@@ -45,7 +52,7 @@ def train(data: Path, run: Path, settings: TrainingSettings, device: torch.devic
     cases, validation = _cases(run, store, states, split, spec, members, times, settings, report)
 
     torch.manual_seed(settings.seed)
-    encoder, denoiser = build_networks(spec, settings.network)
+    encoder, denoiser = build_networks(spec, settings.network) if init_from is None else _networks_of(init_from, spec, settings)
     encoder.to(device)
     denoiser.to(device)
     area = torch.from_numpy(store.grid.area_weights[:, None].astype(np.float32)).to(device)
@@ -55,15 +62,14 @@ def train(data: Path, run: Path, settings: TrainingSettings, device: torch.devic
 
     scale = physics_scale(store, states, spec, split.training, np.random.default_rng([settings.seed, 2]))
     physics = Physics(spec, scale)
-    Phase(
-        "encoder", encoder, encoder_loss(encoder, area, physics, settings.encoder_physics), cases, settings, settings.encoder_epochs, run
-    ).run(device, report, check)
+    loss = encoder_loss(encoder, area, physics, settings.encoder_physics, settings.precision)
+    Phase("encoder", encoder, loss, cases, settings, settings.encoder_epochs, run).run(device, report, check)
     encoder.eval().requires_grad_(False)
     calibration = calibrate(encoder, validation, area)
     scores = check()
     report(f"validation oi {scores['oi']:.4f} encoder {scores['encoder']:.4f}; spread calibration {float(calibration.mean()):.3f}")
 
-    loss = denoiser_loss(encoder, denoiser, area, physics, settings.physics)
+    loss = denoiser_loss(encoder, denoiser, area, physics, settings.physics, settings.precision)
     Phase("denoiser", denoiser, loss, cases, settings, settings.denoiser_epochs, run).run(device, report)
 
     summary = {
@@ -77,6 +83,18 @@ def train(data: Path, run: Path, settings: TrainingSettings, device: torch.devic
         "member_times": times, "physics_scale": scale, "training": summary,
     }  # fmt: skip
     return save_checkpoint(run / "checkpoint", metadata, store.statics, members, encoder.cpu(), denoiser.cpu())
+
+
+def _networks_of(start: Checkpoint, spec: StateSpec, settings: TrainingSettings) -> tuple[Encoder, Denoiser]:
+    """The networks of ``start``, to be trained on."""
+    same_state = start.state.channels == spec.channels and start.state.grid.same_as(spec.grid)
+    if not same_state or start.metadata.network != settings.network:
+        raise UsageError(
+            f"training cannot start from {start.path}: its channels, grid or network sizes are others than those of the data",
+            hint="see `phyda train --config` for network sizes, or train from the beginning",
+        )
+    encoder, denoiser = start.networks()
+    return encoder.train().requires_grad_(True), denoiser.train().requires_grad_(True)
 
 
 def _prepare(

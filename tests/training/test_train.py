@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from phyda_cli.config import TrainingSettings
+from phyda_cli.config import NetworkSettings, TrainingSettings
 from phyda_cli.errors import UsageError
 from phyda_cli.model.checkpoint import Checkpoint, build_networks
 from phyda_cli.model.encoder import Encoder
@@ -242,3 +242,38 @@ def test_what_cannot_be_done(
     assert expected in outcome.err
     assert "Traceback" not in outcome.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_training_starts_from_a_checkpoint(tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
+    start = Checkpoint.open(tiny_run / "checkpoint")
+    still = tiny_settings.model_copy(update={"learning_rate": 1e-12, "encoder_epochs": 0.3, "denoiser_epochs": 0.3})
+    again = Checkpoint.open(train(store_path, tmp_path / "again", still, CPU, quiet, start))
+    for before, after in zip(start.networks(), again.networks(), strict=True):
+        for (name, a), b in zip(before.named_parameters(), after.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-4, msg=name)
+    with pytest.raises(UsageError, match="other init_from"):
+        train(store_path, tmp_path / "again", still, CPU, quiet)
+    wider = tiny_settings.model_copy(update={"network": NetworkSettings(encoder=(16, 24), denoiser=(16, 16))})
+    with pytest.raises(UsageError, match="cannot start from"):
+        train(store_path, tmp_path / "wider", wider, CPU, quiet, start)
+
+
+def test_training_in_bfloat16_learns_as_well(opened: Opened, tiny_settings: TrainingSettings) -> None:
+    physics = Physics(opened.spec, opened_scale(opened))
+    batch = opened.cases.batch(np.arange(opened.cases.count), CPU)
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(0)
+        encoder, _ = build_networks(opened.spec, tiny_settings.network)
+        loss = encoder_loss(encoder, opened.area, physics, 0.1, precision)  # type: ignore[arg-type]
+        optimizer = torch.optim.AdamW(encoder.parameters(), lr=3e-3)
+        for _ in range(12):
+            value, terms = loss(batch, torch.Generator())
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+        assert all(p.dtype == torch.float32 for p in encoder.parameters())
+        found[precision] = terms["mse"]
+    first = float((batch.target - batch.virtual[0]).square().mul(opened.area).mean())
+    assert found["float32"] < 0.95 * first
+    assert abs(found["bfloat16"] / found["float32"] - 1) < 0.02
