@@ -127,15 +127,20 @@ def _cases(
 ) -> tuple[Cases, Cases]:
     """Training and validation cases."""
     pool = MemberPool(members, times, spec, settings.solver, settings.case_members)
-    rng = np.random.default_rng([settings.seed, 3])
-    chosen = rng.choice(split.training, settings.samples, replace=settings.samples > split.training.size)
-    held = rng.choice(split.validation, min(VALIDATION_CASES, split.validation.size), replace=False)
+    chosen = _drawn(split.training, settings.samples, np.random.default_rng([settings.seed, 3]))
+    held = _drawn(split.validation, min(VALIDATION_CASES, split.validation.size), np.random.default_rng([settings.seed, 4]))
     out = []
     for name, pairs in (("validation", held), ("training", chosen)):
         folder = run / "cases" / name
         build_cases(folder, store, states, spec, pool, pairs, settings, _prefixed(report, name))
         out.append(Cases(folder, store, states, spec, pairs))
     return out[1], out[0]
+
+
+def _drawn(pairs: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """``count`` of ``pairs``, each as often as any other but for one; a larger ``count`` continues a smaller one."""
+    rounds = -(-count // max(pairs.size, 1))
+    return np.concatenate([rng.permutation(pairs) for _ in range(rounds)])[:count]
 
 
 def _prefixed(report: Report, name: str) -> Report:

@@ -41,7 +41,7 @@ def opened(tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings) ->
     spec, times = StateSpec.model_validate(record["state"]), tuple(record["member_times"])
     members = load_file(str(tiny_run / "members.safetensors"))["members"]
     training = split_pairs(store, tiny_settings.validation_fraction).training
-    pairs = np.random.default_rng([tiny_settings.seed, 3]).choice(training, tiny_settings.samples, replace=False)
+    pairs = np.random.default_rng([tiny_settings.seed, 3]).permutation(training)[: tiny_settings.samples]
     cases = Cases(tiny_run / "cases" / "training", store, states, spec, pairs)
     area = torch.from_numpy(store.grid.area_weights[:, None].astype(np.float32))
     return Opened(store, states, spec, MemberPool(members, times, spec, tiny_settings.solver), times, pairs, cases, area)
