@@ -64,7 +64,7 @@ class TrainingSettings(Settings):
 
     seed: int = Field(0, description="Seed of networks, noise and shuffling.")
     members: int = Field(128, ge=2, description="Static background-error members kept in the checkpoint.")
-    case_members: int | None = Field(None, ge=2, description="Most of them that a simulated case uses: fewer are faster; none: all.")
+    case_members: int | None = Field(None, ge=2, description="Most of them that a case for training uses: fewer are faster; none: all.")
     samples: int = Field(8000, ge=1, description="Analysis cases simulated for training.")
     reports: tuple[int, int] = Field((20, 2000), description="Fewest and most reports of a simulated network.")
     validation_fraction: float = Field(0.08, gt=0, lt=0.5, description="Latest part of the span, kept from training.")

@@ -125,14 +125,17 @@ def _cases(
     settings: TrainingSettings,
     report: Report,
 ) -> tuple[Cases, Cases]:
-    """Training and validation cases."""
-    pool = MemberPool(members, times, spec, settings.solver, settings.case_members)
+    """Training cases, with as many members as ``case_members`` allows, and validation cases with all of them, as in use."""
+    pools = {
+        "validation": MemberPool(members, times, spec, settings.solver),
+        "training": MemberPool(members, times, spec, settings.solver, settings.case_members),
+    }
     chosen = _drawn(split.training, settings.samples, np.random.default_rng([settings.seed, 3]))
     held = _drawn(split.validation, min(VALIDATION_CASES, split.validation.size), np.random.default_rng([settings.seed, 4]))
     out = []
     for name, pairs in (("validation", held), ("training", chosen)):
         folder = run / "cases" / name
-        build_cases(folder, store, states, spec, pool, pairs, settings, _prefixed(report, name))
+        build_cases(folder, store, states, spec, pools[name], pairs, settings, _prefixed(report, name))
         out.append(Cases(folder, store, states, spec, pairs))
     return out[1], out[0]
 
