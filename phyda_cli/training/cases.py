@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +128,13 @@ class Batch:
     def inputs(self) -> tuple[torch.Tensor, ...]:
         """Arguments of the encoder."""
         return (self.background, *self.virtual, self.place)
+
+    def turned(self, sign: torch.Tensor) -> Batch:
+        """The same with errors and innovations times ``sign`` (B,), 1 or -1: as likely, and exactly what stage 1, which is odd, makes
+        of them. A network cannot learn by heart which error each background had."""
+        s = sign[:, None, None, None].to(self.target)
+        increment, spread, residual, information = self.virtual
+        return replace(self, virtual=(s * increment, spread, s * residual, information), target=s * self.target)
 
 
 class Cases:

@@ -11,7 +11,7 @@ from synthetic import GRID, spec
 
 from phyda_cli.config import SolverSettings, TrainingSettings
 from phyda_cli.model.encoder import conditions
-from phyda_cli.training.cases import CHUNK, Cases, build_cases, simulate
+from phyda_cli.training.cases import CHUNK, PARTS, Batch, Cases, build_cases, simulate
 from phyda_cli.training.networks import draw_network
 from phyda_cli.training.pool import FOLDS, WINDOW_DAYS, MemberPool
 from phyda_cli.training.statistics import difference
@@ -129,3 +129,37 @@ def test_cases_of_a_folder_that_is_not_finished(tmp_path: Path, opened: Opened) 
     np.save(tmp_path / "00000.factor.npy", np.ones((CHUNK, opened.spec.n_channels), np.float32))
     cases = Cases(tmp_path, opened.store, opened.states, opened.spec, opened.pairs)
     assert cases.count == CHUNK
+
+
+def test_turned_cases_are_those_of_the_opposite_error(opened: Opened) -> None:
+    pair = int(opened.pairs[0])
+    target = difference(opened.store, opened.states, pair) / opened.spec.column("background_std")
+    ensemble = opened.pool.ensemble(opened.store.time[opened.store.pairs[pair, 1]])
+    network = draw_network(opened.spec, opened.store.statics["lsm"], np.random.default_rng(0), (50, 60), 0.0)
+    (plain, factor), (opposite, other) = (
+        simulate(ensemble, opened.spec, sign * target, network, _Silent())
+        for sign in (1, -1)  # type: ignore[arg-type]
+    )
+    np.testing.assert_allclose(other, factor, rtol=1e-5)
+    batch = opened.cases.batch(np.array([0, 1]), torch.device("cpu"))
+    made = Batch(
+        batch.background[:1], tuple(getattr(plain, n)[None] for n in PARTS), batch.place[:1],
+        torch.from_numpy(target / factor)[None], batch.state[:1], batch.unit[:1],
+    )  # fmt: skip
+    turned = made.turned(torch.tensor([-1.0]))
+    for ours, name in zip(turned.virtual, PARTS, strict=True):
+        torch.testing.assert_close(ours[0], getattr(opposite, name), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(turned.target, -made.target)
+    for part in ("background", "place", "state", "unit"):
+        assert torch.equal(getattr(turned, part), getattr(made, part))
+    both = batch.turned(torch.tensor([1.0, -1.0]))
+    assert torch.equal(both.target[0], batch.target[0])
+    assert torch.equal(both.target[1], -batch.target[1])
+
+
+class _Silent:
+    """A generator of observations without noise."""
+
+    @staticmethod
+    def standard_normal(size: int) -> np.ndarray:
+        return np.zeros(size)
