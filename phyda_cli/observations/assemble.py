@@ -60,7 +60,7 @@ def assemble(
     for mask, verdict, text in checks:
         new = mask & (code == 0)
         code[new], reason[new] = verdict, text
-    present = np.array([~np.isnan(v.value) for v in values]).reshape(len(values), size).T
+    present = np.array([~np.isnan(v.value) for v in values], bool).reshape(len(values), size).T
     upper = np.array([v.upper for v in values], bool)
     floating = present & upper & (level & (code == 0))[:, None]
     index, variable = np.nonzero(present)
