@@ -104,9 +104,9 @@ def _read_kind(messages: Sequence[Message], columns: Sequence[str], file: str, k
     place = _place(reports, category.reindex(number).to_numpy() == _SEA)
     doubts: list[tuple[np.ndarray, QC, str]] = []
     if kind == _LAND:
-        values = [Values(name, _first(reports, keys)) for name, keys in _AT_SURFACE.items()]
         barometer = reports["heightOfBarometerAboveMeanSeaLevel"].to_numpy()
-        values = [replace(v, elevation=np.where(np.isnan(barometer), place["elevation"], barometer)) if v.variable == "sp" else v for v in values]
+        elevations = {"sp": np.where(np.isnan(barometer), place["elevation"], barometer)}
+        values = [Values(name, _first(reports, keys), elevation=elevations.get(name)) for name, keys in _AT_SURFACE.items()]
     elif kind == _SOUNDINGS:
         place |= _levels(reports, number, place)
         doubts = [(place["pressure"] > _surface_pressure(reports, number, place["pressure"]) * 1.0005, QC.DOMAIN, "")]
@@ -118,7 +118,8 @@ def _read_kind(messages: Sequence[Message], columns: Sequence[str], file: str, k
         place["pressure"] = np.where(np.isnan(pressure), standard_pressure(altitude), pressure)
         place["elevation"] = np.full(number.size, np.nan)
         mixing = reports["mixingRatio"].to_numpy()
-        values = [*_aloft(reports), Values("r", reports["relativeHumidity"].to_numpy(), upper=True), Values("q", mixing / (1 + mixing), upper=True)]
+        humidity = {"r": reports["relativeHumidity"].to_numpy(), "q": mixing / (1 + mixing)}
+        values = [*_aloft(reports), *(Values(name, value, upper=True) for name, value in humidity.items())]
     return assemble(file, number, place, values, doubts, lost)
 
 

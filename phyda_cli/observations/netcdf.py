@@ -86,7 +86,8 @@ def read_netcdf(path: Path, file: str) -> ReadResult:
     except InputError:
         raise
     except (OSError, RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError) as error:
-        raise InputError(f"{file}: the NetCDF content cannot be read as observations: {error}", hint="is the file complete?") from error
+        reason = str(error).replace(str(path), file)
+        raise InputError(f"{file}: the NetCDF content cannot be read as observations: {reason}", hint="is the file complete?") from error
     raise InputError(
         f"{file} is a NetCDF file of no known kind of observations; it holds: {found}",
         hint="feedback files, IODA (groups MetaData and ObsValue, or variable@Group) and MADIS are read",
@@ -101,7 +102,9 @@ def _read_feedback(_: netCDF4.Dataset, path: Path, file: str) -> ReadResult:
     rows = read_feedback(path)
     flags = rows["PreQC"].to_numpy(int)
     flags = np.where(np.isin(flags, _RUN_DEPENDENT), QC.PASS, flags)
-    columns = {k: rows[k].to_numpy() for k in ("station_id", "time", "latitude", "longitude", "elevation", "variable", "pressure", "height", "use")}
+    columns = {
+        k: rows[k].to_numpy() for k in ("station_id", "time", "latitude", "longitude", "elevation", "variable", "pressure", "height", "use")
+    }
     unplaced = ~rows["latitude"].between(-90, 90) | ~rows["longitude"].between(0, 360) | rows["time"].isna() | (rows["ObsError"] <= 0)
     table = make(
         **columns,
@@ -129,8 +132,11 @@ def _read_ioda(data: netCDF4.Dataset, _: Path, file: str) -> ReadResult:
     numbers = {k: _floats(v) for k, v in place.items() if v is not None}
     size = numbers["latitude"].size
     columns = numbers | {"time": _ioda_time(data, meta, file), "station_id": _ioda_station(meta, size)}
-    levelled = bool({"pressure", "height"} & set(numbers)) and not np.isnan([numbers[k] for k in ("pressure", "height") if k in numbers]).all()
-    values, ignored = [], []
+    levelled = (
+        bool({"pressure", "height"} & set(numbers)) and not np.isnan([numbers[k] for k in ("pressure", "height") if k in numbers]).all()
+    )
+    values: list[Values] = []
+    ignored: list[str] = []
     for name, variable in observed.items():
         modern = next((new for new, (old, *_) in _IODA.items() if name in (new, old)), None)
         ours = "" if modern is None else _IODA[modern][1 if levelled else 2]
@@ -159,7 +165,7 @@ def _read_madis(data: netCDF4.Dataset, _: Path, file: str) -> ReadResult:
         columns["pressure"] = standard_pressure(_floats(variables["altitude"]))
     elif "elevation" in variables:
         columns["elevation"] = _floats(variables["elevation"])
-    values = []
+    values: list[Values] = []
     for theirs, names in _MADIS.items():
         ours = names[aircraft]
         if theirs not in variables or not ours:
