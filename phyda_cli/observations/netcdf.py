@@ -22,6 +22,7 @@ __all__ = ["read_netcdf"]
 
 _RUN_DEPENDENT = (QC.TIME_WINDOW, QC.BLACKLIST, QC.DUPLICATE)
 _HIGHEST_PRE_QC = 3  # NCEP's quality marks 0 to 3 may be used, as in JEDI's PreQC filter
+_DENSEST = 1100  # times that zlib can shrink
 _EPOCH = np.datetime64("1970-01-01", "ns")
 
 _IODA = {  # IODA's name today: (name before 2022, ours, ours where nothing gives a level)
@@ -79,6 +80,7 @@ def read_netcdf(path: Path, file: str) -> ReadResult:
     """
     try:
         with netCDF4.Dataset(path) as data:
+            _refuse_impossible_sizes(data, path.stat().st_size, file)
             for known, reader in _READERS:
                 if known(data):
                     return reader(data, path, file)
@@ -92,6 +94,15 @@ def read_netcdf(path: Path, file: str) -> ReadResult:
         f"{file} is a NetCDF file of no known kind of observations; it holds: {found}",
         hint="feedback files, IODA (groups MetaData and ObsValue, or variable@Group) and MADIS are read",
     )
+
+
+def _refuse_impossible_sizes(data: netCDF4.Dataset, size: int, file: str) -> None:
+    """Raise InputError when a variable is larger than ``size`` bytes of file can hold: a damaged header, not worth trying."""
+    most = size if data.data_model.startswith("NETCDF3") else _DENSEST * size + 10_000_000
+    for group in (data, *data.groups.values()):
+        for name, variable in group.variables.items():
+            if variable.size * (1 if variable.dtype is str else variable.dtype.itemsize) > most:
+                raise InputError(f"{file}: {name} claims {variable.size} values, more than the file holds", hint="the file is damaged")
 
 
 def _read_feedback(_: netCDF4.Dataset, path: Path, file: str) -> ReadResult:
@@ -190,7 +201,7 @@ def _find(variables: Group, names: tuple[str, ...]) -> netCDF4.Variable | None:
 
 def _floats(variable: netCDF4.Variable) -> np.ndarray:
     """Numbers as floats, NaN where missing; fill values written without saying so (beyond 1e8) are missing too."""
-    values = np.ma.filled(np.ma.asarray(variable[:], dtype=float), np.nan)
+    values: np.ndarray = np.ma.filled(np.ma.asarray(variable[:], dtype=float), np.nan)
     limit = 1e8 if variable.dtype.kind == "f" else np.inf
     return np.where(np.abs(values) < limit, values, np.nan) if "since" not in str(getattr(variable, "units", "")) else values
 

@@ -114,7 +114,8 @@ def test_pilots_and_profilers_have_heights() -> None:
 
 def test_aircraft_levels_are_altitudes_of_the_standard_atmosphere() -> None:
     name = {"aircraftRegistrationNumberOrOtherIdentification": "EU1234"}
-    amdar = encode(messages.AMDAR, 4, name | TIME | PLACE | {"flightLevel": 11887.2, "airTemperature": 220.0} | WIND, levels=1)
+    report = TIME | PLACE | {"flightLevel": 11887, "airTemperature": 220.0} | WIND
+    amdar = encode(messages.AMDAR, 4, name | {f"#1#{key}": value for key, value in report.items()}, levels=1)
     airep = encode(messages.AIREP, 4, {"aircraftFlightNumber": "XY12"} | TIME | PLACE | {"height": 3048, "airTemperature": 270.0})
     table = read(amdar, airep).table
     assert table["station_id"].tolist() == ["EU1234"] * 3 + ["XY12"]

@@ -165,7 +165,8 @@ def test_feedback_comes_back_with_values_errors_and_flags(tmp_path: Path) -> Non
     codes = [QC.PASS, QC.PASSIVE, QC.BOUNDS, QC.FIRST_GUESS, QC.TIME_WINDOW, QC.PRE_QC]
     rows = make(
         station_id=list("abcdef"), time=[TIME] * 5 + [np.datetime64("NaT", "ns")], latitude=50.0, longitude=10.0, variable="t",
-        pressure=85000.0, value=np.arange(280.0, 286), error=1.5, use=[1, 0, 1, 1, 1, 1], qc=codes, file="stations.csv", row=np.arange(2, 8),
+        pressure=85000.0, value=np.arange(280.0, 286), error=1.5, use=[1, 0, 1, 1, 1, 1], qc=codes,
+        file="stations.csv", row=np.arange(2, 8),
     )  # fmt: skip
     write_feedback(tmp_path / "f.nc", rows, np.full(6, 279.0), np.full(6, 280.0), np.full(6, 2.0), {})
     back = read(tmp_path / "f.nc").table

@@ -153,4 +153,4 @@ def test_every_surface_report_is_accounted_for(shared_data: Path) -> None:
     assert (result.table["qc"] == 0).all()
     assert (result.table["station_id"].str.len() >= 3).all()
     first = result.table.iloc[0]
-    assert first[["station_id", "variable", "value", "elevation"]].tolist() == ["40340", "t2m", 304.4, 51.0]
+    assert first[["station_id", "variable", "value", "elevation"]].tolist() == ["40340", "t2m", pytest.approx(304.4), 51.0]
