@@ -23,8 +23,6 @@ from phyda_cli.observations.worker import Worker
 
 __all__ = ["fuzz", "mutate"]
 
-_SECONDS = (9, 0)  # of processor time for each copy
-
 
 def mutate(content: bytes, generator: np.random.Generator) -> bytes:
     """A damaged copy: one to eight bytes changed, a stretch removed or repeated, or the end cut off."""
@@ -48,7 +46,7 @@ def fuzz(content: bytes, copies: int, folder: Path, seed: int = 0) -> dict[str, 
     generator = np.random.default_rng(seed)
     counts: Counter[str] = Counter()
     longest = 0.0
-    worker = Worker(_SECONDS)
+    worker = Worker()
     path = folder / "mutated"
     try:
         for _ in range(copies):

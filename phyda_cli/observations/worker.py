@@ -26,7 +26,7 @@ from phyda_cli.observations.report import ReadResult
 
 __all__ = ["Worker", "decode_all"]
 
-_SECONDS = (30, 60)  # of processor time for any file, and more for each megabyte; real files take 1 s to 15 s a megabyte
+_SECONDS = (9, 60)  # of processor time for any file, and more for each megabyte; real files take 1 s to 15 s a megabyte
 _MEMORY = 16 << 30  # bytes of address space
 
 
