@@ -169,7 +169,7 @@ def _read_madis(data: netCDF4.Dataset, _: Path, file: str) -> ReadResult:
     size = variables["latitude"].size
     time, name = _find(variables, _MADIS_TIME), _find(variables, _MADIS_NAME)
     columns = {k: _floats(variables[k]) for k in ("latitude", "longitude")}
-    columns["time"] = np.full(size, np.datetime64("NaT"), "datetime64[ns]") if time is None else _seconds(_floats(time))
+    columns["time"] = np.full(size, np.datetime64("NaT"), "datetime64[ns]") if time is None else _seconds(_clock(time))
     columns["station_id"] = np.full(size, "", object) if name is None else _words(name)
     aircraft = "altitude" in variables
     if aircraft:  # the altitude of the standard atmosphere at the pressure measured
@@ -199,11 +199,15 @@ def _find(variables: Group, names: tuple[str, ...]) -> netCDF4.Variable | None:
     return next((variables[name] for name in names if name in variables), None)
 
 
-def _floats(variable: netCDF4.Variable) -> np.ndarray:
-    """Numbers as floats, NaN where missing; fill values written without saying so (beyond 1e8) are missing too."""
+def _floats(variable: netCDF4.Variable, limit: float = 1e8) -> np.ndarray:
+    """Numbers as floats, NaN where missing; fill values written without saying so (beyond ``limit``) are missing too."""
     values: np.ndarray = np.ma.filled(np.ma.asarray(variable[:], dtype=float), np.nan)
-    limit = 1e8 if variable.dtype.kind == "f" else np.inf
-    return np.where(np.abs(values) < limit, values, np.nan) if "since" not in str(getattr(variable, "units", "")) else values
+    return np.where(np.abs(values) < limit, values, np.nan)
+
+
+def _clock(variable: netCDF4.Variable) -> np.ndarray:
+    """Seconds as they stand in a time variable."""
+    return _floats(variable, limit=np.inf)
 
 
 def _positive(values: np.ndarray) -> np.ndarray:
@@ -245,7 +249,7 @@ def _ioda_time(data: netCDF4.Dataset, meta: Group, file: str) -> np.ndarray:
         base = pd.to_datetime(found[1] if found else "", errors="coerce")
         if found is None or pd.isna(base):
             raise InputError(f"{file}: {stamp.name} has units {getattr(stamp, 'units', '')!r}: expected seconds since a date")
-        return _seconds(_floats(stamp) + base.timestamp())
+        return _seconds(_clock(stamp) + base.timestamp())
     if stamp is not None:
         return pd.to_datetime(pd.Series(_words(stamp)), errors="coerce", utc=True).dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
     offset, reference = meta.get("time"), str(getattr(data, "date_time", ""))

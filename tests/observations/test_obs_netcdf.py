@@ -83,9 +83,7 @@ def madis(path: Path) -> None:
             variable = data.createVariable(name, "f4", "recNum", fill_value=3.4e38)
             variable.units = units
             variable[:] = values
-        time = data.createVariable("timeObs", "f8", "recNum")
-        time.units = "seconds since 1970-1-1 00:00:00.0"
-        time[:] = SECONDS
+        data.createVariable("timeObs", "f8", "recNum")[:] = SECONDS
         data.createVariable("temperatureDD", "S1", "recNum")[:] = np.array(["V", "X"], "S1")
         write_characters(data, "stationId", "recNum", ["KDEN", "KJFK"])
 
