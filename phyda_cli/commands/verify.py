@@ -32,7 +32,9 @@ def verify(
     analysis: Annotated[Path, typer.Argument(help="Analysis (or any forecast) to verify: NetCDF or GRIB.")],
     truth: Annotated[Path | None, typer.Option(help="Fields to verify against, on any grid.")] = None,
     background: Annotated[Path | None, typer.Option(help="First guess to compare with. [default: analysis minus its increments]")] = None,
-    obs: Annotated[list[Path] | None, typer.Option("--obs", help="Observations to verify against: CSV, BUFR. Repeatable.")] = None,
+    obs: Annotated[
+        list[Path] | None, typer.Option("--obs", help="Observations to verify against: CSV, BUFR, NetCDF, ODB-2. Repeatable.")
+    ] = None,
     obs_map: Annotated[Path | None, typer.Option(help="TOML file that maps CSV columns to variables and units.")] = None,
     feedback: Annotated[Path | None, typer.Option(help="Feedback file of the analysis: departures, chi2, error estimates.")] = None,
     time: Annotated[str | None, typer.Option(help="Valid time, where the file has several. The others must have it too.")] = None,

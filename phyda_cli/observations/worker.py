@@ -1,0 +1,164 @@
+"""A process that decodes files for another: a decoder that crashes or never ends takes it down, and nothing else.
+
+Run as ``python -m phyda_cli.observations.worker`` it answers each pickled (path, mapping, seconds) on stdin with a pickled
+ReadResult or exception on stdout, and ends with its stdin.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO
+
+from phyda_cli.errors import InputError, PhydaError
+from phyda_cli.observations.mapping import ObservationMap
+from phyda_cli.observations.report import ReadResult
+
+__all__ = ["Worker", "decode_all"]
+
+_SECONDS = (9, 60)  # of processor time for any file, and more for each megabyte; real files take 1 s to 15 s a megabyte
+_MEMORY = 16 << 30  # bytes of address space
+
+
+def decode_all(paths: Sequence[Path], mapping: ObservationMap | None, processes: int | None = None) -> list[ReadResult]:
+    """The observations of each file in the order of ``paths``, decoded in up to ``processes`` workers (one a core).
+
+    Raises the first InputError in that order.
+    """
+    count = min(len(paths), processes or _cores())
+    idle: SimpleQueue[Worker] = SimpleQueue()
+    workers = [Worker() for _ in range(count)]
+    for worker in workers:
+        idle.put(worker)
+
+    def one(path: Path) -> ReadResult:
+        worker = idle.get()
+        try:
+            return worker.read(path, mapping)
+        finally:
+            idle.put(worker)
+
+    try:
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(one, paths))
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Worker:
+    """The parent's end of one worker process, started when there is something to read and again after it died."""
+
+    def __init__(self, seconds: tuple[float, float] = _SECONDS) -> None:
+        self._seconds = seconds
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def read(self, path: Path, mapping: ObservationMap | None = None) -> ReadResult:
+        """The observations of ``path``; raises InputError also when decoding crashes or takes too long."""
+        process = self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        size = path.stat().st_size if path.is_file() else 0
+        limit = int(self._seconds[0] + self._seconds[1] * size / 1e6) + 1
+        try:
+            pickle.dump((path, mapping, limit), process.stdin)
+            process.stdin.flush()
+            answer = pickle.load(process.stdout)
+        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            raise InputError(
+                f"{path}: {self._cause_of_death(limit)}", hint="the file is probably damaged; nothing of it was read"
+            ) from error
+        if isinstance(answer, Exception):
+            raise answer
+        assert isinstance(answer, ReadResult)
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            process, self._process = self._process, None
+            process.kill()
+            process.communicate()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            root = Path(__file__).resolve().parents[2]
+            paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", __name__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # decoders explain in their own words what the error says
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+                start_new_session=True,  # an interrupt from the terminal is the parent's to handle
+            )
+        return self._process
+
+    def _cause_of_death(self, limit: int) -> str:
+        assert self._process is not None
+        process, self._process = self._process, None
+        process.communicate()
+        code = process.returncode
+        if code == -signal.SIGXCPU:
+            return f"decoding took more than {limit} s of processor time"
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return f"the decoder crashed ({how})"
+
+
+def _limit(seconds: int) -> None:
+    """Allow ``seconds`` more of processor time."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    until = int(used.ru_utime + used.ru_stime) + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (until if hard == resource.RLIM_INFINITY else min(until, hard), hard))
+
+
+def _answer(path: Path, mapping: ObservationMap | None) -> ReadResult | Exception:
+    from phyda_cli.observations.decode import decode, unpack
+
+    try:
+        return decode(unpack(path), path, mapping)
+    except PhydaError as error:
+        return error
+    except MemoryError:
+        return InputError(f"{path}: decoding needs more memory than there is", hint="the file is probably damaged")
+    except Exception:  # a defect of ours: the parent shall raise it with where it came from
+        return RuntimeError(f"while decoding {path}:\n{traceback.format_exc()}")
+
+
+def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
+    while True:
+        try:
+            path, mapping, seconds = pickle.load(questions)
+        except EOFError:
+            return
+        _limit(seconds)
+        pickle.dump(_answer(path, mapping), answers)
+        answers.flush()
+
+
+def _main() -> None:
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not mix with the answers
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(ValueError, OSError):  # not on every system
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    _serve(sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    _main()
