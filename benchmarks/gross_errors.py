@@ -26,10 +26,11 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.held_out import Pair, bundled_pair, pairs_of_store
-from phyda_cli.analysis.departures import quality_control
+from phyda_cli.analysis.departures import Departures, quality_control
 from phyda_cli.analysis.engine import analyse
 from phyda_cli.analysis.layout import as_fields
 from phyda_cli.config import AnalysisSettings
+from phyda_cli.errors import GateError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.remap import to_grid
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
@@ -110,6 +111,19 @@ def rmse(analysis: Fields, pair: Pair, spec: StateSpec) -> float:
     return float(np.sqrt((error**2 * spec.grid.area_weights[:, None]).mean()))
 
 
+class NotPlausible(Exception):
+    """The analysis of good observations was refused."""
+
+
+def _analysis(background: Fields, departures: Departures, checkpoint: Checkpoint, settings: AnalysisSettings, good: bool) -> Fields:
+    try:
+        return analyse(background, departures, checkpoint, settings).fields
+    except GateError as error:
+        if good:
+            raise NotPlausible(error.message) from error
+        raise
+
+
 def run(
     checkpoint: Checkpoint, pair: Pair, reports: int, least: float, seed: int, methods: list[str], members: int
 ) -> list[dict[str, object]]:
@@ -141,7 +155,7 @@ def run(
             planted = kind >= 0
             known = good.table.assign(qc=np.where(planted, QC.BLACKLIST, good.table["qc"]).astype(np.int16))
             runs = (good, replace(good, table=known), bad)
-            errors = [rmse(analyse(background, d, checkpoint, chosen).fields, pair, spec) for d in runs]
+            errors = [rmse(_analysis(background, d, checkpoint, chosen, d is not bad), pair, spec) for d in runs]
             rows.append(
                 {
                     "method": method, "variant": name, "case": seed, "observations": len(table), "planted": int(planted.sum()),
@@ -171,11 +185,12 @@ def main() -> None:
     checkpoint = Checkpoint.open(args.checkpoint)
     spec = checkpoint.state
     pairs = [bundled_pair(spec)] if args.quick else list(pairs_of_store(args.data, spec, args.cases))
-    rows = [
-        row
-        for seed, pair in enumerate(pairs)
-        for row in run(checkpoint, replace(pair), args.reports, args.sigma, seed, args.methods, args.members)
-    ]
+    rows = []
+    for seed, pair in enumerate(pairs):
+        try:
+            rows += run(checkpoint, pair, args.reports, args.sigma, seed, args.methods, args.members)
+        except NotPlausible as error:
+            print(f"case {seed} left out, the climate model's truth is beyond the limits of weather: {error}", flush=True)
     means = pd.DataFrame(rows).drop(columns="case").groupby(["method", "variant"], sort=False).mean()
     means.insert(5, "rise_percent", 100 * (means["rmse_spoilt"] / means["rmse_clean"] - 1))
     print(means.T.to_string(float_format="{:.4f}".format))
