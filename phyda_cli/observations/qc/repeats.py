@@ -36,7 +36,9 @@ def stuck_check(table: pd.DataFrame, reports: int, hours: float) -> pd.DataFrame
     """
     rows = passing(table)
     part = table.iloc[rows]
-    rows = rows[((part["value"] != 0) & ~part["variable"].isin(_STEADY) & part["time"].notna()).to_numpy()]
+    rows = rows[(~part["variable"].isin(_STEADY) & part["time"].notna()).to_numpy()]
+    if not rows.size:
+        return table
     part = table.iloc[rows]
     station = _keyed(part).groupby(_columns(), dropna=False, sort=False).ngroup().to_numpy()
     time, value = part["time"].to_numpy(), part["value"].to_numpy()
@@ -46,7 +48,7 @@ def stuck_check(table: pd.DataFrame, reports: int, hours: float) -> pd.DataFrame
     starts[1:] = (station[1:] != station[:-1]) | (value[1:] != value[:-1])
     first = np.flatnonzero(starts)
     last = np.append(first[1:], rows.size) - 1
-    long = (last - first + 1 >= reports) & (time[last] - time[first] >= np.timedelta64(round(hours * 3600), "s"))
+    long = (value[first] != 0) & (last - first + 1 >= reports) & (time[last] - time[first] >= np.timedelta64(round(hours * 3600), "s"))
     stuck = np.zeros(len(table), bool)
     stuck[rows[order]] = np.repeat(long, last - first + 1)
     return set_codes(table, stuck, QC.STUCK)
