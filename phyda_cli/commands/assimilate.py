@@ -31,7 +31,7 @@ def parse_time(text: str | None, option: str) -> np.datetime64 | None:
 
 def assimilate(
     obs: Annotated[
-        list[Path], typer.Option("--obs", help="Observations: CSV, BUFR. A file or a quoted pattern; may be given several times.")
+        list[Path], typer.Option("--obs", help="Observations: CSV, BUFR. May be given several times.")
     ],
     background: Annotated[Path, typer.Option("--background", help="Forecast to correct: NetCDF or GRIB.")],
     out: Annotated[Path, typer.Option("--out", help="Analysis to write (NetCDF, on the background's grid).")] = Path("analysis.nc"),
@@ -87,6 +87,8 @@ def assimilate(
       phyda assimilate --obs stations.csv --background fc.nc --out analysis.nc
 
       phyda assimilate --obs metar.csv --obs-map metar.toml --background gfs.grib2 --out an.nc --feedback fb.nc
+
+      phyda assimilate --obs 'synop/*.csv' --obs temp.bufr --background fc.nc --blacklist bad.txt --withhold 0.1
 
       phyda assimilate --obs stations.csv --background fc.nc --method oi --dry-run
     """
