@@ -30,9 +30,7 @@ def parse_time(text: str | None, option: str) -> np.datetime64 | None:
 
 
 def assimilate(
-    obs: Annotated[
-        list[Path], typer.Option("--obs", help="Observations: CSV, BUFR. May be given several times.")
-    ],
+    obs: Annotated[list[Path], typer.Option("--obs", help="Observations: CSV, BUFR. May be given several times.")],
     background: Annotated[Path, typer.Option("--background", help="Forecast to correct: NetCDF or GRIB.")],
     out: Annotated[Path, typer.Option("--out", help="Analysis to write (NetCDF, on the background's grid).")] = Path("analysis.nc"),
     feedback: Annotated[Path | None, typer.Option(help="Write every observation with O-B, O-A and its quality control here.")] = None,
