@@ -20,6 +20,7 @@ __all__ = [
     "canonical_coordinate",
     "canonical_variable",
     "default_error",
+    "interpolate_error",
     "parse_channel",
 ]
 
@@ -124,15 +125,19 @@ def canonical_coordinate(name: str) -> str | None:
 
 def default_error(variable: str, pressure: np.ndarray) -> np.ndarray:
     """Default observation error standard deviation [canonical units] at ``pressure`` [Pa], same shape."""
-    errors = VARIABLES[variable].errors
+    return interpolate_error(VARIABLES[variable].errors, pressure, variable == "q")
+
+
+def interpolate_error(errors: Errors, pressure: np.ndarray, logarithmic: bool = False) -> np.ndarray:
+    """``errors`` at ``pressure`` [Pa], linear in its logarithm; ``logarithmic``: of values that span decades, so is the error's."""
     pressure = np.asarray(pressure, dtype=float)
     if isinstance(errors, (int, float)):
         return np.full(pressure.shape, float(errors))
     knots = np.array(errors)
     safe = np.where(np.isfinite(pressure) & (pressure > 0), pressure, 1e5)
-    if variable == "q":  # spans three decades: interpolate its logarithm
-        return np.exp(np.interp(np.log(safe), np.log(knots[:, 0] * 100), np.log(knots[:, 1])))
-    return np.interp(np.log(safe), np.log(knots[:, 0] * 100), knots[:, 1])
+    values = np.log(knots[:, 1]) if logarithmic else knots[:, 1]
+    found = np.interp(np.log(safe), np.log(knots[:, 0] * 100), values)
+    return np.exp(found) if logarithmic else found
 
 
 @dataclass(frozen=True, order=True)

@@ -14,6 +14,7 @@ from phyda_cli.analysis.departures import Departures
 from phyda_cli.analysis.generative import sample_members
 from phyda_cli.analysis.guided import Guide, UserObservations, guide, row_misfit, user_misfit
 from phyda_cli.analysis.reconstruction import Virtual, reconstruct, without_observations
+from phyda_cli.analysis.robust import reweighted
 from phyda_cli.config import AnalysisSettings
 from phyda_cli.errors import GateError, UsageError
 from phyda_cli.fields.grid import Fields
@@ -29,7 +30,11 @@ __all__ = ["Analysis", "analyse"]
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """Everything on the user's grid; ``members`` only when asked for. ``status`` is ok or background_only."""
+    """Everything on the user's grid; ``members`` only when asked for. ``status`` is ok or background_only.
+
+    Of each row (P,): ``hofx0``, ``hofx1``, ``sigma_b``, and as used its ``innovation``, its ``error`` with the ``weight`` that the robust
+    norm gave it, and the number of rows ``merged`` in it.
+    """
 
     fields: Fields
     increment: Fields
@@ -39,6 +44,10 @@ class Analysis:
     hofx0: np.ndarray
     hofx1: np.ndarray
     sigma_b: np.ndarray
+    innovation: np.ndarray
+    error: np.ndarray
+    weight: np.ndarray
+    merged: np.ndarray
     status: str
     notes: list[str] = field(default_factory=list)
 
@@ -64,7 +73,10 @@ def analyse(
     used = (departures.table["qc"] == QC.PASS).to_numpy() & (settings.method != "none")
     if settings.method != "none" and not ((allow_none or extra) and not used.any()):
         require_usable(departures.table, background.time)
-    mean, spread, members = _increments(background, departures, checkpoint, settings, used, extra)
+    weight = np.ones(len(departures.table))
+    weight[used] = _robust_weights(departures, settings, np.flatnonzero(used))
+    error = departures.error / np.sqrt(weight)
+    mean, spread, members = _increments(background, replace(departures, error=error), checkpoint, settings, used, extra)
     spec = checkpoint.state
 
     def to_user(stack: np.ndarray) -> Fields:
@@ -80,8 +92,24 @@ def analyse(
     kept = [_add(background, to_user(m), humidity) for m in members] if keep_members else []
     status = "ok" if used.any() or extra else "background_only"
     return Analysis(
-        fields, increment, widths, kept, departures.table, departures.hofx0, hofx1, departures.sigma_b, status, departures.notes
-    )
+        fields, increment, widths, kept, departures.table, departures.hofx0, hofx1, departures.sigma_b, departures.innovation, error,
+        weight, departures.merged, status, departures.notes,
+    )  # fmt: skip
+
+
+def _robust_weights(departures: Departures, settings: AnalysisSettings, rows: np.ndarray) -> np.ndarray:
+    """Weights of ``rows`` (n,) under the robust norm, one without it."""
+    if settings.qc.robust == "none" or not rows.size:
+        return np.ones(rows.size)
+    table, matrix = departures.table.iloc[rows], departures.matrix[rows]
+    innovation = departures.innovation[rows].astype(np.float32)
+    position = table["latitude"].to_numpy(), table["longitude"].to_numpy()
+
+    def fit(error: np.ndarray) -> np.ndarray:
+        virtual = reconstruct(departures.ensemble, matrix, innovation, error.astype(np.float32), *position)
+        return np.asarray(matrix @ virtual.increment.cpu().numpy().ravel())
+
+    return reweighted(fit, innovation, departures.error[rows], settings.qc.huber_k, settings.qc.robust_iterations)
 
 
 def _observed_analysis(
@@ -109,8 +137,7 @@ def _increments(
     """
     unit, ensemble, rows = departures.unit, departures.ensemble, np.flatnonzero(used)
     table, matrix = departures.table.iloc[rows], departures.matrix[rows]
-    innovation = (table["value"].to_numpy() - departures.hofx0[rows]).astype(np.float32)
-    error = table["error"].to_numpy(np.float32)
+    innovation, error = departures.innovation[rows].astype(np.float32), departures.error[rows].astype(np.float32)
     device, misfits = ensemble.members.device, []
     if settings.method == "guidance":
         virtual = without_observations(ensemble)

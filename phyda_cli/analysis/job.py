@@ -21,13 +21,13 @@ from phyda_cli.fields.atomic import check_target, sha256
 from phyda_cli.fields.background import Background, read_background
 from phyda_cli.fields.output import write_analysis
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
-from phyda_cli.observations.feedback import write_feedback
+from phyda_cli.observations.feedback import AsUsed, write_feedback
 from phyda_cli.observations.prepare import prepare
 from phyda_cli.observations.qc import require_usable, summary, unit_hints
 from phyda_cli.observations.readers import read_observations
 from phyda_cli.observations.report import ReadResult
+from phyda_cli.observations.stations import StationLists, read_rules, read_stations
 from phyda_cli.observations.table import QC
-from phyda_cli.observations.withheld import read_stations
 
 __all__ = ["Request", "Result", "assimilate"]
 
@@ -43,6 +43,8 @@ class Request:
     checkpoint: Path = BUNDLED
     obs_map: Path | None = None
     withhold_file: Path | None = None
+    blacklist: Path | None = None
+    whitelist: Path | None = None
     time: np.datetime64 | None = None
     valid_time: np.datetime64 | None = None
     member: int | None = None
@@ -51,6 +53,11 @@ class Request:
     overwrite: bool = False
     allow_no_obs: bool = False
     save_members: bool = False
+
+    @property
+    def lists(self) -> tuple[Path | None, ...]:
+        """The small files beside the observations."""
+        return self.obs_map, self.withhold_file, self.blacklist, self.whitelist
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +118,14 @@ def _background(request: Request, times: pd.Series) -> Background:
 
 
 def _prepared(request: Request, settings: AnalysisSettings, read: ReadResult, background: Background) -> pd.DataFrame:
-    withheld = read_stations(request.withhold_file) if request.withhold_file else set()
-    window = np.timedelta64(round(settings.qc.window_hours * 3600), "s")
-    table = prepare(read.table, background.fields, None, window, settings.qc.obs_error_scale, (), withheld)
+    lists = StationLists(
+        blacklist=read_rules(request.blacklist) if request.blacklist else {},
+        whitelist=read_rules(request.whitelist) if request.whitelist else None,
+        withheld=read_stations(request.withhold_file) if request.withhold_file else frozenset(),
+        fraction=settings.qc.withhold,
+        seed=settings.seed,
+    )
+    table = prepare(read.table, background.fields, None, settings.qc, lists)
     if settings.method != "none" and not request.allow_no_obs:
         _require_usable(table, background, read)
     return table
@@ -148,8 +160,9 @@ def _provenance(request: Request, settings: AnalysisSettings, checkpoint: Checkp
     }
     if request.obs_map:
         stated["obs_map_sha256"] = _hash(request.obs_map)
-    if request.withhold_file:
-        stated["withheld_sha256"] = _hash(request.withhold_file)
+    for name, path in (("withheld", request.withhold_file), ("blacklist", request.blacklist), ("whitelist", request.whitelist)):
+        if path is not None:
+            stated[f"{name}_sha256"] = _hash(path)
     options = (str(request.time), request.member, sorted(request.rename.items()), request.save_members)
     fingerprint = hashlib.sha256(json.dumps([stated, *map(str, options)], sort_keys=True).encode()).hexdigest()
     return stated | {"phyda_inputs": fingerprint}
@@ -168,7 +181,7 @@ def _up_to_date(request: Request, provenance: dict[str, Any]) -> bool:
         return True
     for path in outputs:
         check_target(path, _replaces(path, request, provenance))
-    inputs = [p for p in (*request.obs, request.background, request.obs_map, request.withhold_file) if p is not None]
+    inputs = [p for p in (*request.obs, request.background, *request.lists) if p is not None]
     taken = {p.resolve() for p in inputs}
     if any(p.resolve() in taken for p in outputs) or len({p.resolve() for p in outputs}) < len(outputs):
         raise OutputError("an output would replace an input or another output", hint="give each file its own name")
@@ -194,7 +207,8 @@ def _publish(request: Request, background: Background, analysis: Analysis, prove
     attributes = provenance | {"phyda_status": analysis.status, "phyda_notes": "; ".join([*background.notes, *analysis.notes])}
     if request.feedback is not None:
         overwrite = _replaces(request.feedback, request, provenance)
-        write_feedback(request.feedback, analysis.table, analysis.hofx0, analysis.hofx1, analysis.sigma_b, attributes, overwrite)
+        used = AsUsed(analysis.innovation, analysis.error, analysis.weight, analysis.merged)
+        write_feedback(request.feedback, analysis.table, analysis.hofx0, analysis.hofx1, analysis.sigma_b, attributes, overwrite, used)
     if request.out is not None:
         spread = analysis.spread if analysis.status == "ok" else None
         overwrite, members = _replaces(request.out, request, provenance), analysis.members or None

@@ -55,6 +55,15 @@ def assimilate(
     config: Annotated[Path | None, typer.Option(help="TOML file with settings; flags win.", envvar="PHYDA_CONFIG")] = None,
     obs_map: Annotated[Path | None, typer.Option(help="TOML file that maps CSV columns to variables and units.")] = None,
     withhold_file: Annotated[Path | None, typer.Option(help="Stations, one a line, to compare with but not to use.")] = None,
+    withhold: Annotated[
+        float | None, typer.Option(min=0, max=0.99, help="Fraction of the stations to withhold likewise, chosen by the seed. [default: 0]")
+    ] = None,
+    blacklist: Annotated[Path | None, typer.Option(help="Stations, one a line with or without variables, to reject.")] = None,
+    whitelist: Annotated[Path | None, typer.Option(help="Stations, likewise, outside of which everything is rejected.")] = None,
+    thinning: Annotated[
+        str | None, typer.Option(help="Of the reports in a 100 km box use all (none), one (thin) or their mean (superob). [default: none]")
+    ] = None,
+    robust: Annotated[str | None, typer.Option(help="huber weights observations down that do not fit, or none. [default: none]")] = None,
     time: Annotated[str | None, typer.Option(help="Which time of the background. [default: nearest to the observations]")] = None,
     valid_time: Annotated[
         str | None, typer.Option(help="Treat the background as valid at this time, whatever it says; recorded in the output.")
@@ -80,20 +89,28 @@ def assimilate(
 
       phyda assimilate --obs metar.csv --obs-map metar.toml --background gfs.grib2 --out an.nc --feedback fb.nc
 
+      phyda assimilate --obs 'synop/*.csv' --obs temp.bufr --background fc.nc --blacklist bad.txt --withhold 0.1
+
       phyda assimilate --obs stations.csv --background fc.nc --method oi --dry-run
     """
     from phyda_cli.analysis.job import Request
     from phyda_cli.analysis.job import assimilate as run
     from phyda_cli.config import AnalysisSettings, load_settings
     from phyda_cli.model.checkpoint import BUNDLED
+    from phyda_cli.observations.files import expand
 
     overrides: dict[str, Any] = {"method": method, "members": members, "physics": physics, "seed": seed, "device": device}
-    overrides |= {"qc": {"window_hours": window}, "guidance": {"rule": guidance}}
+    overrides["qc"] = {"window_hours": window, "withhold": withhold, "thinning": thinning, "robust": robust}
+    overrides["guidance"] = {"rule": guidance}
     overrides["background_error_scale"] = background_error_scale
     settings = load_settings(AnalysisSettings, config, overrides)
+    files, warnings = expand(obs)
+    for warning in warnings:
+        warn(warning)
     request = Request(
-        obs=obs, background=background, out=out, feedback=feedback, checkpoint=checkpoint or BUNDLED, obs_map=obs_map,
-        withhold_file=withhold_file, time=parse_time(time, "--time"), valid_time=parse_time(valid_time, "--valid-time"), member=member,
+        obs=files, background=background, out=out, feedback=feedback, checkpoint=checkpoint or BUNDLED, obs_map=obs_map,
+        withhold_file=withhold_file, blacklist=blacklist, whitelist=whitelist, time=parse_time(time, "--time"),
+        valid_time=parse_time(valid_time, "--valid-time"), member=member,
         rename=_renames(rename or []), strict=strict, overwrite=overwrite, allow_no_obs=allow_no_obs, save_members=save_members,
     )  # fmt: skip
     result = run(request, settings, dry_run)

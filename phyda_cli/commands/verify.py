@@ -120,13 +120,12 @@ def _against_truth(file: AnalysisFile, first: Fields | None, truth: Fields, path
 
 
 def _against_stations(obs: list[Path], mapping: Path | None, window: float, file: AnalysisFile, first: Fields | None) -> Section:
-    import numpy as np
-
+    from phyda_cli.config import QualityControlSettings
     from phyda_cli.observations.prepare import prepare
     from phyda_cli.observations.readers import read_observations
     from phyda_cli.verification.station_scores import score_stations
 
-    table = prepare(read_observations(obs, mapping).table, file.fields, window=np.timedelta64(round(window * 3600), "s"))
+    table = prepare(read_observations(obs, mapping).table, file.fields, settings=QualityControlSettings(window_hours=window, repeats="all"))
     report = score_stations(table, file.fields, first)
     compared = f"{sum(d.n for d in report.scores)} of {report.account['in']} observations compared"
     title = f"{file.path.name} against stations, {compared}{_rejected(report.account)}"

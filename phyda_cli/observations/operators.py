@@ -52,7 +52,9 @@ def operator_check(table: pd.DataFrame, operator: Operator) -> pd.DataFrame:
     return set_codes(table, operator.qc != 0, operator.qc)
 
 
-def build_operator(layout: Fields, table: pd.DataFrame, static_orography: np.ndarray | None) -> Operator:
+def build_operator(
+    layout: Fields, table: pd.DataFrame, static_orography: np.ndarray | None, height_limit: float = HEIGHT_LIMIT
+) -> Operator:
     """The operator from the channels of ``layout`` to every row of ``table``.
 
     Bilinear in the horizontal, linear in log pressure between the levels that hold the variable (slices of NaN are absent
@@ -63,17 +65,17 @@ def build_operator(layout: Fields, table: pd.DataFrame, static_orography: np.nda
       u, v and q keep its value and t warms by 6.5 K/km, if there are several levels and the lowest is below 850 hPa; z does not.
     - t2m: 6.5 K/km times station minus model height; q2m: else from q at the standard pressure of the station.
     - sp: the model's, taken to the station's height; else from msl likewise. msl, u10, v10: as they are.
-    - Where a station is more than 500 m from the model surface (for msl: the sea) that its value belongs to: QC 17.
+    - Where a station is more than ``height_limit`` [m] from the model surface (for msl: the sea) that its value belongs to: QC 17.
       Without the elevation t2m is taken as it is and sp fails; without the model's orography t2m is as well, with a note.
     """
-    return _Builder(layout, table, static_orography).build()
+    return _Builder(layout, table, static_orography, height_limit).build()
 
 
 class _Builder:
     """Collects the entries of the matrix variable by variable."""
 
-    def __init__(self, layout: Fields, table: pd.DataFrame, orography: np.ndarray | None) -> None:
-        self.layout, self.grid = layout, layout.grid
+    def __init__(self, layout: Fields, table: pd.DataFrame, orography: np.ndarray | None, height_limit: float) -> None:
+        self.layout, self.grid, self.height_limit = layout, layout.grid, height_limit
         names = ("latitude", "longitude", "elevation", "pressure", "height")
         self.latitude, self.longitude, self.elevation, self.pressure, self.height = (table[k].to_numpy(float) for k in names)
         self.variable = table["variable"].to_numpy(object)
@@ -199,7 +201,7 @@ class _Builder:
         rise = self.rise(rows)
         self.surface("t2m", rows)
         self.offset[rows] = -LAPSE_RATE * np.nan_to_num(rise)
-        return self.fail(rows[np.abs(rise) > HEIGHT_LIMIT], QC.DIFF_REF)
+        return self.fail(rows[np.abs(rise) > self.height_limit], QC.DIFF_REF)
 
     def humidity_2m(self, rows: np.ndarray) -> None:
         if "q2m" in self.layout.surface:
@@ -226,4 +228,4 @@ class _Builder:
             foot = 288.15 - LAPSE_RATE * (self.elevation[rows] - rise)
         factor = pressure_at_height(np.ones(rows.size), foot, rise)
         self.surface(source, rows, np.nan_to_num(factor))
-        return self.fail(rows[np.abs(rise) > HEIGHT_LIMIT], QC.DIFF_REF)
+        return self.fail(rows[np.abs(rise) > self.height_limit], QC.DIFF_REF)

@@ -49,9 +49,13 @@ class QC(IntEnum):
     THINNED = 16
     DIFF_REF = 17
     FIRST_GUESS = 19
+    STUCK = 21
     BUDDY = 22
     DUPLICATE = 40
     TIME_WINDOW = 41
+    REPEATED = 42
+    SUPEROBBED = 43
+    PARTNER = 44
 
     @property
     def meaning(self) -> str:
@@ -68,12 +72,16 @@ _MEANINGS = {
     QC.DOMAIN: "outside the domain",
     QC.BLACKLIST: "blacklisted",
     QC.H_FAILED: "no model equivalent",
-    QC.THINNED: "redundant in its report",
+    QC.THINNED: "redundant",
     QC.DIFF_REF: "too far from the model's surface",
     QC.FIRST_GUESS: "too far from the background",
+    QC.STUCK: "stuck at one value",
     QC.BUDDY: "disagrees with its neighbours",
     QC.DUPLICATE: "duplicate",
     QC.TIME_WINDOW: "outside the time window",
+    QC.REPEATED: "not the report nearest in time",
+    QC.SUPEROBBED: "merged into another",
+    QC.PARTNER: "its other wind component is rejected",
 }
 
 _DEW_POINT = replace(VARIABLES["d2m"], name="td", long_name="dew point temperature", aliases=(), surface=False)
