@@ -27,6 +27,8 @@ from phyda_cli.observations.table import QC
 
 __all__ = ["Analysis", "analyse"]
 
+_GATE_MARGIN = 0.02  # of a variable's plausible range
+
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
@@ -204,13 +206,18 @@ def _subtract(analysis: Fields, background: Fields) -> Fields:
 
 
 def _plausible(background: Fields, analysis: Fields, humidity: bool) -> None:
-    """Raise GateError when the analysis leaves a variable's plausible range where the background was within it; ``humidity`` too?"""
+    """Raise GateError when the analysis leaves a variable's plausible range, or the background's own where that is wider, by more than
+    2 % of it: pressure extrapolated below cold high ground comes close to the limits, a broken analysis goes far beyond. ``humidity`` too?
+    """
     for name, values in [*analysis.upper.items(), *analysis.surface.items()]:
         if name == "q" and not humidity:
             continue
         before = background.upper[name] if name in analysis.upper else background.surface[name]
+        if np.isnan(before).all():
+            continue
         low, high = VARIABLES[name].valid_range
-        bad = ((values < low) | (values > high)) & (before >= low) & (before <= high)
+        margin = _GATE_MARGIN * (high - low)
+        bad = (values < min(low, np.nanmin(before)) - margin) | (values > max(high, np.nanmax(before)) + margin)
         if bad.any():
             worst = values[bad].ravel()[0]
             raise GateError(
