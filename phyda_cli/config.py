@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from phyda_cli.errors import InputError, UsageError
-from phyda_cli.names import VARIABLES
+from phyda_cli.names import OBSERVABLES
 
 __all__ = [
     "AnalysisSettings",
@@ -139,8 +139,8 @@ class QualityControlSettings(Settings):
     @classmethod
     def _known_variables(cls, errors: dict[str, Any]) -> dict[str, Any]:
         for name, value in errors.items():
-            if name not in VARIABLES:
-                raise ValueError(f"{name!r} is no variable; expected some of {', '.join(VARIABLES)}")
+            if name not in OBSERVABLES:
+                raise ValueError(f"{name!r} is no variable; expected some of {', '.join(OBSERVABLES)}")
             pressures = [value] if isinstance(value, float) else [knot[0] for knot in value]
             if not pressures or any(b <= a for a, b in pairwise(pressures)):
                 raise ValueError(f"the pressures of {name} must increase")

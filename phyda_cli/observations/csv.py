@@ -14,9 +14,10 @@ import pandas as pd
 
 from phyda_cli.errors import InputError
 from phyda_cli.fields.atomic import publish
+from phyda_cli.names import OBSERVABLES, canonical_observable
 from phyda_cli.observations.mapping import MISSING, Column, ObservationMap, TimeColumn, recognise
 from phyda_cli.observations.report import Problem, ReadResult
-from phyda_cli.observations.table import OBSERVABLES, QC, canonical_observable, concat, make
+from phyda_cli.observations.table import LEVEL, QC, concat, make
 from phyda_cli.observations.units import conversion
 
 __all__ = ["parse_csv", "write_csv"]
@@ -153,7 +154,7 @@ def _shared_columns(table: _Text, chosen: ObservationMap, verdicts: _Verdicts) -
     shared["time"], cells = _times(table, chosen.time)
     expected = "ISO 8601 such as 2020-10-01T06:00:00Z" if chosen.time.format is None else chosen.time.format
     verdicts.flag(np.isnat(shared["time"]), QC.PRE_QC, f"time {{cell!r}} is not readable: expected {expected}", cells)
-    for name in ("latitude", "longitude", "elevation", "pressure", "height"):
+    for name in ("latitude", "longitude", "elevation", *LEVEL):
         column: Column | None = getattr(chosen, name)
         if column is None:
             continue
@@ -204,11 +205,11 @@ def _wide(table: _Text, chosen: ObservationMap, verdicts: _Verdicts, shared: dic
         index = np.flatnonzero(~blank)
         part = pd.DataFrame({"index": index, "order": order, "variable": name, "value": values[index], "qc": code[index]})
         leveled = not surface or name in ("wind_speed", "wind_direction")
-        for level in ("pressure", "height"):
+        for level in LEVEL:
             part[level] = shared[level][index] if leveled and level in shared else np.nan
         parts.append(part)
     rows = pd.concat(parts).sort_values(["index", "order"], kind="stable")
-    columns = {k: rows[k].to_numpy() for k in ("index", "variable", "value", "qc", "pressure", "height")}
+    columns = {k: rows[k].to_numpy() for k in ("index", "variable", "value", "qc", *LEVEL)}
     return _with_shared(columns, shared), problems
 
 
@@ -240,7 +241,7 @@ def _long(table: _Text, chosen: ObservationMap, verdicts: _Verdicts, shared: dic
     code = np.where(verdicts.code != 0, verdicts.code, np.where(bad, QC.PRE_QC, 0))
     columns = {"variable": canonical, "value": values, "error": error, "qc": code}
     surface = ~upper & ~np.isin(canonical, ["wind_speed", "wind_direction"])
-    columns |= {k: np.where(surface, np.nan, shared[k]) for k in ("pressure", "height") if k in shared}
+    columns |= {k: np.where(surface, np.nan, shared[k]) for k in LEVEL if k in shared}
     return _with_shared({"index": index} | {k: v[index] for k, v in columns.items()}, shared), problems
 
 
@@ -250,8 +251,8 @@ def _with_shared(columns: dict[str, np.ndarray], shared: dict[str, np.ndarray]) 
 
 def write_csv(path: Path, table: pd.DataFrame, overwrite: bool = False) -> None:
     """Write ``table`` in the long form, which reads back exactly, except qc, file and row. Raises OutputError."""
-    columns = ["station_id", "time", "latitude", "longitude", "elevation", "variable", "pressure", "height", "value", "error", "use"]
-    optional = [c for c in ("elevation", "pressure", "height", "error") if table[c].isna().all()]
+    columns = ["station_id", "time", "latitude", "longitude", "elevation", "variable", *LEVEL, "value", "error", "use"]
+    optional = [c for c in ("elevation", *LEVEL, "error") if table[c].isna().all()]
     optional += ["use"] if (table["use"] == 1).all() else []
     out = table[[c for c in columns if c not in optional]].copy()
     times = table["time"].to_numpy()

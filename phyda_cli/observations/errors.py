@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.errors import UsageError
-from phyda_cli.names import VARIABLES, default_error, interpolate_error
+from phyda_cli.names import default_error, interpolate_error
 
 __all__ = ["REPRESENTATIVENESS", "ErrorTable", "assign_errors", "height_error"]
 
@@ -36,11 +36,7 @@ def assign_errors(
     for name in np.unique(variable[~own].astype(str)):
         rows = (variable == name) & ~own
         given = (errors or {}).get(name)
-        default = (
-            default_error(name if name in VARIABLES else "d2m", pressure[rows])
-            if given is None
-            else interpolate_error(given, pressure[rows])
-        )
+        default = default_error(name, pressure[rows]) if given is None else interpolate_error(given, pressure[rows])
         error[rows] = scale * default
     if rise is not None:
         error = np.where(own, error, np.hypot(error, height_scale * height_error(variable, rise)))

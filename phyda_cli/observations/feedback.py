@@ -13,7 +13,8 @@ import pandas as pd
 
 from phyda_cli.errors import InputError
 from phyda_cli.fields.atomic import publish
-from phyda_cli.observations.table import OBSERVABLES, QC
+from phyda_cli.names import OBSERVABLES
+from phyda_cli.observations.table import QC
 
 __all__ = ["AsUsed", "read_feedback", "write_feedback"]
 
@@ -26,6 +27,7 @@ _COORDINATES: dict[str, dict[str, str]] = {
     "longitude": {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
     "elevation": {"standard_name": "surface_altitude", "units": "m", "long_name": "elevation of the station"},
     "pressure": {"standard_name": "air_pressure", "units": "Pa", "positive": "down", "axis": "Z"},
+    "pressure_top": {"standard_name": "air_pressure", "long_name": "top of a layer, bottom at pressure", "units": "Pa", "positive": "down"},
     "height": {"standard_name": "altitude", "units": "m", "positive": "up"},
 }
 _VALUES = {

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.qc import bounds_check, set_codes, summary, unit_hints
 from phyda_cli.observations.qc.preliminary import duplicates
 from phyda_cli.observations.qc.repeats import stuck_check
 from phyda_cli.observations.report import ReadResult
-from phyda_cli.observations.table import OBSERVABLES, QC
+from phyda_cli.observations.table import QC
 
 __all__ = ["check_alone", "inventory"]
 

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.errors import InputError
+from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.assemble import Values, assemble
 from phyda_cli.observations.atmosphere import standard_pressure
 from phyda_cli.observations.feedback import read_feedback
 from phyda_cli.observations.report import ReadResult
-from phyda_cli.observations.table import OBSERVABLES, QC, check, make
+from phyda_cli.observations.table import LEVEL, QC, check, make
 from phyda_cli.observations.units import conversion
 
 __all__ = ["read_netcdf"]
@@ -113,9 +114,8 @@ def _read_feedback(_: netCDF4.Dataset, path: Path, file: str) -> ReadResult:
     rows = read_feedback(path)
     flags = rows["PreQC"].to_numpy(int)
     flags = np.where(np.isin(flags, _RUN_DEPENDENT), QC.PASS, flags)
-    columns = {
-        k: rows[k].to_numpy() for k in ("station_id", "time", "latitude", "longitude", "elevation", "variable", "pressure", "height", "use")
-    }
+    kept = ("station_id", "time", "latitude", "longitude", "elevation", "variable", *LEVEL, "use")
+    columns = {k: rows[k].to_numpy() for k in kept if k in rows}
     unplaced = ~rows["latitude"].between(-90, 90) | ~rows["longitude"].between(0, 360) | rows["time"].isna() | (rows["ObsError"] <= 0)
     table = make(
         **columns,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.errors import InputError
-from phyda_cli.observations.table import canonical_observable
+from phyda_cli.names import canonical_observable
 
 __all__ = ["StationLists", "listed", "read_rules", "read_stations", "withheld_stations"]
 

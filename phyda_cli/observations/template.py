@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phyda_cli.observations.table import OBSERVABLES
+from phyda_cli.names import OBSERVABLES
 
 __all__ = ["template"]
 
@@ -16,6 +16,7 @@ _SHARED = {
 _LONG = {
     "variable": "one of the names below",
     "pressure": "level [Pa]; empty at the surface",
+    "pressure_top": "of a layer [Pa], whose bottom is at pressure: its mean, or its thickness; empty at a level",
     "height": "level above sea level [m], where there is no pressure; may be empty",
     "value": "in the variable's units",
     "error": "standard deviation of its error in the same units; empty: the default",

@@ -10,9 +10,10 @@ import pandas as pd
 
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields
+from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.operators import build_operator, operator_check
 from phyda_cli.observations.qc import first_guess_check, summary
-from phyda_cli.observations.table import OBSERVABLES, QC
+from phyda_cli.observations.table import QC
 from phyda_cli.verification.scores import desroziers, mean, rms
 
 __all__ = ["Departure", "FeedbackSummary", "StationReport", "score_stations", "summarise_feedback"]

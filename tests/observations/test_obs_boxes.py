@@ -80,6 +80,10 @@ def test_places_of_one_box_are_close_and_one_of_each_stays(places: list[tuple[fl
 
 
 def test_levels() -> None:
-    numbers = level_numbers(np.array([np.nan, 85000.0, 84000.0, 50000.0, np.nan]), np.array([np.nan] * 4 + [1457.0]), 0.2)
+    rows = table(
+        [50.0] * 7, [8.0] * 7, pressure=[np.nan, 85e3, 84e3, 5e4, np.nan, 85e3, 85e3], height=[np.nan] * 4 + [1457.0] + [np.nan] * 2
+    )
+    numbers = level_numbers(rows.assign(pressure_top=[np.nan] * 5 + [5e4, 7e4]), 0.2)
     assert numbers[0] == -1
     assert numbers[1] == numbers[2] == numbers[4] > numbers[3]
+    assert len(set(numbers[[1, 5, 6]])) == 3

@@ -8,10 +8,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from phyda_cli.errors import InputError, OutputError
+from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.csv import parse_csv, write_csv
 from phyda_cli.observations.readers import read_observations
 from phyda_cli.observations.report import ReadResult
-from phyda_cli.observations.table import COLUMNS, OBSERVABLES, QC, check, make
+from phyda_cli.observations.table import COLUMNS, QC, check, make
 
 HEAD = "station_id,time,latitude,longitude,elevation"
 LONG = f"{HEAD},variable,pressure,value,error\n"

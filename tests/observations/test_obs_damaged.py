@@ -15,9 +15,10 @@ from test_obs_netcdf import madis, modern_ioda, old_ioda
 
 from benchmarks.fuzz import fuzz
 from phyda_cli.errors import InputError, PhydaError
+from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.bufr import read_bufr
 from phyda_cli.observations.csv import parse_csv, write_csv
-from phyda_cli.observations.table import OBSERVABLES, check, make
+from phyda_cli.observations.table import check, make
 from phyda_cli.observations.worker import Worker, decode_all
 
 LONG = b"""station_id,time,latitude,longitude,variable,pressure,value

@@ -67,6 +67,12 @@ def test_speed_without_direction() -> None:
     assert table["qc"].tolist() == [QC.H_FAILED, QC.H_FAILED, QC.H_FAILED, QC.PRE_QC, QC.H_FAILED, QC.PRE_QC]
 
 
+def test_speeds_of_a_file_without_directions_are_used_as_they_are() -> None:
+    table = derived("wind_speed,t2m", "10,280", "12,")
+    assert table["variable"].tolist() == ["wind_speed", "t2m", "wind_speed"]
+    assert table["qc"].tolist() == [0, 0, 0]
+
+
 def test_a_calm_needs_no_direction_and_adds_its_v() -> None:
     table = derived("wind_speed,t2m", "0,280")
     assert table["variable"].tolist() == ["u10", "v10", "t2m"]

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from phyda_cli.errors import NoObservationsError, PhydaError, UsageError
 from phyda_cli.fields.grid import Grid
-from phyda_cli.names import default_error
+from phyda_cli.names import OBSERVABLES, default_error
 from phyda_cli.observations.errors import assign_errors
 from phyda_cli.observations.qc import first_guess_check, preliminary_qc, require_usable, summary, unit_hints
 from phyda_cli.observations.stations import StationLists
-from phyda_cli.observations.table import OBSERVABLES, QC, make
+from phyda_cli.observations.table import QC, make
 
 TIME = np.datetime64("2020-10-01T06:00")
 GRID = Grid(np.arange(30.0, 61.0), np.arange(-20.0, 15.0))

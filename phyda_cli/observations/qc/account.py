@@ -10,8 +10,9 @@ import pandas as pd
 
 from phyda_cli.errors import NoObservationsError, PhydaError
 from phyda_cli.fields.units import looks_like
+from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.qc.preliminary import in_hectopascal
-from phyda_cli.observations.table import OBSERVABLES, QC
+from phyda_cli.observations.table import QC
 
 __all__ = ["require_usable", "summary", "unit_hints"]
 
@@ -51,7 +52,7 @@ def unit_hints(table: pd.DataFrame) -> list[str]:
         if not values.size:
             continue
         found = f"{values.size} values of {name} are outside {low:g}..{high:g} {variable.units}, such as {values[0]:g}"
-        unit = looks_like("d2m" if name == "td" else str(name), values)
+        unit = looks_like(str(name), values)
         hints.append(found + (f": this looks like {unit} (give the unit as in {name}_{unit}, or use --obs-map)" if unit else ""))
     return hints
 

@@ -16,10 +16,13 @@ __all__ = ["Superobs", "box_numbers", "level_numbers", "superob", "superob_error
 _DEGREE = 111.195  # km
 
 
-def level_numbers(pressure: np.ndarray, height: np.ndarray, depth: float) -> np.ndarray:
-    """Number of the layer of thickness ``depth`` in log pressure, (P,); -1 at the surface. Heights [m] by the standard atmosphere."""
+def level_numbers(table: pd.DataFrame, depth: float) -> np.ndarray:
+    """Number of what a row belongs to in the vertical (P,): the layer of thickness ``depth`` in log pressure, by the standard atmosphere
+    for heights; -1 at the surface; and rows of a layer of air only with those of the same layer."""
+    pressure, height, top = (table[k].to_numpy() for k in ("pressure", "height", "pressure_top"))
     level = np.where(np.isnan(pressure), standard_pressure(np.clip(height, None, 40e3)), pressure)
-    return np.where(np.isnan(level), -1, np.floor(np.log(np.where(level > 0, level, 1.0)) / depth)).astype(int)
+    number = np.where(np.isnan(level), -1, np.floor(np.log(np.where(level > 0, level, 1.0)) / depth)).astype(int)
+    return np.asarray(number + (number.max(initial=0) + 2) * (pd.factorize(top)[0] + 1))
 
 
 def box_numbers(table: pd.DataFrame, size_km: float, depth: float) -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +36,7 @@ def box_numbers(table: pd.DataFrame, size_km: float, depth: float) -> tuple[np.n
     middle = -90 + step * (row + 0.5)
     pieces = np.maximum(np.round(360 / step * np.cos(np.deg2rad(middle))), 1)
     column = np.floor(longitude / 360 * pieces)
-    level = level_numbers(table["pressure"].to_numpy(), table["height"].to_numpy(), depth)
+    level = level_numbers(table, depth)
     variable = pd.factorize(table["variable"])[0]
     box = np.unique(np.stack([row, column, level, variable]), axis=1, return_inverse=True)[1].ravel()
     eastward = (longitude - (column + 0.5) * 360 / pieces) * np.cos(np.deg2rad(latitude))

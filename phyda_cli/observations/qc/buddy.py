@@ -45,7 +45,7 @@ def buddy_check(table: pd.DataFrame, innovation: np.ndarray, anomalies: np.ndarr
     """
     rows = np.flatnonzero((table["qc"] == QC.PASS).to_numpy() & np.isfinite(innovation))
     part = table.iloc[rows]
-    level = level_numbers(part["pressure"].to_numpy(), part["height"].to_numpy(), _LEVEL_DEPTH)
+    level = level_numbers(part, _LEVEL_DEPTH)
     station = part.groupby(["station_id", "latitude", "longitude"], sort=False).ngroup().to_numpy()
     place = _positions(part["latitude"].to_numpy(), part["longitude"].to_numpy())
     bad = np.zeros(len(table), bool)

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.fields.grid import Grid
+from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.qc.codes import passing, set_codes
 from phyda_cli.observations.qc.repeats import stuck_check
 from phyda_cli.observations.stations import StationLists, listed, withheld_stations
-from phyda_cli.observations.table import OBSERVABLES, QC
+from phyda_cli.observations.table import LEVEL, QC
 
 __all__ = ["WINDOW", "bounds_check", "duplicates", "in_hectopascal", "preliminary_qc"]
 
@@ -62,9 +63,10 @@ def bounds_check(table: pd.DataFrame) -> pd.DataFrame:
     ranges = {name: OBSERVABLES[name].valid_range for name in table["variable"].unique()}
     low = table["variable"].map({k: v[0] for k, v in ranges.items()}).to_numpy(float)
     high = table["variable"].map({k: v[1] for k, v in ranges.items()}).to_numpy(float)
-    value, pressure, elevation = (table[k].to_numpy() for k in ("value", "pressure", "elevation"))
+    value, pressure, top, elevation = (table[k].to_numpy() for k in ("value", "pressure", "pressure_top", "elevation"))
     bad = (value < low) | (value > high)
     bad |= (pressure < _PRESSURE_RANGE[0]) | (pressure > _PRESSURE_RANGE[1]) | in_hectopascal(table)
+    bad |= (top < 0) | (top >= pressure)
     bad |= (elevation < _ELEVATION_RANGE[0]) | (elevation > _ELEVATION_RANGE[1])
     return set_codes(table, bad, QC.BOUNDS)
 
@@ -79,6 +81,6 @@ def duplicates(table: pd.DataFrame) -> np.ndarray:
     """Passing rows (P,) whose station, position, time, variable and level a passing row before them has."""
     duplicate = np.zeros(len(table), bool)
     rows = passing(table)
-    key = ["station_id", "time", "latitude", "longitude", "variable", "pressure", "height"]
+    key = ["station_id", "time", "latitude", "longitude", "variable", *LEVEL]
     duplicate[rows] = table.iloc[rows].duplicated(key).to_numpy()
     return duplicate

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.observations.qc.codes import passing, set_codes
-from phyda_cli.observations.table import QC
+from phyda_cli.observations.table import LEVEL, QC
 
 __all__ = ["nearest_report", "stuck_check"]
 
-_PLACE = ["station_id", "variable", "pressure", "height", "use"]
+_PLACE = ["station_id", "variable", *LEVEL, "use"]
 _STEADY = ("wind_direction",)  # reported in tens of degrees: trade winds keep it for a day
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.observations.qc.codes import set_codes
-from phyda_cli.observations.table import QC
+from phyda_cli.observations.table import LEVEL, QC
 
 __all__ = ["wind_pairs"]
 
 _PAIRS = (("u", "v"), ("u10", "v10"))
-_REPORT = ["station_id", "time", "latitude", "longitude", "pressure", "height"]
+_REPORT = ["station_id", "time", "latitude", "longitude", *LEVEL]
 
 
 def wind_pairs(table: pd.DataFrame) -> pd.DataFrame:
