@@ -56,7 +56,7 @@ def fuzz(content: bytes, copies: int, folder: Path, seed: int = 0) -> dict[str, 
                 check(worker.read(path).table)
                 counts["read"] += 1
             except PhydaError as error:
-                crashed, slow = "crashed" in error.message, "processor time" in error.message
+                crashed, slow = "crashed" in error.message, "took more than" in error.message
                 counts["crashed" if crashed else "slow" if slow else "refused"] += 1
             longest = max(longest, time.monotonic() - began)
     finally:

@@ -86,19 +86,29 @@ def assimilate(request: Request, settings: AnalysisSettings, dry_run: bool = Fal
     provenance = {} if dry_run else _provenance(request, settings, checkpoint)
     if not dry_run and _up_to_date(request, provenance):
         return Result({"status": "up to date", "out": str(request.out), "seconds": round(time.monotonic() - began, 2)})
+    stages = {"checked inputs": time.monotonic() - began}
+
+    def note(stage: str) -> None:
+        stages[stage] = time.monotonic() - began - sum(stages.values())
+
     read = read_observations(request.obs, request.obs_map, request.strict)
+    note("read")
     background = _background(request, read.table["time"])
     table = _prepared(request, settings, read, background)
     departures = quality_control(background.fields, table, checkpoint, settings)
+    note("controlled")
     report = _report(request, settings, read, background, departures)
     if dry_run:
         if settings.method != "none" and not request.allow_no_obs:
             _require_usable(departures.table, background, read)
         return Result(report | {"status": "dry run", "seconds": round(time.monotonic() - began, 2)}, None, background, read, departures)
     analysis = analyse(background.fields, departures, checkpoint, settings, request.save_members, request.allow_no_obs)
+    note("analysed")
     _publish(request, background, analysis, provenance | {"background_error_scale": json.dumps(_scale(departures))})
+    note("written")
     report |= {
         "status": analysis.status,
+        "stages": {name: round(seconds, 2) for name, seconds in stages.items()},
         "departures": departure_statistics(analysis.table, analysis.hofx0, analysis.hofx1),
         "increment_rms": {k: _rms(v) for k, v in {**analysis.increment.upper, **analysis.increment.surface}.items()},
         "seconds": round(time.monotonic() - began, 2),

@@ -6,8 +6,9 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
@@ -16,21 +17,25 @@ from phyda_cli.errors import InputError
 from phyda_cli.fields.atomic import publish
 from phyda_cli.names import OBSERVABLES, canonical_observable
 from phyda_cli.observations.mapping import MISSING, Column, ObservationMap, TimeColumn, recognise
-from phyda_cli.observations.report import Problem, ReadResult
+from phyda_cli.observations.report import Problem, ReadResult, merge
 from phyda_cli.observations.table import LEVEL, QC, concat, make
 from phyda_cli.observations.units import conversion
 
 __all__ = ["parse_csv", "write_csv"]
 
 _SEPARATORS = ",;\t|"
+_BLOCK = 8_000_000  # letters of a text table at a time
 
 
 @dataclass
 class _Text:
-    """The data lines of a table as text cells: ``cells[column]`` for column numbers of ``header``, and one more for what is beyond."""
+    """Data lines of a table as text cells: ``cells[column]`` for the column numbers of ``header`` that are needed, and one more for
+    what is beyond it."""
 
     file: str
     header: list[str]
+    separator: str
+    lines: list[str]
     cells: pd.DataFrame
     line: np.ndarray  # (N,) from 1
 
@@ -64,8 +69,9 @@ class _Verdicts:
         self.reason[rows] = shown
 
 
-def parse_csv(text: str, file: str, mapping: ObservationMap | None = None) -> ReadResult:
-    """Observations in the text table ``text``; ``file`` is its name in messages and rows.
+def parse_csv(text: str | TextIO, file: str, mapping: ObservationMap | None = None) -> ReadResult:
+    """Observations in the text table ``text``; ``file`` is its name in messages and rows. It is read in blocks of lines, and of columns
+    that are not needed nothing is kept.
 
     Columns come from ``mapping`` or are recognised by :func:`~phyda_cli.observations.mapping.recognise`; comma, semicolon,
     tab or bar separate them; lines starting with # before the header are skipped. Each line is one row, whatever its quotes.
@@ -75,8 +81,27 @@ def parse_csv(text: str, file: str, mapping: ObservationMap | None = None) -> Re
     (which is folded to 0..360) gives QC 13. Each is a :class:`Problem` too.
     Raises InputError when there is no header or a column that is needed is missing.
     """
-    table = _split_cells(text, file)
-    chosen = mapping or recognise(table.header, file)
+    stream = io.StringIO(text, newline=None) if isinstance(text, str) else text
+    number, first = next(((n, line) for n, line in enumerate(stream, 1) if line.strip() and not line.lstrip().startswith("#")), (0, ""))
+    if not number:
+        raise InputError(f"{file} holds no table: it has no header line")
+    first = first.replace("\0", "").rstrip("\n")
+    separator = max(_SEPARATORS, key=first.count)
+    header = [name.strip() for name in next(csv.reader([first], delimiter=separator))]
+    chosen = mapping or recognise(header, file)
+    needed = {name.strip().casefold() for name in chosen.columns()}
+    wanted = [i for i, name in enumerate(header) if name.casefold() in needed]
+    results: list[ReadResult] = []
+    while (lines := stream.readlines(_BLOCK)) or not results:
+        results.append(_parse_block(_split_cells(lines, number + 1, header, wanted, separator, file), chosen))
+        number += len(lines)
+    ignored = [name for name in header if name.casefold() not in needed]
+    return replace(merge(results), ignored_columns={file: ignored})
+
+
+def _parse_block(table: _Text, chosen: ObservationMap) -> ReadResult:
+    """The observations in some lines of a table, and the account of those lines."""
+    file = table.file
     verdicts = _Verdicts(np.zeros(table.line.size, np.int16))
     extra = table.cells[len(table.header)]
     verdicts.flag(extra != "", QC.PRE_QC, f"more cells than the {len(table.header)} columns (a decimal comma? write a point)")
@@ -87,11 +112,11 @@ def parse_csv(text: str, file: str, mapping: ObservationMap | None = None) -> Re
     entered = np.zeros(table.line.size, bool)
     entered[rows.pop("index")] = True
     observations = make(**rows, file=file) if entered.any() else concat([])
-    filled = (table.cells != "").any(axis=1).to_numpy()
-    unreadable = ~entered & filled & (verdicts.code != 0)
+    unreadable = np.zeros(table.line.size, bool)
+    for i in np.flatnonzero(~entered & (verdicts.code != 0)):
+        unreadable[i] = bool(table.lines[i].strip(f'{table.separator}" \t'))
     told = np.flatnonzero((verdicts.code != 0) & (entered | unreadable))
     problems = [Problem(file, int(table.line[i]), str(verdicts.reason[i])) for i in told] + bad_cells
-    needed = {name.strip().casefold() for name in chosen.columns()}
     return ReadResult(
         table=observations,
         rows_read=table.line.size,
@@ -99,30 +124,25 @@ def parse_csv(text: str, file: str, mapping: ObservationMap | None = None) -> Re
         rows_without_values=int((~entered & ~unreadable).sum()),
         rows_unreadable=int(unreadable.sum()),
         problems=sorted(problems, key=lambda p: p.row),
-        ignored_columns={file: [h for h in table.header if h.casefold() not in needed]},
     )
 
 
-def _split_cells(text: str, file: str) -> _Text:
-    lines = re.sub(r"\r\n?", "\n", text.replace("\0", "")).split("\n")
-    start = next((i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), None)
-    if start is None:
-        raise InputError(f"{file} holds no table: it has no header line")
-    separator = max(_SEPARATORS, key=lines[start].count)
-    header = [name.strip() for name in next(csv.reader([lines[start]], delimiter=separator))]
-    number = np.array([i for i in range(start + 1, len(lines)) if lines[i].strip()], int)
+def _split_cells(lines: list[str], first: int, header: list[str], wanted: list[int], separator: str, file: str) -> _Text:
+    """Cells of the ``wanted`` columns in those of ``lines`` that are not blank; ``first`` is the number of the first line."""
+    number = np.array([i for i, line in enumerate(lines) if line.strip()], int)
+    body = [lines[i].rstrip("\n").replace("\0", "") for i in number]
     # A stray quote would swallow the following lines: a line with an odd number of them is read without.
-    body = [line if line.count('"') % 2 == 0 else line.replace('"', "") for line in (lines[i] for i in number)]
+    body = [line if line.count('"') % 2 == 0 else line.replace('"', "") for line in body]
     width = len(header) + 1
-    body.insert(0, separator * (width - 1))  # tells the parser the number of columns; longer lines are cut at it
+    ruler = separator * (width - 1)  # tells the parser the number of columns; longer lines are cut at it
     cells = pd.read_csv(
-        io.StringIO("\n".join(body)), sep=separator, header=None, names=range(width), usecols=range(width), index_col=False,
-        dtype=str, na_filter=False, skip_blank_lines=False, low_memory=False, skipinitialspace=True,
+        io.StringIO("\n".join([ruler, *body, ""])), sep=separator, header=None, names=range(width), usecols=[*wanted, width - 1],
+        index_col=False, dtype=str, na_filter=False, skip_blank_lines=False, low_memory=False, skipinitialspace=True,
     )  # fmt: skip
     cells = cells.iloc[1:].reset_index(drop=True)
     if len(cells) != number.size:
         raise InputError(f"{file}: {number.size} lines were parsed as {len(cells)} rows", hint="look for unusual quotes in the file")
-    return _Text(file, header, cells.apply(lambda c: c.str.strip()), number + 1)
+    return _Text(file, header, separator, body, cells.apply(lambda c: c.str.strip()), number + first)
 
 
 def _numbers(cells: pd.Series, factors: tuple[float, float], missing: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

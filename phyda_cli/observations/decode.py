@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import io
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 from phyda_cli.errors import InputError
 from phyda_cli.observations.csv import parse_csv
 from phyda_cli.observations.mapping import ObservationMap
 from phyda_cli.observations.report import ReadResult
 
-__all__ = ["decode", "is_text", "unpack"]
+__all__ = ["Reader", "decode", "is_text", "reader_of"]
 
+Reader = Callable[[Path, ObservationMap | None], ReadResult]
+
+_HEAD = 4096  # bytes that tell what a file is
+_GZIP = b"\x1f\x8b"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BINARY = {
     b"\x89PNG": "a PNG image",
     b"%PDF": "a PDF document",
@@ -25,63 +34,98 @@ _NETCDF = (b"CDF", b"\x89HDF")
 _ODB = b"\xff\xffODA"
 
 
-def unpack(path: Path) -> bytes:
-    """The bytes of ``path``, out of gzip where it is packed. Raises InputError when it is missing, unreadable or empty."""
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of ``path``, out of gzip where it is packed. Raises InputError when it is missing or cannot be read to its end."""
     if path.is_dir():
         raise InputError(f"{path} is a folder: expected a file of observations")
     try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        with path.open("rb") as file:
+            packed = file.read(2) == _GZIP
+            file.seek(0)
+            yield cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if packed else file
     except FileNotFoundError as error:
         raise InputError(f"observation file {path} does not exist") from error
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot read observation file {path}: {error}") from error
-    if not content.strip():
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of ``path``. Raises InputError as :func:`_opened`, and when it is empty."""
+    with _opened(path) as file:
+        head = file.read(_HEAD)
+    if not head.strip() and len(head) < _HEAD:
         raise InputError(f"observation file {path} is empty")
-    return content
+    return head
 
 
-def is_text(content: bytes) -> bool:
-    """Whether ``content`` is a text table, which needs no decoder written in C."""
-    head = content[:4096]
-    binary = b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff"))
+def is_text(path: Path) -> bool:
+    """Whether ``path`` holds a text table, which needs no decoder written in C. Raises InputError when it cannot be read or is empty."""
+    return _looks_like_text(_head(path))
+
+
+def _looks_like_text(head: bytes) -> bool:
+    binary = b"\0" in head and not head.startswith(_UTF16)
     return not (binary or head.startswith((*_BINARY, *_NETCDF, _ODB, b"BUFR")))
 
 
-def decode(content: bytes, path: Path, mapping: ObservationMap | None = None) -> ReadResult:
-    """The observations in ``content``, that of ``path``. Raises InputError when it is of no known kind or cannot be decoded."""
-    head = content[:4096]
-    if is_text(content):
-        return parse_csv(_text(content), str(path), mapping)
+def reader_of(path: Path) -> Reader:
+    """What reads files like ``path``, its libraries loaded. Raises InputError when ``path`` is of no known kind."""
+    head = _head(path)
+    if _looks_like_text(head):
+        return _read_text
     if head.startswith(_NETCDF):
         from phyda_cli.observations.netcdf import read_netcdf
 
-        return _from_disk(content, path, read_netcdf)
+        return _from_disk(read_netcdf)
     if head.startswith(_ODB):
         from phyda_cli.observations.odb import read_odb
 
-        return _from_disk(content, path, read_odb)
+        return _from_disk(read_odb)
     kind = next((name for magic, name in _BINARY.items() if head.startswith(magic)), None)
     if kind is None and b"BUFR" in head:
         from phyda_cli.observations.bufr import read_bufr
 
-        return read_bufr(content, str(path))
+        return lambda path, _: read_bufr(_content(path), str(path))
     raise InputError(f"{path} is {kind or 'binary data'}: expected observations as a text table (CSV), BUFR, NetCDF or ODB-2")
 
 
-def _from_disk(content: bytes, path: Path, reader: Callable[[Path, str], ReadResult]) -> ReadResult:
-    """For libraries that read files only: ``content`` may have come out of gzip."""
-    with tempfile.NamedTemporaryFile(suffix=".obs") as file:
-        file.write(content)
-        file.flush()
-        return reader(Path(file.name), str(path))
+def decode(path: Path, mapping: ObservationMap | None = None) -> ReadResult:
+    """The observations in ``path``. Raises InputError when it is of no known kind or cannot be decoded."""
+    return reader_of(path)(path, mapping)
 
 
-def _text(content: bytes) -> str:
-    """Text in UTF-8 or UTF-16 with or without a byte-order mark, else Latin-1."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", errors="replace")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+def _content(path: Path) -> bytes:
+    with _opened(path) as file:
+        return file.read()
+
+
+def _from_disk(read: Callable[[Path, str], ReadResult]) -> Reader:
+    """For libraries that read files only: the content may have come out of gzip."""
+
+    def reader(path: Path, _: ObservationMap | None) -> ReadResult:
+        with tempfile.NamedTemporaryFile(suffix=".obs") as file:
+            file.write(_content(path))
+            file.flush()
+            return read(Path(file.name), str(path))
+
+    return reader
+
+
+def _read_text(path: Path, mapping: ObservationMap | None) -> ReadResult:
+    """Text in UTF-8 or UTF-16 with or without a byte-order mark; bytes that are neither count as Latin-1."""
+    with _opened(path) as file:
+        wide = file.read(2) in _UTF16
+        file.seek(0)
+        encoding, errors = ("utf-16", "replace") if wide else ("utf-8-sig", "as-latin-1")
+        with io.TextIOWrapper(file, encoding=encoding, errors=errors) as text:
+            return parse_csv(text, str(path), mapping)
+
+
+def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+codecs.register_error("as-latin-1", _as_latin_1)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from phyda_cli.errors import InputError
-from phyda_cli.observations.decode import decode, is_text, unpack
+from phyda_cli.observations.decode import decode, is_text
 from phyda_cli.observations.mapping import ObservationMap, load_mapping
 from phyda_cli.observations.report import ReadResult, merge
 from phyda_cli.observations.worker import decode_all
 
 __all__ = ["read_observations"]
 
-_SMALL = 4_000_000  # bytes of text read sooner than a worker starts
+_SMALL = 4_000_000  # bytes of a text file read sooner than a worker starts
 
 
 def read_observations(paths: Sequence[Path], mapping: Path | None = None, strict: bool = False) -> ReadResult:
@@ -35,9 +35,8 @@ def _read(paths: list[Path], mapping: ObservationMap | None) -> list[ReadResult]
     """The result of each file: small text tables in this process, the others in workers."""
     results: dict[int, ReadResult] = {}
     for i, path in enumerate(paths):
-        content = unpack(path)
-        if is_text(content) and (len(content) < _SMALL or len(paths) == 1):
-            results[i] = decode(content, path, mapping)
+        if is_text(path) and (path.stat().st_size < _SMALL or len(paths) == 1):
+            results[i] = decode(path, mapping)
     others = [i for i in range(len(paths)) if i not in results]
     if others:
         results |= zip(others, decode_all([paths[i] for i in others], mapping), strict=True)

@@ -26,7 +26,7 @@ from phyda_cli.observations.report import ReadResult
 
 __all__ = ["Worker", "decode_all"]
 
-_SECONDS = (9, 60)  # of processor time for any file, and more for each megabyte; real files take 1 s to 15 s a megabyte
+_SECONDS = (8.0, 120.0)  # for any file, and more for each megabyte: real files take 1 s to 15 s a megabyte on a core of their own
 _MEMORY = 16 << 30  # bytes of address space
 
 
@@ -73,7 +73,7 @@ class Worker:
         assert process.stdin is not None
         assert process.stdout is not None
         size = path.stat().st_size if path.is_file() else 0
-        limit = int(self._seconds[0] + self._seconds[1] * size / 1e6) + 1
+        limit = self._seconds[0] + self._seconds[1] * size / 1e6
         try:
             pickle.dump((path, mapping, limit), process.stdin)
             process.stdin.flush()
@@ -108,36 +108,33 @@ class Worker:
             )
         return self._process
 
-    def _cause_of_death(self, limit: int) -> str:
+    def _cause_of_death(self, limit: float) -> str:
         assert self._process is not None
         process, self._process = self._process, None
         process.communicate()
         code = process.returncode
-        if code == -signal.SIGXCPU:
-            return f"decoding took more than {limit} s of processor time"
+        if code == -signal.SIGALRM:
+            return f"decoding took more than {limit:.3g} s"
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return f"the decoder crashed ({how})"
 
 
-def _limit(seconds: int) -> None:
-    """Allow ``seconds`` more of processor time."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    until = int(used.ru_utime + used.ru_stime) + seconds
-    resource.setrlimit(resource.RLIMIT_CPU, (until if hard == resource.RLIM_INFINITY else min(until, hard), hard))
-
-
-def _answer(path: Path, mapping: ObservationMap | None) -> ReadResult | Exception:
-    from phyda_cli.observations.decode import decode, unpack
+def _answer(path: Path, mapping: ObservationMap | None, seconds: float) -> ReadResult | Exception:
+    """What decoding ``path`` gives; when it takes longer than ``seconds``, without loading the decoder, this process ends."""
+    from phyda_cli.observations.decode import reader_of
 
     try:
-        return decode(unpack(path), path, mapping)
+        read = reader_of(path)
+        signal.setitimer(signal.ITIMER_REAL, seconds)  # nothing handles its signal: it ends code in C as well
+        return read(path, mapping)
     except PhydaError as error:
         return error
     except MemoryError:
         return InputError(f"{path}: decoding needs more memory than there is", hint="the file is probably damaged")
     except Exception:  # a defect of ours: the parent shall raise it with where it came from
         return RuntimeError(f"while decoding {path}:\n{traceback.format_exc()}")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
@@ -146,8 +143,7 @@ def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
             path, mapping, seconds = pickle.load(questions)
         except EOFError:
             return
-        _limit(seconds)
-        pickle.dump(_answer(path, mapping), answers)
+        pickle.dump(_answer(path, mapping, seconds), answers)
         answers.flush()
 
 

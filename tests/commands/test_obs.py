@@ -90,7 +90,7 @@ def test_a_template_filled_in_is_read(phyda: Run, tmp_path: Path, kind: str) -> 
     path = tmp_path / "t.csv"
     assert phyda("obs", "template", "--kind", kind, "--out", path).code == 0
     assert phyda("obs", "template", "--kind", kind).out == path.read_text()
-    row = "a,2020-10-01T06:00Z,50,8,100," + ("t2m,,,280,1.5,1" if kind == "long" else "6.85,,,,,1013,,")
+    row = "a,2020-10-01T06:00Z,50,8,100," + ("t2m,,,,280,1.5,1" if kind == "long" else "6.85,,,,,1013,,")
     path.write_text(path.read_text() + row + "\n")
     read = read_observations([path], strict=True)
     found = dict(zip(read.table["variable"], read.table["value"], strict=True))

@@ -43,7 +43,7 @@ KINDS = ["long", "wide", "synop", "temp", "ioda", "old ioda", "madis"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_copies_are_read_or_refused(tmp_path: Path, kind: str) -> None:
     found = fuzz(sample(kind, tmp_path), 60, tmp_path)
-    assert found.pop("longest_s") < 30  # 9 s of processor time, on a busy machine
+    assert found.pop("longest_s") < 30  # 8 s, and the start of a worker on a busy machine
     assert sum(found.values()) == 60
     assert found["read"] > 0, found
 
@@ -75,9 +75,9 @@ def test_a_crash_and_a_hang_cost_their_file_only(tmp_path: Path) -> None:
 
 def test_decoding_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     (tmp_path / "long.bufr").write_bytes(synop() * 20000)
-    worker = Worker((0, 0))
+    worker = Worker((0.5, 0.0))
     try:
-        with pytest.raises(InputError, match="took more than 1 s of processor time"):
+        with pytest.raises(InputError, match=r"took more than 0\.5 s"):
             worker.read(tmp_path / "long.bufr")
     finally:
         worker.close()
