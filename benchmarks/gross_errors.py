@@ -19,7 +19,6 @@ Bars, for the defaults: RMSE less than 3 % up, at least 95 % of the planted erro
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +26,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.held_out import Pair, bundled_pair, pairs_of_store
+from benchmarks.outcome import finish
 from phyda_cli.analysis.departures import quality_control
 from phyda_cli.analysis.engine import analyse
 from phyda_cli.analysis.layout import as_fields
@@ -180,20 +180,13 @@ def main() -> None:
     means = pd.DataFrame(rows).drop(columns="case").groupby(["method", "variant"], sort=False).mean()
     means.insert(5, "rise_percent", 100 * (means["rmse_spoilt"] / means["rmse_clean"] - 1))
     print(means.T.to_string(float_format="{:.4f}".format))
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1))
     checks = means.loc[(args.methods[0], "checks")]
-    missed = [
-        text
-        for bad, text in (
-            (checks["rise_percent"] >= 3, f"RMSE rises by {checks['rise_percent']:.2f} %"),
-            (checks["found"] < 0.95, f"{checks['found']:.1%} of the gross errors found"),
-            (checks["good_flagged"] >= 0.01, f"{checks['good_flagged']:.2%} of the good observations flagged"),
-        )
-        if bad
+    bars = [
+        (checks["rise_percent"] >= 3, f"RMSE rises by {checks['rise_percent']:.2f} %"),
+        (checks["found"] < 0.95, f"{checks['found']:.1%} of the gross errors found"),
+        (checks["good_flagged"] >= 0.01, f"{checks['good_flagged']:.2%} of the good observations flagged"),
     ]
-    print("bars: " + (f"missed: {'; '.join(missed)}" if missed else "all met"))
-    raise SystemExit(bool(missed))
+    finish([text for missed, text in bars if missed], rows, args.json)
 
 
 if __name__ == "__main__":

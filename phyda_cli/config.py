@@ -113,6 +113,9 @@ class QualityControlSettings(Settings):
     )
     stuck_reports: int = Field(6, ge=3, description="The fewest reports that can show it.")
     height_limit_m: float = Field(500.0, gt=0, description="Reject stations further from the model's surface [m].")
+    msl_height_limit_m: float | None = Field(
+        None, gt=0, description="Reject mean sea level pressure from stations so far above or below the sea [m]; none: from all."
+    )
     first_guess_factor: float = Field(5.0, gt=0, description="Reject when |O-B| exceeds this many sqrt(sigma_o^2 + sigma_b^2).")
     buddy_factor: float | None = Field(
         5.0, gt=0, description="Reject when O-B differs by this many standard deviations from what its neighbours predict; none: no check."

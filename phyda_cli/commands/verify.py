@@ -11,7 +11,7 @@ import typer
 from phyda_cli.commands.assimilate import parse_time
 from phyda_cli.commands.console import emit, emit_json, say
 from phyda_cli.commands.physics_tables import physics_tables
-from phyda_cli.commands.score_tables import departure_table, field_table
+from phyda_cli.commands.score_tables import departure_table, field_table, group_table
 from phyda_cli.errors import OutputError, UsageError
 from phyda_cli.verification.ratios import mean_ratio
 
@@ -150,10 +150,14 @@ def _physics(file: AnalysisFile, first: Fields | None, truth: Fields | None, pic
 
 
 def _from_feedback(rows: pd.DataFrame, name: str) -> Section:
-    from phyda_cli.verification.station_scores import summarise_feedback
+    from phyda_cli.verification.innovations import summarise_feedback
 
     summary = summarise_feedback(rows)
     kinds = {"used": summary.used, "passive": summary.passive}
     counts = {k: f"{summary.account[k]} {k} of {summary.account['in']} observations" for k in kinds}
     tables = [departure_table(v, f"{name}, {counts[k]}{_rejected(summary.account)}") for k, v in kinds.items() if v]
-    return {"feedback": {"account": summary.account, **{k: [d.as_dict() for d in v] for k, v in kinds.items()}}}, tables
+    tables += [group_table(found, f"{name}, used observations by {kind}", kind) for kind, found in summary.groups.items() if found]
+    if summary.chi2 is not None:
+        advice = "" if summary.inflation is None else f"; with observation errors times {summary.inflation:.3g} it would be one"
+        say(f"chi2 of all used observations: {summary.chi2:.3g}{advice}")
+    return {"feedback": summary.as_dict()}, tables

@@ -15,9 +15,10 @@ __all__ = ["REPRESENTATIVENESS", "ErrorTable", "assign_errors", "height_error"]
 ErrorTable = Mapping[str, float | tuple[tuple[float, float], ...]]
 """Error of each variable in its units: one number, or (pressure in hPa, error) knots."""
 
-REPRESENTATIVENESS: Mapping[str, float] = {"t2m": 2e-3, "q2m": 1.5e-6, "u10": 2e-3, "v10": 2e-3, "sp": 0.12}
-"""Error per metre between station and model surface [units m-1]: a lapse rate uncertain by 2 K/km, specific humidity that falls
-uncertainly by 1.5 g/kg per km, wind by 2 m/s per km, and pressure reduced with a temperature uncertain by 1 %. Assumed, not tuned."""
+REPRESENTATIVENESS: Mapping[str, float] = {"t2m": 2e-3, "q2m": 1.5e-6, "u10": 2e-3, "v10": 2e-3, "sp": 0.12, "msl": 0.12}
+"""Error per metre between station and model surface, for msl the sea [units m-1]: a lapse rate uncertain by 2 K/km, specific humidity
+that falls uncertainly by 1.5 g/kg per km, wind by 2 m/s per km, and pressure reduced with a temperature uncertain by 1 %. Assumed, not
+tuned."""
 
 
 def assign_errors(
@@ -44,7 +45,7 @@ def assign_errors(
 
 
 def height_error(variable: np.ndarray, rise: np.ndarray) -> np.ndarray:
-    """Representativeness error (P,) [canonical units] of ``variable`` (P,) at stations ``rise`` (P,) [m] above the model's surface;
-    zero where that is unknown."""
+    """Representativeness error (P,) [canonical units] of ``variable`` (P,) at stations ``rise`` (P,) [m] above the model's surface (for
+    msl: the sea); zero where that is unknown."""
     rate = np.array([REPRESENTATIVENESS.get(str(v), 0.0) for v in variable])
     return rate * np.abs(np.nan_to_num(rise))

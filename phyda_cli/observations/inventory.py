@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from phyda_cli.names import OBSERVABLES
+from phyda_cli.observations.groups import hours, in_order, layers, regions, report_types
 from phyda_cli.observations.qc import bounds_check, set_codes, summary, unit_hints
 from phyda_cli.observations.qc.preliminary import duplicates
 from phyda_cli.observations.qc.repeats import stuck_check
@@ -17,7 +17,6 @@ from phyda_cli.observations.table import QC
 
 __all__ = ["check_alone", "inventory"]
 
-_LAYERS = (110000.0, 85000.0, 50000.0, 25000.0, 10000.0, 0.0)  # Pa
 _SHOWN = 20
 
 
@@ -49,32 +48,19 @@ def inventory(read: ReadResult) -> dict[str, Any]:
         "extent": _extent(good),
         "by_variable": {name: counts | _range(good[good["variable"] == name], name) for name, counts in variables.items()},
         "by_type": _by(table, report_types(table)),
-        "by_level": _by(table, _levels(table)),
-        "by_time": _by(table, _hours(table)),
-        "by_region": _by(table, _regions(table)),
+        "by_level": _by(table, layers(table)),
+        "by_time": _by(table, hours(table)),
+        "by_region": _by(table, regions(table)),
         "problems": [*unit_hints(table), *map(str, read.problems[:_SHOWN])],
         "problem_count": len(read.problems),
         "ignored_columns": {file: columns for file, columns in read.ignored_columns.items() if columns},
     }
 
 
-def report_types(table: pd.DataFrame) -> np.ndarray:
-    """``surface``, ``sounding`` (a station with several levels at a time, or in one message) or ``single level``, (P,)."""
-    level = table["pressure"].fillna(-table["height"]).to_numpy()
-    aloft = ~np.isnan(level)
-    keys = ["station_id", "time", "latitude", "longitude"]
-    counts = table.assign(_level=level).groupby(keys, dropna=False, sort=False)["_level"].transform("nunique").to_numpy()
-    message = table.assign(_level=level).groupby(["file", "row"], sort=False)["_level"].transform("nunique").to_numpy()
-    return np.where(~aloft, "surface", np.where((counts > 2) | (message > 2), "sounding", "single level"))
-
-
 def _by(table: pd.DataFrame, labels: np.ndarray) -> dict[str, dict[str, Any]]:
     """The account of the rows under each label, in the order of the labels."""
-    found = {}
-    for label in sorted(set(labels)):
-        counts = summary(table[labels == label])
-        found[str(label).partition("\0")[2] or str(label)] = {k: counts[k] for k in ("in", "used", "passive", "rejected")}
-    return found
+    accounts = ((label, summary(table.iloc[rows])) for label, rows in in_order(labels))
+    return {label: {k: counts[k] for k in ("in", "used", "passive", "rejected")} for label, counts in accounts}
 
 
 def _range(rows: pd.DataFrame, name: str) -> dict[str, Any]:
@@ -90,23 +76,3 @@ def _extent(rows: pd.DataFrame) -> dict[str, Any]:
     columns = (("latitude", rows["latitude"]), ("longitude", rows["longitude"]))
     places = {name: [float(f"{c.min():.6g}"), float(f"{c.max():.6g}")] for name, c in columns}
     return places | {"time": [f"{t:%Y-%m-%dT%H:%M:%S}Z" for t in (rows["time"].min(), rows["time"].max())]}
-
-
-def _levels(table: pd.DataFrame) -> np.ndarray:
-    pressure, height = table["pressure"].to_numpy(), table["height"].to_numpy()
-    layer = np.clip(np.searchsorted(-np.array(_LAYERS), -pressure, side="right") - 1, 0, len(_LAYERS) - 2)
-    names = [f"{i + 1}\0{low / 100:g} to {high / 100:g} hPa" for i, (low, high) in enumerate(pairwise(_LAYERS))]
-    at_level = np.array(names, object)[np.where(np.isnan(pressure), 0, layer)]
-    return np.where(~np.isnan(pressure), at_level, np.where(np.isnan(height), "0\0surface", "8\0at a height")).astype(object)
-
-
-def _hours(table: pd.DataFrame) -> np.ndarray:
-    text = table["time"].dt.strftime("%Y-%m-%dT%HZ")
-    return text.fillna("without time").to_numpy(object)
-
-
-def _regions(table: pd.DataFrame) -> np.ndarray:
-    latitude = table["latitude"].to_numpy()
-    bands = [np.isnan(latitude), latitude >= 60, latitude >= 20, latitude > -20, latitude > -60]
-    names = ["9\0nowhere", "1\0north of 60N", "2\0" + "20N to 60N", "3\0" + "20S to 20N", "4\0" + "60S to 20S"]
-    return np.select(bands, names, "5\0south of 60S").astype(object)

@@ -63,7 +63,7 @@ def build_operator(
     - wind_speed, at the surface or aloft: its tangent at the layout's wind, the one operator here that is not linear in the wind itself.
     - t2m: 6.5 K/km times station minus model height; q2m: else from q at the standard pressure of the station.
     - sp: the model's, taken to the station's height; else from msl likewise. u10, v10, msl: as they are.
-    - Where a station is more than ``height_limit`` [m] from the model surface (for msl: the sea) that its value belongs to: QC 17.
+    - Where a station is more than ``height_limit`` [m] from the model surface (with sp from msl: the sea) that its value belongs to: QC 17.
       Without the elevation t2m is taken as it is and sp fails; without the model's orography t2m is as well, with a note.
     """
     parts = Parts(layout, table, static_orography, height_limit)
@@ -142,13 +142,6 @@ def _humidity_2m(parts: Parts, rows: np.ndarray) -> None:
     return parts.vertical("q", rows, standard_pressure(np.nan_to_num(height)), _EXTRAPOLATION_2M)
 
 
-def _sea_level_pressure(parts: Parts, rows: np.ndarray) -> None:
-    if "msl" not in parts.layout.surface:
-        return parts.fail(rows)
-    parts.surface("msl", rows)
-    return parts.fail(rows[np.abs(parts.elevation[rows]) > parts.height_limit], QC.DIFF_REF)
-
-
 def _surface_pressure(parts: Parts, rows: np.ndarray) -> None:
     """Hydrostatic, with the temperature of the layout: the derivative is taken with respect to pressure alone."""
     parts.fail(rows[np.isnan(parts.elevation[rows])])
@@ -176,7 +169,6 @@ _SPECIAL: dict[str, Callable[[Parts, np.ndarray], None]] = {
     "t2m": _temperature_2m,
     "q2m": _humidity_2m,
     "sp": _surface_pressure,
-    "msl": _sea_level_pressure,
     "wind_speed": _wind_speed,
     "thickness": _thickness,
     "tcwv": _column_water_vapour,

@@ -10,9 +10,9 @@ from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.regrid import bilinear
 from phyda_cli.observations.derive import derive_table
 from phyda_cli.observations.errors import assign_errors
-from phyda_cli.observations.qc import nearest_report, preliminary_qc, wind_pairs
+from phyda_cli.observations.qc import nearest_report, preliminary_qc, set_codes, wind_pairs
 from phyda_cli.observations.stations import StationLists
-from phyda_cli.observations.table import check
+from phyda_cli.observations.table import QC, check
 
 __all__ = ["prepare"]
 
@@ -37,7 +37,10 @@ def prepare(
     derived = derive_table(preliminary_qc(table, background.grid, time, window, stations, stuck), background)
     paired = wind_pairs(derived)
     chosen = nearest_report(paired, time) if settings.repeats == "nearest" else paired
-    rise = chosen["elevation"].to_numpy() - _surface_height(background, chosen)
+    reduced, elevation = (chosen["variable"] == "msl").to_numpy(), chosen["elevation"].to_numpy()
+    if settings.msl_height_limit_m is not None:
+        chosen = set_codes(chosen, reduced & (np.abs(elevation) > settings.msl_height_limit_m), QC.DIFF_REF)
+    rise = elevation - np.where(reduced, 0.0, _surface_height(background, chosen))
     prepared = assign_errors(chosen, settings.obs_error_scale, settings.errors, rise, settings.height_error_scale)
     check(prepared)
     return prepared

@@ -206,11 +206,6 @@ def test_sp_from_msl_reproduces_the_standard_atmosphere() -> None:
     assert only(bare, observations("sp", elevation=300.0)) == (pytest.approx(standard_pressure(np.array(300.0))), 0)
 
 
-def test_msl_of_a_station_high_above_the_sea_is_not_used() -> None:
-    assert [only(fields(), observations("msl", elevation=e)) for e in (480.0, np.nan)] == [(pytest.approx(101453), 0)] * 2
-    assert only(fields(), observations("msl", elevation=520.0))[1] == QC.DIFF_REF
-
-
 def test_msl_needs_the_models_msl() -> None:
     state = fields(sp=np.array(99000.0))
     state = Fields(state.grid, TIME, LEVELS, state.upper, {k: state.surface[k] for k in ("sp", "orography")})
