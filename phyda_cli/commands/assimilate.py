@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from phyda_cli.commands.console import emit, emit_json, say, warn
+from phyda_cli.commands.console import emit, emit_json, observation_files, say, warn
 from phyda_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,11 @@ def parse_time(text: str | None, option: str) -> np.datetime64 | None:
 def assimilate(
     obs: Annotated[
         list[Path],
-        typer.Option("--obs", help="Observations: CSV, BUFR, NetCDF (IODA, MADIS, feedback), ODB-2. May be given several times."),
+        typer.Option(
+            "--obs",
+            help="Observations: CSV, BUFR, NetCDF (IODA, MADIS, feedback), ODB-2. A file or a quoted pattern such as 'synop/*.bufr'; "
+            "may be given several times.",
+        ),
     ],
     background: Annotated[Path, typer.Option("--background", help="Forecast to correct: NetCDF or GRIB.")],
     out: Annotated[Path, typer.Option("--out", help="Analysis to write (NetCDF, on the background's grid).")] = Path("analysis.nc"),
@@ -97,18 +101,14 @@ def assimilate(
     from phyda_cli.analysis.job import assimilate as run
     from phyda_cli.config import AnalysisSettings, load_settings
     from phyda_cli.model.checkpoint import BUNDLED
-    from phyda_cli.observations.files import expand
 
     overrides: dict[str, Any] = {"method": method, "members": members, "physics": physics, "seed": seed, "device": device}
     overrides["qc"] = {"window_hours": window, "withhold": withhold, "thinning": thinning, "robust": robust}
     overrides["guidance"] = {"rule": guidance}
     overrides["background_error_scale"] = background_error_scale
     settings = load_settings(AnalysisSettings, config, overrides)
-    files, warnings = expand(obs)
-    for warning in warnings:
-        warn(warning)
     request = Request(
-        obs=files, background=background, out=out, feedback=feedback, checkpoint=checkpoint or BUNDLED, obs_map=obs_map,
+        obs=observation_files(obs), background=background, out=out, feedback=feedback, checkpoint=checkpoint or BUNDLED, obs_map=obs_map,
         withhold_file=withhold_file, blacklist=blacklist, whitelist=whitelist, time=parse_time(time, "--time"),
         valid_time=parse_time(valid_time, "--valid-time"), member=member,
         rename=_renames(rename or []), strict=strict, overwrite=overwrite, allow_no_obs=allow_no_obs, save_members=save_members,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phyda_cli.commands.console import emit, emit_json, say, warn
+from phyda_cli.commands.console import emit, emit_json, observation_files, say, warn
 from phyda_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -130,13 +130,9 @@ def merge(files: Files, out: Out, to: To = None, obs_map: Mapping = None, overwr
 
 
 def _read(patterns: list[Path], mapping: Path | None) -> ReadResult:
-    from phyda_cli.observations.files import expand
     from phyda_cli.observations.readers import read_observations
 
-    files, warnings = expand(patterns)
-    for warning in warnings:
-        warn(warning)
-    return read_observations(files, mapping)
+    return read_observations(observation_files(patterns), mapping)
 
 
 def _tell(read: ReadResult, out: Path, written: int, left_out: int) -> None:

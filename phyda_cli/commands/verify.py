@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from phyda_cli.commands.assimilate import parse_time
-from phyda_cli.commands.console import emit, emit_json, say
+from phyda_cli.commands.console import emit, emit_json, observation_files, say
 from phyda_cli.commands.physics_tables import physics_tables
 from phyda_cli.commands.score_tables import departure_table, field_table, group_table
 from phyda_cli.errors import OutputError, UsageError
@@ -33,7 +33,8 @@ def verify(
     truth: Annotated[Path | None, typer.Option(help="Fields to verify against, on any grid.")] = None,
     background: Annotated[Path | None, typer.Option(help="First guess to compare with. [default: analysis minus its increments]")] = None,
     obs: Annotated[
-        list[Path] | None, typer.Option("--obs", help="Observations to verify against: CSV, BUFR, NetCDF, ODB-2. Repeatable.")
+        list[Path] | None,
+        typer.Option("--obs", help="Observations to verify against: a file of any format, or a quoted pattern. Repeatable."),
     ] = None,
     obs_map: Annotated[Path | None, typer.Option(help="TOML file that maps CSV columns to variables and units.")] = None,
     feedback: Annotated[Path | None, typer.Option(help="Feedback file of the analysis: departures, chi2, error estimates.")] = None,
@@ -65,7 +66,8 @@ def verify(
     physics = physics or physics_plot is not None
     if not any((truth, obs, feedback, plot, physics)):
         raise UsageError("nothing to verify against", hint="give --truth FILE, --obs FILE, --feedback FILE, --physics or --plot FILE.png")
-    _check_pictures([plot, physics_plot], [analysis, truth, background, feedback, obs_map, *(obs or [])], overwrite)
+    obs = observation_files(obs or [])
+    _check_pictures([plot, physics_plot], [analysis, truth, background, feedback, obs_map, *obs], overwrite)
     file = read_analysis(analysis, parse_time(time, "--time"))
     first = file.background if background is None else _at_same_time(background, file.fields.time)
     target = None if truth is None else _at_same_time(truth, file.fields.time)
