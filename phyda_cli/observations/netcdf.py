@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.errors import InputError
+from phyda_cli.fields.classic import reject_truncated
 from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.assemble import Values, assemble
 from phyda_cli.observations.atmosphere import standard_pressure
@@ -79,6 +80,7 @@ def read_netcdf(path: Path, file: str) -> ReadResult:
     A row of the account is a location (IODA), a record (MADIS) or an observation (feedback).
     Raises InputError when the file cannot be read or is none of these.
     """
+    reject_truncated(path, file)
     try:
         with netCDF4.Dataset(path) as data:
             _refuse_impossible_sizes(data, path.stat().st_size, file)
@@ -99,7 +101,7 @@ def read_netcdf(path: Path, file: str) -> ReadResult:
 
 def _refuse_impossible_sizes(data: netCDF4.Dataset, size: int, file: str) -> None:
     """Raise InputError when a variable is larger than ``size`` bytes of file can hold: a damaged header, not worth trying."""
-    most = size if data.data_model.startswith("NETCDF3") else _DENSEST * size + 10_000_000
+    most = _DENSEST * size + 10_000_000
     for group in (data, *data.groups.values()):
         for name, variable in group.variables.items():
             if variable.size * (1 if variable.dtype is str else variable.dtype.itemsize) > most:
