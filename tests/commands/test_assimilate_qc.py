@@ -15,6 +15,7 @@ from phyda_cli.observations.feedback import read_feedback
 from phyda_cli.observations.table import QC
 
 Run = Callable[..., Any]
+LAYERED = ("t,85000,50000,280,0.5", "thickness,85000,50000,4000,8", "wind_speed,50000,,20,0.5")
 
 
 def rows_of(assimilate: Run, tmp_path: Path, *arguments: object, **options: object) -> pd.DataFrame:
@@ -98,3 +99,23 @@ def test_observations_by_pattern(assimilate: Run, tmp_path: Path, case: Path) ->
     outcome = assimilate("--dry-run", obs=tmp_path / "none*.csv")
     assert outcome.code == 3
     assert "no file matches" in outcome.err
+
+
+def test_layers_thickness_and_lone_speeds_are_used(assimilate: Run, case: Path, tmp_path: Path) -> None:
+    lines = ["station_id,time,latitude,longitude,elevation,variable,pressure,pressure_top,value,error"]
+    lines += [f"L{i},2011-01-20T12:00,{lat},{40 * i},0,{row}" for i, lat in enumerate((-50, -20, 10, 45)) for row in LAYERED]
+    (tmp_path / "layers.csv").write_text("\n".join(lines) + "\n")
+    before = rows_of(assimilate, tmp_path, "--method", "none", obs=tmp_path / "layers.csv")
+    values = dict(zip(zip(before["station_id"], before["variable"], strict=True), before["hofx0"], strict=True))
+    shift = {"t": 2.0, "thickness": 25.0, "wind_speed": 2.0}
+    text = [lines[0]]
+    for line in lines[1:]:
+        cells = line.split(",")
+        cells[8] = str(values[cells[0], cells[5]] + shift[cells[5]])
+        text.append(",".join(cells))
+    (tmp_path / "layers.csv").write_text("\n".join(text) + "\n")
+    rows = rows_of(assimilate, tmp_path, obs=tmp_path / "layers.csv")
+    assert set(rows["EffectiveQC"]) == {QC.PASS}
+    np.testing.assert_allclose(rows["ombg"], rows["variable"].map(shift), rtol=1e-5)
+    for name, group in rows.groupby("variable"):
+        assert group["oman"].abs().mean() < 0.7 * shift[str(name)], name

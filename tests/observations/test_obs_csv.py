@@ -216,7 +216,7 @@ numbers = st.floats(-1e6, 1e6).filter(lambda x: f"{x}" not in ("-9999.0",))
 def test_write_csv_round_trip(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple]) -> None:
     names = ["station_id", "time", "latitude", "longitude", "variable", "pressure", "value", "error", "use"]
     columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-    columns["station_id"] = [s.replace(chr(34), "").strip() or "x" for s in columns["station_id"]]
+    columns["station_id"] = [s.replace('"', "").strip() or "x" for s in columns["station_id"]]
     surface = np.array([OBSERVABLES[v].surface and not v.startswith("wind") for v in columns["variable"]])
     columns["pressure"] = np.where(surface, np.nan, columns["pressure"])
     table = make(**columns)
