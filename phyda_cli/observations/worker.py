@@ -26,7 +26,7 @@ from phyda_cli.observations.report import ReadResult
 
 __all__ = ["Worker", "decode_all"]
 
-_SECONDS = (8.0, 120.0)  # for any file, and more for each megabyte: real files take 1 s to 15 s a megabyte on a core of their own
+_SECONDS = (6.0, 120.0)  # for any file, and more for each megabyte: real files take 1 s to 15 s a megabyte on a core of their own
 _MEMORY = 16 << 30  # bytes of address space
 
 
