@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -21,12 +21,12 @@ from queue import SimpleQueue
 from typing import IO
 
 from phyda_cli.errors import InputError, PhydaError
+from phyda_cli.observations.decode import reader_of, time_limit
 from phyda_cli.observations.mapping import ObservationMap
 from phyda_cli.observations.report import ReadResult
 
 __all__ = ["Worker", "decode_all"]
 
-_SECONDS = (6.0, 120.0)  # for any file, and more for each megabyte: real files take 1 s to 15 s a megabyte on a core of their own
 _MEMORY = 16 << 30  # bytes of address space
 
 
@@ -63,17 +63,16 @@ def _cores() -> int:
 class Worker:
     """The parent's end of one worker process, started when there is something to read and again after it died."""
 
-    def __init__(self, seconds: tuple[float, float] = _SECONDS) -> None:
-        self._seconds = seconds
+    def __init__(self, limit: Callable[[Path], float] = time_limit) -> None:
+        self._limit = limit
         self._process: subprocess.Popen[bytes] | None = None
 
     def read(self, path: Path, mapping: ObservationMap | None = None) -> ReadResult:
         """The observations of ``path``; raises InputError also when decoding crashes or takes too long."""
+        limit = self._limit(path)
         process = self._start()
         assert process.stdin is not None
         assert process.stdout is not None
-        size = path.stat().st_size if path.is_file() else 0
-        limit = self._seconds[0] + self._seconds[1] * size / 1e6
         try:
             pickle.dump((path, mapping, limit), process.stdin)
             process.stdin.flush()
@@ -121,8 +120,6 @@ class Worker:
 
 def _answer(path: Path, mapping: ObservationMap | None, seconds: float) -> ReadResult | Exception:
     """What decoding ``path`` gives; when it takes longer than ``seconds``, without loading the decoder, this process ends."""
-    from phyda_cli.observations.decode import reader_of
-
     try:
         read = reader_of(path)
         signal.setitimer(signal.ITIMER_REAL, seconds)  # nothing handles its signal: it ends code in C as well
