@@ -17,6 +17,7 @@ from phyda_cli.commands.console import say
 from phyda_cli.commands.cycle import cycle
 from phyda_cli.commands.demo import demo
 from phyda_cli.commands.download import download
+from phyda_cli.commands.obs import obs
 from phyda_cli.commands.preprocess import preprocess
 from phyda_cli.commands.train import train
 from phyda_cli.commands.verify import verify
@@ -35,6 +36,7 @@ app = typer.Typer(
 for command in (download, preprocess, train, assimilate, verify, demo):
     app.command()(command)
 app.add_typer(cycle, name="cycle")
+app.add_typer(obs, name="obs")
 
 
 def _version(value: bool) -> None:

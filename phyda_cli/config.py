@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from phyda_cli.errors import InputError, UsageError
+from phyda_cli.names import OBSERVABLES
 
 __all__ = [
     "AnalysisSettings",
@@ -70,7 +72,7 @@ class TrainingSettings(Settings):
     validation_fraction: float = Field(0.08, gt=0, lt=0.5, description="Latest part of the span, kept from training.")
     encoder_epochs: float = Field(6.0, gt=0, description="Passes over the cases for the encoder.")
     denoiser_epochs: float = Field(3.0, gt=0, description="Passes over the cases for the denoiser.")
-    turn_signs: bool = Field(True, description="Turn the sign of errors and innovations of every second case, anew each time it is seen.")
+    turn_signs: bool = Field(False, description="Turn the sign of errors and innovations of every second case, anew each time it is seen.")
     batch: int = Field(16, ge=1, description="Cases per step.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak of the cosine schedule (AdamW).")
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
@@ -110,8 +112,49 @@ class QualityControlSettings(Settings):
     """Quality control before and against the background."""
 
     window_hours: float = Field(3.0, gt=0, description="Observations within so many hours of the analysis time are used.")
+    repeats: Literal["nearest", "all"] = Field(
+        "nearest", description="Of a station's reports within the window use the one nearest to the analysis time, or all."
+    )
+    stuck_hours: float | None = Field(
+        12.0, gt=0, description="Reject a station's value that stays the same for so many hours; none: no such check."
+    )
+    stuck_reports: int = Field(6, ge=3, description="The fewest reports that can show it.")
+    height_limit_m: float = Field(500.0, gt=0, description="Reject stations further from the model's surface [m].")
+    msl_height_limit_m: float | None = Field(
+        None, gt=0, description="Reject mean sea level pressure from stations so far above or below the sea [m]; none: from all."
+    )
     first_guess_factor: float = Field(5.0, gt=0, description="Reject when |O-B| exceeds this many sqrt(sigma_o^2 + sigma_b^2).")
-    obs_error_scale: float = Field(1.0, gt=0, description="Factor on default observation errors.")
+    buddy_factor: float | None = Field(
+        5.0, gt=0, description="Reject when O-B differs by this many standard deviations from what its neighbours predict; none: no check."
+    )
+    obs_error_scale: float = Field(1.0, gt=0, description="Factor on default observation errors; errors given with a row stay.")
+    errors: dict[str, PositiveFloat | tuple[tuple[PositiveFloat, PositiveFloat], ...]] = Field(
+        default_factory=dict, description="Default errors by variable in SI units: a number, or [pressure in hPa, error] knots, top first."
+    )
+    height_error_scale: float = Field(
+        1.0, ge=0, description="Factor on the error added to default errors for the height between station and model surface."
+    )
+    thinning: Literal["none", "thin", "superob"] = Field("none", description="Of the reports in a box use all, one, or their mean.")
+    thinning_km: float = Field(100.0, gt=0, description="Size of a box [km].")
+    thinning_log_p: float = Field(0.1, gt=0, description="Depth of a box in log pressure.")
+    superob_correlation: float = Field(
+        0.3, ge=0, le=1, description="Correlation of the errors in a box; the mean of n has the variance (1 + (n - 1) rho) / n of one."
+    )
+    robust: Literal["none", "huber"] = Field("none", description="Weight observations down that stage 1 cannot fit (Huber norm).")
+    huber_k: float = Field(2.0, gt=0, description="Misfit in observation errors beyond which the weight falls as k / |misfit|.")
+    robust_iterations: int = Field(3, ge=2, le=10, description="Solutions of stage 1, each with the weights of the one before.")
+    withhold: float = Field(0.0, ge=0, lt=1, description="Fraction of the stations to make passive, chosen by the seed.")
+
+    @field_validator("errors")
+    @classmethod
+    def _known_variables(cls, errors: dict[str, Any]) -> dict[str, Any]:
+        for name, value in errors.items():
+            if name not in OBSERVABLES:
+                raise ValueError(f"{name!r} is no variable; expected some of {', '.join(OBSERVABLES)}")
+            pressures = [value] if isinstance(value, float) else [knot[0] for knot in value]
+            if not pressures or any(b <= a for a, b in pairwise(pressures)):
+                raise ValueError(f"the pressures of {name} must increase")
+        return errors
 
 
 class GuidanceSettings(Settings):
@@ -174,9 +217,11 @@ class AnalysisSettings(Settings):
     ensemble: EnsembleSettings = Field(default_factory=EnsembleSettings, description="The background's ensemble.")
 
     @model_validator(mode="after")
-    def _a_spread_needs_two(self) -> AnalysisSettings:
+    def _consistent(self) -> AnalysisSettings:
         if self.method == "guidance" and self.members < 2:
             raise ValueError("the method guidance needs at least 2 members: its mean and spread are theirs")
+        if self.method == "guidance" and self.qc.robust != "none":
+            raise ValueError("robust weights come from stage 1, which the method guidance does without: use phyda or oi")
         return self
 
 

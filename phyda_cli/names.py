@@ -14,12 +14,15 @@ import numpy as np
 __all__ = [
     "COORDINATES",
     "GRAVITY",
+    "OBSERVABLES",
     "VARIABLES",
     "Channel",
     "Variable",
     "canonical_coordinate",
+    "canonical_observable",
     "canonical_variable",
     "default_error",
+    "interpolate_error",
     "parse_channel",
 ]
 
@@ -99,6 +102,18 @@ _TABLE = (
 
 VARIABLES: dict[str, Variable] = {v.name: v for v in _TABLE}
 
+_OBSERVED = (
+    _upper("td", "dew_point_temperature", "K", "dew point temperature",
+           "dewpoint dew_point dewpoint_temperature dew_point_temperature dewp dwpt", (150.0, 315.0), 2.0),
+    _upper("thickness", "atmosphere_layer_thickness_expressed_as_geopotential_height_difference", "m", "thickness of a layer",
+           "layer_thickness", (0.0, 4e4), 15.0),
+    _surface("tcwv", "atmosphere_mass_content_of_water_vapor", "kg m-2", "total column water vapour",
+             "total_column_water_vapour pwat prw iwv precipitable_water", (0.0, 100.0), 2.0),
+)  # fmt: skip
+
+OBSERVABLES: dict[str, Variable] = {k: v for k, v in VARIABLES.items() if k not in ("orography", "lsm")} | {v.name: v for v in _OBSERVED}
+"""Every quantity an observation may be of: those fields hold, and some that follow from several of them."""
+
 COORDINATES: dict[str, tuple[str, ...]] = {
     "latitude": ("latitude", "lat", "nav_lat", "y_lat", "g0_lat_1"),
     "longitude": ("longitude", "lon", "long", "nav_lon", "x_lon", "g0_lon_2"),
@@ -109,12 +124,20 @@ COORDINATES: dict[str, tuple[str, ...]] = {
 }
 
 _ALIASES: dict[str, str] = {alias: v.name for v in _TABLE for alias in (v.name, *v.aliases)}
+_OBSERVED_ALIASES: dict[str, str] = {alias: v.name for v in _OBSERVED for alias in (v.name, *v.aliases)}
 _COORDINATE_ALIASES: dict[str, str] = {alias: name for name, aliases in COORDINATES.items() for alias in aliases}
 
 
 def canonical_variable(name: str) -> str | None:
     """Canonical short name of ``name`` (any case), or None when the table does not know it."""
     return _ALIASES.get(name.strip().lower())
+
+
+def canonical_observable(name: str) -> str | None:
+    """Canonical name of an observed quantity (any case and alias), or None."""
+    key = name.strip().lower()
+    found = _OBSERVED_ALIASES.get(key) or _ALIASES.get(key)
+    return found if found in OBSERVABLES else None
 
 
 def canonical_coordinate(name: str) -> str | None:
@@ -124,15 +147,19 @@ def canonical_coordinate(name: str) -> str | None:
 
 def default_error(variable: str, pressure: np.ndarray) -> np.ndarray:
     """Default observation error standard deviation [canonical units] at ``pressure`` [Pa], same shape."""
-    errors = VARIABLES[variable].errors
+    return interpolate_error(OBSERVABLES[variable].errors, pressure, variable == "q")
+
+
+def interpolate_error(errors: Errors, pressure: np.ndarray, logarithmic: bool = False) -> np.ndarray:
+    """``errors`` at ``pressure`` [Pa], linear in its logarithm; ``logarithmic``: of values that span decades, so is the error's."""
     pressure = np.asarray(pressure, dtype=float)
     if isinstance(errors, (int, float)):
         return np.full(pressure.shape, float(errors))
     knots = np.array(errors)
     safe = np.where(np.isfinite(pressure) & (pressure > 0), pressure, 1e5)
-    if variable == "q":  # spans three decades: interpolate its logarithm
-        return np.exp(np.interp(np.log(safe), np.log(knots[:, 0] * 100), np.log(knots[:, 1])))
-    return np.interp(np.log(safe), np.log(knots[:, 0] * 100), knots[:, 1])
+    values = np.log(knots[:, 1]) if logarithmic else knots[:, 1]
+    found = np.interp(np.log(safe), np.log(knots[:, 0] * 100), values)
+    return np.exp(found) if logarithmic else found
 
 
 @dataclass(frozen=True, order=True)

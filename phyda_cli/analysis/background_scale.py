@@ -21,10 +21,10 @@ from scipy.optimize import brentq
 __all__ = ["GROUPS", "BackgroundScale", "estimate_scale"]
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "mass": ("z", "gh", "msl", "sp"),
+    "mass": ("z", "thickness", "msl", "sp"),
     "temperature": ("t", "t2m"),
-    "wind": ("u", "v", "u10", "v10"),
-    "humidity": ("q", "q2m"),
+    "wind": ("u", "v", "u10", "v10", "wind_speed"),
+    "humidity": ("q", "q2m", "tcwv"),
 }
 _GROUP_OF = {variable: group for group, variables in GROUPS.items() for variable in variables}
 

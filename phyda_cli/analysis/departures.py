@@ -1,4 +1,4 @@
-"""Observations against the background: operators, the scale of the background error, and the first-guess check."""
+"""Observations against the background: operators, the scale of the background error, and the checks that need both."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from phyda_cli.analysis.ensemble_filter import hybrid
 from phyda_cli.analysis.layout import as_fields, ensemble_anomalies, in_channel_order, model_background
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble
-from phyda_cli.config import AnalysisSettings
+from phyda_cli.config import AnalysisSettings, QualityControlSettings
 from phyda_cli.errors import UsageError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.regrid import grid_to_grid
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.observations.operators import Operator, build_operator, operator_check
-from phyda_cli.observations.qc import first_guess_check
+from phyda_cli.observations.qc import Superobs, buddy_check, first_guess_check, superob, thin, wind_pairs
 from phyda_cli.observations.table import QC
 
 __all__ = ["Departures", "Forecasts", "choose_device", "quality_control"]
@@ -39,7 +39,8 @@ class Forecasts:
 class Departures:
     """Observations after all quality control, with what both sides of the increment need.
 
-    ``table`` carries the final codes; ``hofx0`` and ``sigma_b`` (P,) in the rows' units; ``full`` is the operator on the
+    ``table`` carries the final codes; ``hofx0`` and ``sigma_b`` (P,) in the rows' units. ``innovation`` and ``error`` (P,) are what the
+    analysis uses: those of the row, or of the superobservation of ``merged`` (P,) rows that it stands for. ``full`` is the operator on the
     user's fields, ``matrix`` (P, C*H*W) the one on the model grid's normalised increment. Increments are normalised by ``unit``
     (C, 1, 1), the checkpoint's background-error standard deviation times ``scale``: stage 1 and the networks see every
     background as being as good as those of the training. ``ensemble`` is what B is made of, ``anomalies`` the user's own members'.
@@ -50,6 +51,9 @@ class Departures:
     matrix: sparse.csr_matrix
     hofx0: np.ndarray
     sigma_b: np.ndarray
+    innovation: np.ndarray
+    error: np.ndarray
+    merged: np.ndarray
     scale: BackgroundScale
     unit: np.ndarray
     ensemble: Ensemble
@@ -70,12 +74,12 @@ def choose_device(name: str) -> torch.device:
 def quality_control(
     background: Fields, table: pd.DataFrame, checkpoint: Checkpoint, settings: AnalysisSettings, forecasts: Forecasts | None = None
 ) -> Departures:
-    """Operators, background-error spread at the observations and the first-guess check, for a prepared ``table``."""
+    """Operators, background-error spread at the observations, the checks against both, and thinning, for a prepared ``table``."""
     spec = checkpoint.state
     state, available, notes = model_background(background, spec)
     ensemble, anomalies = _ensembles(background, checkpoint, settings, forecasts)
     statics = None if "orography" in background.surface else _static_orography(checkpoint, background)
-    full = build_operator(background, table, statics)
+    full = build_operator(background, table, statics, settings.qc.height_limit_m)
     table = operator_check(table, full)
     layout = as_fields(state, spec, background, available)
     model = build_operator(layout, table, checkpoint.statics["orography"])
@@ -84,16 +88,18 @@ def quality_control(
     matrix = in_channel_order(model.matrix, layout, spec)
     unit = spec.column("background_std")
     hofx0 = full.apply(np.nan_to_num(background.vector()))
-    nominal = np.sqrt((ensemble.observed(_in_units(matrix, unit)) ** 2).sum(axis=1))
-    table, scale = _check(table, table["value"].to_numpy() - hofx0, nominal, settings)
+    at_observations = ensemble.observed(_in_units(matrix, unit))
+    table, scale = _check(table, table["value"].to_numpy() - hofx0, at_observations, settings)
+    used = _thinned(table, table["value"].to_numpy() - hofx0, background.time, settings.qc)
     unit = unit * scale.of([c.variable for c in spec.channel_list]).astype(np.float32)[:, None, None]
     matrix = _in_units(matrix, unit)
     sigma_b = np.sqrt((ensemble.observed(matrix) ** 2).sum(axis=1))
     if scale.at_bound:
         notes.append("the innovations do not fit the background's errors even times a quarter or four: look at times, units and errors")
     return Departures(
-        table, full, matrix, hofx0, sigma_b, scale, unit, ensemble, anomalies, forecasts, state, available, [*notes, *full.notes]
-    )
+        used.table, full, matrix, hofx0, sigma_b, used.innovation, used.error, used.size, scale, unit, ensemble, anomalies, forecasts,
+        state, available, [*notes, *full.notes],
+    )  # fmt: skip
 
 
 def _ensembles(
@@ -119,14 +125,15 @@ def _in_units(matrix: sparse.csr_matrix, unit: np.ndarray) -> sparse.csr_matrix:
 
 
 def _check(
-    table: pd.DataFrame, innovation: np.ndarray, sigma_b: np.ndarray, settings: AnalysisSettings
+    table: pd.DataFrame, innovation: np.ndarray, anomalies: np.ndarray, settings: AnalysisSettings
 ) -> tuple[pd.DataFrame, BackgroundScale]:
-    """The first-guess check, and the scale of the background error it is made with.
+    """The first-guess check, the buddy check, both components of a wind, and the scale of the background error they are made with.
 
-    The check needs the scale and the scale good observations: a first one, which gross errors hardly move, serves the check,
-    the final one comes from what passed. A scale below one does not make the check stricter: a forecast that is good but for one
-    storm needs the reports of that storm.
+    ``anomalies`` (P, N) is the ensemble at the observations. The checks need the scale and the scale good observations: a first
+    one, which gross errors hardly move, serves the checks, the final one comes from what passed. A scale below one does not make
+    them stricter: a forecast that is good but for one storm needs the reports of that storm.
     """
+    sigma_b = np.sqrt((anomalies**2).sum(axis=1))
 
     def scale(of: pd.DataFrame) -> BackgroundScale:
         if settings.background_error_scale != "auto":
@@ -138,7 +145,19 @@ def _check(
 
     first = np.maximum(scale(table).of(list(table["variable"])), 1.0)
     table = first_guess_check(table, innovation, first * sigma_b, settings.qc.first_guess_factor)
+    if settings.qc.buddy_factor is not None:
+        table = buddy_check(table, innovation, first[:, None] * anomalies, settings.qc.buddy_factor)
+    table = wind_pairs(table)
     return table, scale(table)
+
+
+def _thinned(table: pd.DataFrame, innovation: np.ndarray, time: np.datetime64, settings: QualityControlSettings) -> Superobs:
+    """What the analysis uses of the rows that passed every check."""
+    if settings.thinning == "superob":
+        return superob(table, innovation, settings.thinning_km, settings.thinning_log_p, settings.superob_correlation)
+    if settings.thinning == "thin":
+        table = thin(table, time, settings.thinning_km, settings.thinning_log_p)
+    return Superobs(table, innovation, table["error"].to_numpy(), np.ones(len(table), int))
 
 
 def _static_orography(checkpoint: Checkpoint, background: Fields) -> np.ndarray | None:

@@ -16,6 +16,7 @@ from phyda_cli.analysis.ensemble_filter import filter_members
 from phyda_cli.analysis.generative import sample_members
 from phyda_cli.analysis.guided import Guide, UserObservations, guide, row_misfit, user_misfit
 from phyda_cli.analysis.reconstruction import Virtual, reconstruct, without_observations
+from phyda_cli.analysis.robust import reweighted
 from phyda_cli.config import AnalysisSettings
 from phyda_cli.errors import GateError, UsageError
 from phyda_cli.fields.grid import Fields
@@ -23,6 +24,7 @@ from phyda_cli.fields.remap import increments_to_fields
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.model.encoder import MIN_SPREAD, conditions
 from phyda_cli.names import VARIABLES
+from phyda_cli.observations.operators import build_operator
 from phyda_cli.observations.qc import require_usable
 from phyda_cli.observations.table import QC
 
@@ -32,10 +34,16 @@ FILTERS = ("letkf", "hybrid")
 Reports = tuple[sparse.csr_matrix, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 Increments = tuple[np.ndarray, np.ndarray, np.ndarray]
 
+_GATE_MARGIN = 0.05  # of a variable's plausible range
+
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """Everything on the user's grid; ``members`` only when asked for. ``status`` is ok or background_only."""
+    """Everything on the user's grid; ``members`` only when asked for. ``status`` is ok or background_only.
+
+    Of each row (P,): ``hofx0``, ``hofx1``, ``sigma_b``, and as used its ``innovation``, its ``error`` with the ``weight`` that the robust
+    norm gave it, and the number of rows ``merged`` in it.
+    """
 
     fields: Fields
     increment: Fields
@@ -45,6 +53,10 @@ class Analysis:
     hofx0: np.ndarray
     hofx1: np.ndarray
     sigma_b: np.ndarray
+    innovation: np.ndarray
+    error: np.ndarray
+    weight: np.ndarray
+    merged: np.ndarray
     status: str
     notes: list[str] = field(default_factory=list)
 
@@ -70,7 +82,10 @@ def analyse(
     used = (departures.table["qc"] == QC.PASS).to_numpy() & (settings.method != "none")
     if settings.method != "none" and not ((allow_none or extra) and not used.any()):
         require_usable(departures.table, background.time)
-    mean, spread, members = _increments(background, departures, checkpoint, settings, used, extra)
+    weight = np.ones(len(departures.table))
+    weight[used] = _robust_weights(departures, settings, np.flatnonzero(used))
+    error = departures.error / np.sqrt(weight)
+    mean, spread, members = _increments(background, replace(departures, error=error), checkpoint, settings, used, extra)
     spec = checkpoint.state
 
     def to_user(stack: np.ndarray) -> Fields:
@@ -87,8 +102,24 @@ def analyse(
     kept = [_add(base, to_user(m), humidity) for base, m in zip(bases, members, strict=True)] if keep_members else []
     status = "ok" if used.any() or extra else "background_only"
     return Analysis(
-        fields, increment, widths, kept, departures.table, departures.hofx0, hofx1, departures.sigma_b, status, departures.notes
-    )
+        fields, increment, widths, kept, departures.table, departures.hofx0, hofx1, departures.sigma_b, departures.innovation, error,
+        weight, departures.merged, status, departures.notes,
+    )  # fmt: skip
+
+
+def _robust_weights(departures: Departures, settings: AnalysisSettings, rows: np.ndarray) -> np.ndarray:
+    """Weights of ``rows`` (n,) under the robust norm, one without it."""
+    if settings.qc.robust == "none" or not rows.size:
+        return np.ones(rows.size)
+    table, matrix = departures.table.iloc[rows], departures.matrix[rows]
+    innovation = departures.innovation[rows].astype(np.float32)
+    position = table["latitude"].to_numpy(), table["longitude"].to_numpy()
+
+    def fit(error: np.ndarray) -> np.ndarray:
+        virtual = reconstruct(departures.ensemble, matrix, innovation, error.astype(np.float32), *position)
+        return np.asarray(matrix @ virtual.increment.cpu().numpy().ravel())
+
+    return reweighted(fit, innovation, departures.error[rows], settings.qc.huber_k, settings.qc.robust_iterations)
 
 
 def _member_backgrounds(background: Fields, departures: Departures, settings: AnalysisSettings, count: int) -> Sequence[Fields]:
@@ -104,6 +135,9 @@ def _observed_analysis(
 ) -> np.ndarray:
     """H(x_a) (P,); for variables of the background that the model does not analyse (such as sp) H(x_b) + H dx."""
     hofx1 = departures.full.apply(np.nan_to_num(analysis.vector()))
+    curved = np.flatnonzero(departures.table["variable"] == "wind_speed")  # the tangent at the background is too low beside it
+    if curved.size:
+        hofx1[curved] = build_operator(analysis, departures.table.iloc[curved], None).apply(np.nan_to_num(analysis.vector()))
     fixed = [name for name in background.surface if name not in increment.surface]
     linear = departures.table["variable"].isin(fixed).to_numpy()
     hofx1[linear] = departures.hofx0[linear] + departures.matrix[np.flatnonzero(linear)] @ normalised.ravel()
@@ -124,8 +158,7 @@ def _increments(
     """
     unit, ensemble, rows = departures.unit, departures.ensemble, np.flatnonzero(used)
     table, matrix = departures.table.iloc[rows], departures.matrix[rows]
-    innovation = (table["value"].to_numpy() - departures.hofx0[rows]).astype(np.float32)
-    error = table["error"].to_numpy(np.float32)
+    innovation, error = departures.innovation[rows].astype(np.float32), departures.error[rows].astype(np.float32)
     reports = (matrix, innovation, error, table["latitude"].to_numpy(), table["longitude"].to_numpy())
     if settings.method in FILTERS:
         filtered = _filtered(departures, checkpoint, settings, reports)
@@ -211,13 +244,18 @@ def _subtract(analysis: Fields, background: Fields) -> Fields:
 
 
 def _plausible(background: Fields, analysis: Fields, humidity: bool) -> None:
-    """Raise GateError when the analysis leaves a variable's plausible range where the background was within it; ``humidity`` too?"""
+    """Raise GateError when the analysis leaves a variable's plausible range, or the background's own where that is wider, by more than
+    5 % of it: pressure extrapolated below cold high ground comes close to the limits, a broken analysis goes far beyond. ``humidity`` too?
+    """
     for name, values in [*analysis.upper.items(), *analysis.surface.items()]:
         if name == "q" and not humidity:
             continue
         before = background.upper[name] if name in analysis.upper else background.surface[name]
+        if np.isnan(before).all():
+            continue
         low, high = VARIABLES[name].valid_range
-        bad = ((values < low) | (values > high)) & (before >= low) & (before <= high)
+        margin = _GATE_MARGIN * (high - low)
+        bad = (values < min(low, np.nanmin(before)) - margin) | (values > max(high, np.nanmax(before)) + margin)
         if bad.any():
             worst = values[bad].ravel()[0]
             raise GateError(

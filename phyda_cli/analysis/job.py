@@ -22,13 +22,13 @@ from phyda_cli.fields.atomic import check_target, sha256
 from phyda_cli.fields.background import Background
 from phyda_cli.fields.output import write_analysis
 from phyda_cli.model.checkpoint import Checkpoint
-from phyda_cli.observations.feedback import write_feedback
+from phyda_cli.observations.feedback import AsUsed, write_feedback
 from phyda_cli.observations.prepare import prepare
 from phyda_cli.observations.qc import require_usable, summary, unit_hints
 from phyda_cli.observations.readers import read_observations
 from phyda_cli.observations.report import ReadResult
+from phyda_cli.observations.stations import StationLists, read_rules, read_stations
 from phyda_cli.observations.table import QC
-from phyda_cli.observations.withheld import read_stations
 
 __all__ = ["Request", "Result", "assimilate"]
 
@@ -60,19 +60,30 @@ def assimilate(request: Request, settings: AnalysisSettings, dry_run: bool = Fal
     provenance = {} if dry_run else _provenance(request, settings, checkpoint)
     if not dry_run and _up_to_date(request, provenance):
         return Result({"status": "up to date", "out": str(request.out), "seconds": round(time.monotonic() - began, 2)})
+    stages = {"checked inputs": time.monotonic() - began}
+
+    def note(stage: str) -> None:
+        stages[stage] = time.monotonic() - began - sum(stages.values())
+
     read = read_observations(request.obs, request.obs_map, request.strict)
+    read = read_observations(request.obs, request.obs_map, request.strict)
+    note("read")
     background, forecasts = read_forecasts(request, settings, read.table["time"])
     table = _prepared(request, settings, read, background)
     departures = quality_control(background.fields, table, checkpoint, settings, forecasts)
+    note("controlled")
     report = _report(request, settings, read, background, departures)
     if dry_run:
         if settings.method != "none" and not request.allow_no_obs:
             _require_usable(departures.table, background, read)
         return Result(report | {"status": "dry run", "seconds": round(time.monotonic() - began, 2)}, None, background, read, departures)
     analysis = analyse(background.fields, departures, checkpoint, settings, request.save_members, request.allow_no_obs)
+    note("analysed")
     _publish(request, background, analysis, provenance | {"background_error_scale": json.dumps(_scale(departures))})
+    note("written")
     report |= {
         "status": analysis.status,
+        "stages": {name: round(seconds, 2) for name, seconds in stages.items()},
         "departures": departure_statistics(analysis.table, analysis.hofx0, analysis.hofx1),
         "increment_rms": {k: _rms(v) for k, v in {**analysis.increment.upper, **analysis.increment.surface}.items()},
         "seconds": round(time.monotonic() - began, 2),
@@ -81,9 +92,14 @@ def assimilate(request: Request, settings: AnalysisSettings, dry_run: bool = Fal
 
 
 def _prepared(request: Request, settings: AnalysisSettings, read: ReadResult, background: Background) -> pd.DataFrame:
-    withheld = read_stations(request.withhold_file) if request.withhold_file else set()
-    window = np.timedelta64(round(settings.qc.window_hours * 3600), "s")
-    table = prepare(read.table, background.fields, None, window, settings.qc.obs_error_scale, (), withheld)
+    lists = StationLists(
+        blacklist=read_rules(request.blacklist) if request.blacklist else {},
+        whitelist=read_rules(request.whitelist) if request.whitelist else None,
+        withheld=read_stations(request.withhold_file) if request.withhold_file else frozenset(),
+        fraction=settings.qc.withhold,
+        seed=settings.seed,
+    )
+    table = prepare(read.table, background.fields, None, settings.qc, lists)
     if settings.method != "none" and not request.allow_no_obs:
         _require_usable(table, background, read)
     return table
@@ -121,8 +137,9 @@ def _provenance(request: Request, settings: AnalysisSettings, checkpoint: Checkp
         stated["ensemble_sha256"] = ", ".join(_hash(p) for p in request.ensemble)
     if request.obs_map:
         stated["obs_map_sha256"] = _hash(request.obs_map)
-    if request.withhold_file:
-        stated["withheld_sha256"] = _hash(request.withhold_file)
+    for name, path in (("withheld", request.withhold_file), ("blacklist", request.blacklist), ("whitelist", request.whitelist)):
+        if path is not None:
+            stated[f"{name}_sha256"] = _hash(path)
     options = (str(request.time), request.member, sorted(request.rename.items()), request.save_members)
     fingerprint = hashlib.sha256(json.dumps([stated, *map(str, options)], sort_keys=True).encode()).hexdigest()
     return stated | {"phyda_inputs": fingerprint}
@@ -141,7 +158,7 @@ def _up_to_date(request: Request, provenance: dict[str, Any]) -> bool:
         return True
     for path in outputs:
         check_target(path, _replaces(path, request, provenance))
-    inputs = [p for p in (*request.obs, *request.fields, request.obs_map, request.withhold_file) if p is not None]
+    inputs = [p for p in (*request.obs, *request.fields, *request.lists) if p is not None]
     taken = {p.resolve() for p in inputs}
     if any(p.resolve() in taken for p in outputs) or len({p.resolve() for p in outputs}) < len(outputs):
         raise OutputError("an output would replace an input or another output", hint="give each file its own name")
@@ -167,7 +184,8 @@ def _publish(request: Request, background: Background, analysis: Analysis, prove
     attributes = provenance | {"phyda_status": analysis.status, "phyda_notes": "; ".join([*background.notes, *analysis.notes])}
     if request.feedback is not None:
         overwrite = _replaces(request.feedback, request, provenance)
-        write_feedback(request.feedback, analysis.table, analysis.hofx0, analysis.hofx1, analysis.sigma_b, attributes, overwrite)
+        used = AsUsed(analysis.innovation, analysis.error, analysis.weight, analysis.merged)
+        write_feedback(request.feedback, analysis.table, analysis.hofx0, analysis.hofx1, analysis.sigma_b, attributes, overwrite, used)
     if request.out is not None:
         spread = analysis.spread if analysis.status == "ok" else None
         overwrite, members = _replaces(request.out, request, provenance), analysis.members or None

@@ -33,6 +33,8 @@ class Request:
     checkpoint: Path = BUNDLED
     obs_map: Path | None = None
     withhold_file: Path | None = None
+    blacklist: Path | None = None
+    whitelist: Path | None = None
     time: np.datetime64 | None = None
     valid_time: np.datetime64 | None = None
     member: int | None = None
@@ -41,6 +43,11 @@ class Request:
     overwrite: bool = False
     allow_no_obs: bool = False
     save_members: bool = False
+
+    @property
+    def lists(self) -> tuple[Path | None, ...]:
+        """The small files beside the observations."""
+        return self.obs_map, self.withhold_file, self.blacklist, self.whitelist
 
     @property
     def fields(self) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from phyda_cli.commands.console import emit, emit_json, say, warn
+from phyda_cli.commands.console import emit, emit_json, observation_files, say, warn
 from phyda_cli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,14 @@ def parse_time(text: str | None, option: str) -> np.datetime64 | None:
 
 
 def assimilate(
-    obs: Annotated[list[Path], typer.Option("--obs", help="Observations: CSV, BUFR. May be given several times.")],
+    obs: Annotated[
+        list[Path],
+        typer.Option(
+            "--obs",
+            help="Observations: CSV, BUFR, NetCDF (IODA, MADIS, feedback), ODB-2. A file or a quoted pattern such as 'synop/*.bufr'; "
+            "may be given several times.",
+        ),
+    ],
     background: Annotated[
         Path | None, typer.Option("--background", help="Forecast to correct: NetCDF or GRIB. [default: the mean of --ensemble]")
     ] = None,
@@ -66,6 +73,15 @@ def assimilate(
     config: Annotated[Path | None, typer.Option(help="TOML file with settings; flags win.", envvar="PHYDA_CONFIG")] = None,
     obs_map: Annotated[Path | None, typer.Option(help="TOML file that maps CSV columns to variables and units.")] = None,
     withhold_file: Annotated[Path | None, typer.Option(help="Stations, one a line, to compare with but not to use.")] = None,
+    withhold: Annotated[
+        float | None, typer.Option(min=0, max=0.99, help="Fraction of the stations to withhold likewise, chosen by the seed. [default: 0]")
+    ] = None,
+    blacklist: Annotated[Path | None, typer.Option(help="Stations, one a line with or without variables, to reject.")] = None,
+    whitelist: Annotated[Path | None, typer.Option(help="Stations, likewise, outside of which everything is rejected.")] = None,
+    thinning: Annotated[
+        str | None, typer.Option(help="Of the reports in a 100 km box use all (none), one (thin) or their mean (superob). [default: none]")
+    ] = None,
+    robust: Annotated[str | None, typer.Option(help="huber weights observations down that do not fit, or none. [default: none]")] = None,
     time: Annotated[str | None, typer.Option(help="Which time of the background. [default: nearest to the observations]")] = None,
     valid_time: Annotated[
         str | None, typer.Option(help="Treat the background as valid at this time, whatever it says; recorded in the output.")
@@ -91,6 +107,8 @@ def assimilate(
 
       phyda assimilate --obs metar.csv --obs-map metar.toml --background gfs.grib2 --out an.nc --feedback fb.nc
 
+      phyda assimilate --obs 'synop/*.csv' --obs temp.bufr --background fc.nc --blacklist bad.txt --withhold 0.1
+
       phyda assimilate --obs stations.csv --background fc.nc --method oi --dry-run
 
       phyda assimilate --obs stations.csv --ensemble 'ens/*.nc' --method letkf --save-members --out analysis.nc
@@ -101,13 +119,14 @@ def assimilate(
     from phyda_cli.model.checkpoint import BUNDLED
 
     overrides: dict[str, Any] = {"method": method, "members": members, "physics": physics, "seed": seed, "device": device}
-    overrides |= {"qc": {"window_hours": window}, "guidance": {"rule": guidance}}
+    overrides["qc"] = {"window_hours": window, "withhold": withhold, "thinning": thinning, "robust": robust}
+    overrides["guidance"] = {"rule": guidance}
     overrides["background_error_scale"] = background_error_scale
     overrides["ensemble"] = {"hybrid_weight": hybrid_weight, "rtps": rtps}
     settings = load_settings(AnalysisSettings, config, overrides)
     request = Request(
-        obs=obs, background=background, ensemble=_files(ensemble or []), out=out, feedback=feedback,
-        checkpoint=checkpoint or BUNDLED, obs_map=obs_map, withhold_file=withhold_file,
+        obs=observation_files(obs), background=background, ensemble=_files(ensemble or []), out=out, feedback=feedback,
+        checkpoint=checkpoint or BUNDLED, obs_map=obs_map, withhold_file=withhold_file, blacklist=blacklist, whitelist=whitelist,
         time=parse_time(time, "--time"), valid_time=parse_time(valid_time, "--valid-time"), member=member, rename=_renames(rename or []),
         strict=strict, overwrite=overwrite, allow_no_obs=allow_no_obs, save_members=save_members,
     )  # fmt: skip

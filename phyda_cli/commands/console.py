@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["console", "emit", "emit_json", "say", "warn"]
+__all__ = ["console", "emit", "emit_json", "observation_files", "say", "warn"]
 
 
 def console() -> Console:
@@ -42,3 +44,13 @@ def emit(table: Table) -> None:
 def emit_json(result: dict[str, Any]) -> None:
     """One JSON object on stdout."""
     print(json.dumps(result, indent=1, allow_nan=False))
+
+
+def observation_files(patterns: Sequence[Path]) -> list[Path]:
+    """The files that paths and patterns mean, each once; one that is named twice is told."""
+    from phyda_cli.observations.files import expand
+
+    files, warnings = expand(patterns)
+    for warning in warnings:
+        warn(warning)
+    return files

@@ -67,8 +67,8 @@ def _show(out: Path, obs: list[Path], picture: Path | None, as_json: bool, repor
     from phyda_cli.observations.readers import read_observations
     from phyda_cli.verification.analysis_file import read_analysis
     from phyda_cli.verification.fields_scores import score_fields
+    from phyda_cli.verification.innovations import summarise_feedback
     from phyda_cli.verification.pictures import draw_channel
-    from phyda_cli.verification.station_scores import summarise_feedback
 
     file, truth = read_analysis(out / "analysis.nc"), read_background(BUNDLED_CASE / "truth.nc").fields
     scores = score_fields(file.fields, truth, file.background, file.spread)

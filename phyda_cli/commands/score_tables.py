@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from phyda_cli.verification.ratios import mean_ratio
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from phyda_cli.verification.fields_scores import FieldScore
-    from phyda_cli.verification.station_scores import Departure
+    from phyda_cli.verification.innovations import Departure
 
-__all__ = ["departure_table", "field_table", "filled", "new_table", "number"]
+__all__ = ["departure_table", "field_table", "filled", "group_table", "new_table", "number"]
 
 
 _Column = Callable[[Any, float], str]
@@ -79,23 +79,40 @@ def field_table(scores: Sequence[FieldScore], title: str, only: Sequence[str] | 
 
 def departure_table(departures: Sequence[Departure], title: str) -> Table:
     """O-B and O-A by variable, and the mean ratio; columns without content are left out."""
-    columns = filled(
-        {
-            "rms O-B": lambda d, f: number(d.ombg_rms, f),
-            "rms O-A": lambda d, f: number(d.oman_rms, f),
-            "ratio": lambda d, f: number(d.ratio, form=".3f"),
-            "mean O-B": lambda d, f: number(d.ombg_mean, f, "+.2g"),
-            "mean O-A": lambda d, f: number(d.oman_mean, f, "+.2g"),
-            "chi2": lambda d, f: number(d.chi2, form=".2f"),
-            "error": lambda d, f: number(d.error, f),
-            "sigma_o": lambda d, f: number(d.sigma_o, f),
-            "sigma_b": lambda d, f: number(d.sigma_b, f),
-        },
-        departures,
-    )
+    columns = filled(_DEPARTURES, departures)
     table = new_table(title, ("variable", "units"), ["n", *columns])
     for d in departures:
-        units, scale = READABLE.get(d.units, (d.units, 1.0))
-        table.add_row(d.variable, units, str(d.n), *(text(d, scale) for text in columns.values()))
+        table.add_row(*_departure_row(d, columns))
     _add_mean_ratio(table, departures, ("mean", "", ""), columns)
     return table
+
+
+def group_table(groups: Mapping[str, Sequence[Departure]], title: str, kind: str) -> Table:
+    """The main columns of :func:`departure_table` by group, of some ``kind``, and variable."""
+    main = {name: _DEPARTURES[name] for name in ("rms O-B", "rms O-A", "mean O-B", "chi2", "inflate")}
+    columns = filled(main, [d for rows in groups.values() for d in rows])
+    table = new_table(title, (kind, "variable", "units"), ["n", *columns])
+    for label, rows in groups.items():
+        for i, d in enumerate(rows):
+            table.add_row("" if i else label, *_departure_row(d, columns))
+        table.add_section()
+    return table
+
+
+_DEPARTURES: dict[str, _Column] = {
+    "rms O-B": lambda d, f: number(d.ombg_rms, f),
+    "rms O-A": lambda d, f: number(d.oman_rms, f),
+    "ratio": lambda d, f: number(d.ratio, form=".3f"),
+    "mean O-B": lambda d, f: number(d.ombg_mean, f, "+.2g"),
+    "mean O-A": lambda d, f: number(d.oman_mean, f, "+.2g"),
+    "chi2": lambda d, f: number(d.chi2, form=".2f"),
+    "inflate": lambda d, f: number(d.inflation, form=".2f"),
+    "error": lambda d, f: number(d.error, f),
+    "sigma_o": lambda d, f: number(d.sigma_o, f),
+    "sigma_b": lambda d, f: number(d.sigma_b, f),
+}
+
+
+def _departure_row(d: Departure, columns: Mapping[str, _Column]) -> list[str]:
+    units, scale = READABLE.get(d.units, (d.units, 1.0))
+    return [d.variable, units, str(d.n), *(text(d, scale) for text in columns.values())]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from phyda_cli.commands.assimilate import parse_time
-from phyda_cli.commands.console import emit, emit_json, say
+from phyda_cli.commands.console import emit, emit_json, observation_files, say
 from phyda_cli.commands.physics_tables import physics_tables
-from phyda_cli.commands.score_tables import departure_table, field_table
+from phyda_cli.commands.score_tables import departure_table, field_table, group_table
 from phyda_cli.errors import OutputError, UsageError
 from phyda_cli.verification.ratios import mean_ratio
 
@@ -32,7 +32,10 @@ def verify(
     analysis: Annotated[Path, typer.Argument(help="Analysis (or any forecast) to verify: NetCDF or GRIB.")],
     truth: Annotated[Path | None, typer.Option(help="Fields to verify against, on any grid.")] = None,
     background: Annotated[Path | None, typer.Option(help="First guess to compare with. [default: analysis minus its increments]")] = None,
-    obs: Annotated[list[Path] | None, typer.Option("--obs", help="Observations to verify against: CSV, BUFR. Repeatable.")] = None,
+    obs: Annotated[
+        list[Path] | None,
+        typer.Option("--obs", help="Observations to verify against: a file of any format, or a quoted pattern. Repeatable."),
+    ] = None,
     obs_map: Annotated[Path | None, typer.Option(help="TOML file that maps CSV columns to variables and units.")] = None,
     feedback: Annotated[Path | None, typer.Option(help="Feedback file of the analysis: departures, chi2, error estimates.")] = None,
     time: Annotated[str | None, typer.Option(help="Valid time, where the file has several. The others must have it too.")] = None,
@@ -63,7 +66,8 @@ def verify(
     physics = physics or physics_plot is not None
     if not any((truth, obs, feedback, plot, physics)):
         raise UsageError("nothing to verify against", hint="give --truth FILE, --obs FILE, --feedback FILE, --physics or --plot FILE.png")
-    _check_pictures([plot, physics_plot], [analysis, truth, background, feedback, obs_map, *(obs or [])], overwrite)
+    obs = observation_files(obs or [])
+    _check_pictures([plot, physics_plot], [analysis, truth, background, feedback, obs_map, *obs], overwrite)
     file = read_analysis(analysis, parse_time(time, "--time"))
     first = file.background if background is None else _at_same_time(background, file.fields.time)
     target = None if truth is None else _at_same_time(truth, file.fields.time)
@@ -118,13 +122,12 @@ def _against_truth(file: AnalysisFile, first: Fields | None, truth: Fields, path
 
 
 def _against_stations(obs: list[Path], mapping: Path | None, window: float, file: AnalysisFile, first: Fields | None) -> Section:
-    import numpy as np
-
+    from phyda_cli.config import QualityControlSettings
     from phyda_cli.observations.prepare import prepare
     from phyda_cli.observations.readers import read_observations
     from phyda_cli.verification.station_scores import score_stations
 
-    table = prepare(read_observations(obs, mapping).table, file.fields, window=np.timedelta64(round(window * 3600), "s"))
+    table = prepare(read_observations(obs, mapping).table, file.fields, settings=QualityControlSettings(window_hours=window, repeats="all"))
     report = score_stations(table, file.fields, first)
     compared = f"{sum(d.n for d in report.scores)} of {report.account['in']} observations compared"
     title = f"{file.path.name} against stations, {compared}{_rejected(report.account)}"
@@ -149,10 +152,14 @@ def _physics(file: AnalysisFile, first: Fields | None, truth: Fields | None, pic
 
 
 def _from_feedback(rows: pd.DataFrame, name: str) -> Section:
-    from phyda_cli.verification.station_scores import summarise_feedback
+    from phyda_cli.verification.innovations import summarise_feedback
 
     summary = summarise_feedback(rows)
     kinds = {"used": summary.used, "passive": summary.passive}
     counts = {k: f"{summary.account[k]} {k} of {summary.account['in']} observations" for k in kinds}
     tables = [departure_table(v, f"{name}, {counts[k]}{_rejected(summary.account)}") for k, v in kinds.items() if v]
-    return {"feedback": {"account": summary.account, **{k: [d.as_dict() for d in v] for k, v in kinds.items()}}}, tables
+    tables += [group_table(found, f"{name}, used observations by {kind}", kind) for kind, found in summary.groups.items() if found]
+    if summary.chi2 is not None:
+        advice = "" if summary.inflation is None else f"; with observation errors times {summary.inflation:.3g} it would be one"
+        say(f"chi2 of all used observations: {summary.chi2:.3g}{advice}")
+    return {"feedback": summary.as_dict()}, tables

@@ -1,4 +1,5 @@
-"""The size a classic NetCDF file must have: the netCDF library reads zeros, without a word, beyond the end of a truncated one."""
+"""The size a classic NetCDF file must have: the netCDF library reads zeros, without a word, beyond the end of a truncated one, and may
+never return from a damaged header."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["classic_size"]
+from phyda_cli.errors import InputError
+
+__all__ = ["classic_size", "reject_truncated"]
 
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
 _MAX_COUNT = 1 << 31
@@ -71,3 +74,19 @@ def classic_size(path: Path) -> int:
     stride = recorded[0][1] if len(recorded) == 1 else sum(-(-size // 4) * 4 for _, size in recorded)
     ends = [begin + (records - 1) * stride + size for begin, size in recorded if records]
     return max(fixed + ends)
+
+
+def reject_truncated(path: Path, name: str) -> None:
+    """Raise InputError when ``path``, called ``name``, is a classic NetCDF file with a damaged header, or shorter than that announces."""
+    with open(path, "rb") as file:
+        if file.read(3) != b"CDF":
+            return
+    size = path.stat().st_size
+    try:
+        expected = classic_size(path)
+    except (ValueError, LookupError, struct.error) as error:
+        raise InputError(f"{name} is truncated or damaged: its header ends early", hint="copy or produce the file again") from error
+    if size < expected:
+        raise InputError(
+            f"{name} is truncated: it has {size} bytes, its header announces {expected}", hint="copy or produce the file again"
+        )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from phyda_cli.errors import InputError, UsageError
-from phyda_cli.fields.classic import classic_size
+from phyda_cli.fields.classic import reject_truncated
 from phyda_cli.fields.times import choose, time_axis
 from phyda_cli.names import canonical_coordinate
 
@@ -44,24 +43,9 @@ def file_kind(path: Path) -> str:
     raise InputError(f"{path} is neither NetCDF nor GRIB: it is {known or f'of unknown type, first bytes {head[:8]!r}'}")
 
 
-def _reject_truncated_classic(path: Path) -> None:
-    with open(path, "rb") as file:
-        if file.read(3) != b"CDF":
-            return
-    size = path.stat().st_size
-    try:
-        expected = classic_size(path)
-    except (ValueError, LookupError, struct.error) as error:
-        raise InputError(f"{path} is truncated or damaged: its header ends early", hint="copy or produce the file again") from error
-    if size < expected:
-        raise InputError(
-            f"{path} is truncated: it has {size} bytes, its header announces {expected}", hint="copy or produce the file again"
-        )
-
-
 def open_netcdf(path: Path) -> xr.Dataset:
     """The file, lazily, packed values and fill values decoded, times not. Raises InputError when it cannot be read."""
-    _reject_truncated_classic(path)
+    reject_truncated(path, str(path))
     try:
         return xr.open_dataset(path, engine="netcdf4", decode_times=False, mask_and_scale=True)
     except (OSError, RuntimeError, ValueError, KeyError) as error:

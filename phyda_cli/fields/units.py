@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from phyda_cli.names import GRAVITY, VARIABLES
+from phyda_cli.names import GRAVITY, OBSERVABLES, VARIABLES
 
 __all__ = ["conversion", "looks_like", "pressure_factor"]
 
@@ -54,8 +54,9 @@ def conversion(variable: str, units: str) -> tuple[float, float] | None:
 
 def looks_like(variable: str, values: np.ndarray) -> str | None:
     """Units other than the canonical ones in which 99 % of ``values`` would be plausible, or None."""
-    low, high = VARIABLES[variable].valid_range
-    for spellings, (scale, offset) in _TABLE[VARIABLES[variable].units].items():
+    known = VARIABLES.get(variable) or OBSERVABLES[variable]
+    low, high = known.valid_range
+    for spellings, (scale, offset) in _TABLE.get(known.units, {}).items():
         converted = scale * values + offset
         if (scale, offset) != (1, 0) and np.mean((converted >= low) & (converted <= high)) >= 0.99:
             return spellings.split("|")[0]

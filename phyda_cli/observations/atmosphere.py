@@ -1,6 +1,6 @@
 """Conversions between what instruments report and what models carry; all arrays broadcast.
 
-The standard atmosphere is ICAO's troposphere (Doc 7488): 288.15 K and 1013.25 hPa at sea level, 6.5 K/km. Saturation is
+The standard atmosphere is ICAO's (Doc 7488): 288.15 K and 1013.25 hPa at sea level, 6.5 K/km up to 11 km, isothermal above. Saturation is
 over water, as WMO reports humidity (No. 8, annex 4.B), in the form of the IFS (Documentation CY47R3, part IV, eq. 7.5).
 """
 
@@ -26,6 +26,7 @@ __all__ = [
 
 LAPSE_RATE = 6.5e-3  # K m-1
 _T0, _P0 = 288.15, 101325.0
+_TROPOPAUSE = 11000.0  # m
 _EXPONENT = GRAVITY / (R_D * LAPSE_RATE)
 
 
@@ -56,8 +57,10 @@ def specific_humidity_from_relative(relative: np.ndarray, temperature: np.ndarra
 
 
 def standard_pressure(height: np.ndarray) -> np.ndarray:
-    """Pressure [Pa] of the standard atmosphere at ``height`` [m], below 11 km."""
-    return np.asarray(_P0 * (1 - LAPSE_RATE * height / _T0) ** _EXPONENT)
+    """Pressure [Pa] of the standard atmosphere at ``height`` [m], below 20 km."""
+    troposphere = _P0 * (1 - LAPSE_RATE * np.minimum(height, _TROPOPAUSE) / _T0) ** _EXPONENT
+    above = np.maximum(height, _TROPOPAUSE) - _TROPOPAUSE
+    return np.asarray(troposphere * np.exp(-GRAVITY * above / (R_D * (_T0 - LAPSE_RATE * _TROPOPAUSE))))
 
 
 def standard_height(pressure: np.ndarray) -> np.ndarray:

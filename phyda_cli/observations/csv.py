@@ -6,43 +6,26 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
 
 from phyda_cli.errors import InputError
 from phyda_cli.fields.atomic import publish
-from phyda_cli.observations.mapping import MISSING, Column, ObservationMap, TimeColumn, recognise
-from phyda_cli.observations.report import Problem, ReadResult
-from phyda_cli.observations.table import OBSERVABLES, QC, canonical_observable, concat, make
+from phyda_cli.names import OBSERVABLES, canonical_observable
+from phyda_cli.observations.cells import Cells, numbers, split_cells, times
+from phyda_cli.observations.mapping import Column, ObservationMap, recognise
+from phyda_cli.observations.report import Problem, ReadResult, merge
+from phyda_cli.observations.table import LEVEL, QC, concat, make
 from phyda_cli.observations.units import conversion
 
 __all__ = ["parse_csv", "write_csv"]
 
 _SEPARATORS = ",;\t|"
-
-
-@dataclass
-class _Text:
-    """The data lines of a table as text cells: ``cells[column]`` for column numbers of ``header``, and one more for what is beyond."""
-
-    file: str
-    header: list[str]
-    cells: pd.DataFrame
-    line: np.ndarray  # (N,) from 1
-
-    def column(self, name: str) -> pd.Series:
-        exact = [i for i, h in enumerate(self.header) if h == name]
-        near = exact or [i for i, h in enumerate(self.header) if h.casefold() == name.strip().casefold()]
-        if not near:
-            raise InputError(
-                f"{self.file}: no column {name!r}; found columns: {', '.join(self.header)}", hint="correct the name in the mapping file"
-            )
-        if len(near) > 1:
-            raise InputError(f"{self.file}: the header has {len(near)} columns {name!r}")
-        return self.cells[near[0]]
+_BLOCK = 8_000_000  # letters of a text table at a time
 
 
 @dataclass
@@ -63,8 +46,9 @@ class _Verdicts:
         self.reason[rows] = shown
 
 
-def parse_csv(text: str, file: str, mapping: ObservationMap | None = None) -> ReadResult:
-    """Observations in the text table ``text``; ``file`` is its name in messages and rows.
+def parse_csv(text: str | TextIO, file: str, mapping: ObservationMap | None = None) -> ReadResult:
+    """Observations in the text table ``text``; ``file`` is its name in messages and rows. It is read in blocks of lines, and of columns
+    that are not needed nothing is kept.
 
     Columns come from ``mapping`` or are recognised by :func:`~phyda_cli.observations.mapping.recognise`; comma, semicolon,
     tab or bar separate them; lines starting with # before the header are skipped. Each line is one row, whatever its quotes.
@@ -74,8 +58,27 @@ def parse_csv(text: str, file: str, mapping: ObservationMap | None = None) -> Re
     (which is folded to 0..360) gives QC 13. Each is a :class:`Problem` too.
     Raises InputError when there is no header or a column that is needed is missing.
     """
-    table = _split_cells(text, file)
-    chosen = mapping or recognise(table.header, file)
+    stream = io.StringIO(text, newline=None) if isinstance(text, str) else text
+    number, first = next(((n, line) for n, line in enumerate(stream, 1) if line.strip() and not line.lstrip().startswith("#")), (0, ""))
+    if not number:
+        raise InputError(f"{file} holds no table: it has no header line")
+    first = first.replace("\0", "").rstrip("\n")
+    separator = max(_SEPARATORS, key=first.count)
+    header = [name.strip() for name in next(csv.reader([first], delimiter=separator))]
+    chosen = mapping or recognise(header, file)
+    needed = {name.strip().casefold() for name in chosen.columns()}
+    wanted = [i for i, name in enumerate(header) if name.casefold() in needed]
+    results: list[ReadResult] = []
+    while (lines := stream.readlines(_BLOCK)) or not results:
+        results.append(_parse_block(split_cells(lines, number + 1, header, wanted, separator, file), chosen))
+        number += len(lines)
+    ignored = [name for name in header if name.casefold() not in needed]
+    return replace(merge(results), ignored_columns={file: ignored})
+
+
+def _parse_block(table: Cells, chosen: ObservationMap) -> ReadResult:
+    """The observations in some lines of a table, and the account of those lines."""
+    file = table.file
     verdicts = _Verdicts(np.zeros(table.line.size, np.int16))
     extra = table.cells[len(table.header)]
     verdicts.flag(extra != "", QC.PRE_QC, f"more cells than the {len(table.header)} columns (a decimal comma? write a point)")
@@ -86,11 +89,11 @@ def parse_csv(text: str, file: str, mapping: ObservationMap | None = None) -> Re
     entered = np.zeros(table.line.size, bool)
     entered[rows.pop("index")] = True
     observations = make(**rows, file=file) if entered.any() else concat([])
-    filled = (table.cells != "").any(axis=1).to_numpy()
-    unreadable = ~entered & filled & (verdicts.code != 0)
+    unreadable = np.zeros(table.line.size, bool)
+    for i in np.flatnonzero(~entered & (verdicts.code != 0)):
+        unreadable[i] = bool(table.lines[i].strip(f'{table.separator}" \t'))
     told = np.flatnonzero((verdicts.code != 0) & (entered | unreadable))
     problems = [Problem(file, int(table.line[i]), str(verdicts.reason[i])) for i in told] + bad_cells
-    needed = {name.strip().casefold() for name in chosen.columns()}
     return ReadResult(
         table=observations,
         rows_read=table.line.size,
@@ -98,67 +101,21 @@ def parse_csv(text: str, file: str, mapping: ObservationMap | None = None) -> Re
         rows_without_values=int((~entered & ~unreadable).sum()),
         rows_unreadable=int(unreadable.sum()),
         problems=sorted(problems, key=lambda p: p.row),
-        ignored_columns={file: [h for h in table.header if h.casefold() not in needed]},
     )
 
 
-def _split_cells(text: str, file: str) -> _Text:
-    lines = re.sub(r"\r\n?", "\n", text.replace("\0", "")).split("\n")
-    start = next((i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), None)
-    if start is None:
-        raise InputError(f"{file} holds no table: it has no header line")
-    separator = max(_SEPARATORS, key=lines[start].count)
-    header = [name.strip() for name in next(csv.reader([lines[start]], delimiter=separator))]
-    number = np.array([i for i in range(start + 1, len(lines)) if lines[i].strip()], int)
-    # A stray quote would swallow the following lines: a line with an odd number of them is read without.
-    body = [line if line.count('"') % 2 == 0 else line.replace('"', "") for line in (lines[i] for i in number)]
-    width = len(header) + 1
-    body.insert(0, separator * (width - 1))  # tells the parser the number of columns; longer lines are cut at it
-    cells = pd.read_csv(
-        io.StringIO("\n".join(body)), sep=separator, header=None, names=range(width), usecols=range(width), index_col=False,
-        dtype=str, na_filter=False, skip_blank_lines=False, low_memory=False, skipinitialspace=True,
-    )  # fmt: skip
-    cells = cells.iloc[1:].reset_index(drop=True)
-    if len(cells) != number.size:
-        raise InputError(f"{file}: {number.size} lines were parsed as {len(cells)} rows", hint="look for unusual quotes in the file")
-    return _Text(file, header, cells.apply(lambda c: c.str.strip()), number + 1)
-
-
-def _numbers(cells: pd.Series, factors: tuple[float, float], missing: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values (N,) in canonical units, which cells are blank, and which are no number."""
-    blank = cells.isin([*MISSING, *missing]).to_numpy()
-    values = pd.to_numeric(cells.where(~blank, "nan"), errors="coerce").to_numpy(float)
-    values = np.where(blank | ~np.isfinite(values), np.nan, values)
-    scale, offset = factors
-    return values * scale + offset, blank, ~blank & np.isnan(values)
-
-
-def _times(table: _Text, spec: TimeColumn) -> tuple[np.ndarray, pd.Series]:
-    """Times (N,), NaT where unreadable, and the cells they come from."""
-    cells = table.column(spec.columns[0])
-    for name in spec.columns[1:]:
-        cells = cells + " " + table.column(name)
-    if spec.format == "unix":
-        seconds = pd.to_numeric(cells.where(cells != "", "nan"), errors="coerce").to_numpy(float)
-        seconds = np.where(np.abs(seconds) < 9e9, seconds, np.nan)
-        return pd.to_datetime(np.round(seconds * 1e6), unit="us", errors="coerce").to_numpy().astype("datetime64[ns]"), cells
-    parsed = pd.to_datetime(cells, format=spec.format or "ISO8601", utc=True, errors="coerce").dt.tz_localize(None)
-    representable = parsed.between(pd.Timestamp("1678-01-01"), pd.Timestamp("2262-01-01"))
-    return parsed.where(representable).to_numpy().astype("datetime64[ns]"), cells
-
-
-def _shared_columns(table: _Text, chosen: ObservationMap, verdicts: _Verdicts) -> dict[str, np.ndarray]:
+def _shared_columns(table: Cells, chosen: ObservationMap, verdicts: _Verdicts) -> dict[str, np.ndarray]:
     """Station, time, position and level of every row; what is wrong with them goes to ``verdicts``."""
     shared: dict[str, np.ndarray] = {}
-    shared["time"], cells = _times(table, chosen.time)
+    shared["time"], cells = times(table, chosen.time)
     expected = "ISO 8601 such as 2020-10-01T06:00:00Z" if chosen.time.format is None else chosen.time.format
     verdicts.flag(np.isnat(shared["time"]), QC.PRE_QC, f"time {{cell!r}} is not readable: expected {expected}", cells)
-    for name in ("latitude", "longitude", "elevation", "pressure", "height"):
+    for name in ("latitude", "longitude", "elevation", *LEVEL):
         column: Column | None = getattr(chosen, name)
         if column is None:
             continue
         cells = table.column(column.column)
-        shared[name], blank, bad = _numbers(cells, chosen.factors(name), (*chosen.missing, *column.missing))
+        shared[name], blank, bad = numbers(cells, chosen.factors(name), (*chosen.missing, *column.missing))
         verdicts.flag(bad, QC.PRE_QC, f"{column.column} {{cell!r}} is no number", cells)
         if name in ("latitude", "longitude"):
             low, high = (-90, 90) if name == "latitude" else (-180, 360)
@@ -175,7 +132,7 @@ def _shared_columns(table: _Text, chosen: ObservationMap, verdicts: _Verdicts) -
     return shared | {"station_id": station, "row": table.line}
 
 
-def _rejected(table: _Text, bad: np.ndarray, verdicts: _Verdicts, name: str, cells: pd.Series) -> Iterator[Problem]:
+def _rejected(table: Cells, bad: np.ndarray, verdicts: _Verdicts, name: str, cells: pd.Series) -> Iterator[Problem]:
     """A problem for each bad cell of a row that is otherwise sound (else the row's own reason tells)."""
     for i in np.flatnonzero(bad & (verdicts.code == 0)):
         comma = " (a decimal comma? write a point)" if re.fullmatch(r"[-+]?\d+,\d+", cells.iloc[i]) else ""
@@ -185,7 +142,7 @@ def _rejected(table: _Text, bad: np.ndarray, verdicts: _Verdicts, name: str, cel
 _Rows = tuple[dict[str, np.ndarray], list[Problem]]
 
 
-def _wide(table: _Text, chosen: ObservationMap, verdicts: _Verdicts, shared: dict[str, np.ndarray]) -> _Rows:
+def _wide(table: Cells, chosen: ObservationMap, verdicts: _Verdicts, shared: dict[str, np.ndarray]) -> _Rows:
     """Table columns of the observations in a wide table, in input order, and the problems of single cells."""
     parts: list[pd.DataFrame] = []
     problems: list[Problem] = []
@@ -193,7 +150,7 @@ def _wide(table: _Text, chosen: ObservationMap, verdicts: _Verdicts, shared: dic
     no_level = np.logical_and.reduce([np.isnan(a) for a in levels]) if levels else np.ones(table.line.size, bool)
     for order, (name, column) in enumerate(chosen.variables.items()):
         cells = table.column(column.column)
-        values, blank, bad = _numbers(cells, chosen.factors(name), (*chosen.missing, *column.missing))
+        values, blank, bad = numbers(cells, chosen.factors(name), (*chosen.missing, *column.missing))
         problems += _rejected(table, bad, verdicts, column.column, cells)
         code = np.where(verdicts.code != 0, verdicts.code, np.where(bad, QC.PRE_QC, 0))
         surface = OBSERVABLES[name].surface
@@ -204,15 +161,15 @@ def _wide(table: _Text, chosen: ObservationMap, verdicts: _Verdicts, shared: dic
         index = np.flatnonzero(~blank)
         part = pd.DataFrame({"index": index, "order": order, "variable": name, "value": values[index], "qc": code[index]})
         leveled = not surface or name in ("wind_speed", "wind_direction")
-        for level in ("pressure", "height"):
+        for level in LEVEL:
             part[level] = shared[level][index] if leveled and level in shared else np.nan
         parts.append(part)
     rows = pd.concat(parts).sort_values(["index", "order"], kind="stable")
-    columns = {k: rows[k].to_numpy() for k in ("index", "variable", "value", "qc", "pressure", "height")}
+    columns = {k: rows[k].to_numpy() for k in ("index", "variable", "value", "qc", *LEVEL)}
     return _with_shared(columns, shared), problems
 
 
-def _long(table: _Text, chosen: ObservationMap, verdicts: _Verdicts, shared: dict[str, np.ndarray]) -> _Rows:
+def _long(table: Cells, chosen: ObservationMap, verdicts: _Verdicts, shared: dict[str, np.ndarray]) -> _Rows:
     """Table columns of the observations in a long table, and the problems of single cells."""
     assert chosen.variable is not None
     assert chosen.value is not None
@@ -221,7 +178,7 @@ def _long(table: _Text, chosen: ObservationMap, verdicts: _Verdicts, shared: dic
     canonical = names.map(known).to_numpy(object)
     cells = table.column(chosen.value.column)
     missing = (*chosen.missing, *chosen.value.missing)
-    values, blank, bad = _numbers(cells, (chosen.value.scale, chosen.value.offset), missing)
+    values, blank, bad = numbers(cells, (chosen.value.scale, chosen.value.offset), missing)
     problems = list(_rejected(table, bad & (canonical != ""), verdicts, chosen.value.column, cells))
     upper = np.isin(canonical, [k for k, v in OBSERVABLES.items() if not v.surface])
     no_level = np.isnan(shared.get("pressure", np.full(values.size, np.nan))) & np.isnan(shared.get("height", np.full(values.size, np.nan)))
@@ -230,7 +187,7 @@ def _long(table: _Text, chosen: ObservationMap, verdicts: _Verdicts, shared: dic
     error = np.full(values.size, np.nan)
     if chosen.error is not None:
         error_cells = table.column(chosen.error.column)
-        error, _, no_number = _numbers(error_cells, (chosen.error.scale, chosen.error.offset), (*chosen.missing, *chosen.error.missing))
+        error, _, no_number = numbers(error_cells, (chosen.error.scale, chosen.error.offset), (*chosen.missing, *chosen.error.missing))
         verdicts.flag(no_number | (error <= 0), QC.PRE_QC, "error {cell!r} is no positive number", error_cells)
     for name, unit in ((n, c.unit) for n in set(known.values()) - {""} for c in (chosen.value,) if c.unit is not None):
         scale, offset = conversion(unit, OBSERVABLES[name].units)
@@ -240,7 +197,7 @@ def _long(table: _Text, chosen: ObservationMap, verdicts: _Verdicts, shared: dic
     code = np.where(verdicts.code != 0, verdicts.code, np.where(bad, QC.PRE_QC, 0))
     columns = {"variable": canonical, "value": values, "error": error, "qc": code}
     surface = ~upper & ~np.isin(canonical, ["wind_speed", "wind_direction"])
-    columns |= {k: np.where(surface, np.nan, shared[k]) for k in ("pressure", "height") if k in shared}
+    columns |= {k: np.where(surface, np.nan, shared[k]) for k in LEVEL if k in shared}
     return _with_shared({"index": index} | {k: v[index] for k, v in columns.items()}, shared), problems
 
 
@@ -250,8 +207,8 @@ def _with_shared(columns: dict[str, np.ndarray], shared: dict[str, np.ndarray]) 
 
 def write_csv(path: Path, table: pd.DataFrame, overwrite: bool = False) -> None:
     """Write ``table`` in the long form, which reads back exactly, except qc, file and row. Raises OutputError."""
-    columns = ["station_id", "time", "latitude", "longitude", "elevation", "variable", "pressure", "height", "value", "error", "use"]
-    optional = [c for c in ("elevation", "pressure", "height", "error") if table[c].isna().all()]
+    columns = ["station_id", "time", "latitude", "longitude", "elevation", "variable", *LEVEL, "value", "error", "use"]
+    optional = [c for c in ("elevation", *LEVEL, "error") if table[c].isna().all()]
     optional += ["use"] if (table["use"] == 1).all() else []
     out = table[[c for c in columns if c not in optional]].copy()
     times = table["time"].to_numpy()

@@ -3,8 +3,10 @@
 The rule of counting: each raw row becomes exactly one row in its place, with its station, level, file and row:
 wind_speed → u, wind_direction → v, d2m or rh2m → q2m, td or r → q, qnh → sp, gh → z (u10, v10 at the surface). The one
 exception adds a row: a calm reported without a direction has no raw row that could become its v, so one follows it.
-A raw row that cannot be converted stays as it is with a code: 15 when a partner is lacking (a speed without direction), 16 when
+A raw row that cannot be converted stays as it is with a code: 15 when a partner is lacking (a direction without speed), 16 when
 its report holds the derived variable already, or a better source of it (dew point rather than relative humidity).
+A speed alone has its own operator. Where other rows of its file have directions it is rejected (15): a direction left out
+in a weather report is a variable one, and the mean wind is less than the mean speed.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from phyda_cli.observations.atmosphere import (
 )
 from phyda_cli.observations.operators import build_operator
 from phyda_cli.observations.qc import bounds_check, set_codes
-from phyda_cli.observations.table import QC, concat
+from phyda_cli.observations.table import LEVEL, QC, concat
 
 __all__ = ["derive_table"]
 
@@ -54,7 +56,7 @@ class _Work:
 
     def __init__(self, table: pd.DataFrame) -> None:
         self.table = table.reset_index(drop=True)
-        place = ["station_id", "time", "latitude", "longitude", "pressure", "height"]
+        place = ["station_id", "time", "latitude", "longitude", *LEVEL]
         self._groups = [self.table.groupby(keys, dropna=False, sort=False).ngroup().to_numpy() for keys in ([*place, "file", "row"], place)]
 
     def rows(self, variable: str) -> np.ndarray:
@@ -137,10 +139,11 @@ class _Work:
         speeds = self.take("wind_speed", "u10", "u", "v10", "v")
         self.take("wind_direction", "u10", "u", "v10", "v")
         directions = self.partner(speeds, "wind_direction")
-        same_place = self._groups[1]
-        doubted = np.isin(same_place[speeds], same_place[(self.table["variable"] == "wind_direction").to_numpy()]) & (directions < 0)
+        same_place, file = self._groups[1], pd.factorize(self.table["file"])[0]
+        given = (self.table["variable"] == "wind_direction").to_numpy()
+        doubted = np.isin(same_place[speeds], same_place[given]) & (directions < 0)
         calm = (self.column("value", speeds) == 0) & (directions < 0) & ~doubted
-        self.reject(speeds[(directions < 0) & ~calm], QC.H_FAILED)
+        self.reject(speeds[(directions < 0) & ~calm & np.isin(file[speeds], file[given])], QC.H_FAILED)
         paired = directions >= 0
         eastward, northward = wind_components(self.column("value", speeds[paired]), self.column("value", directions[paired]))
         errors = self.column("error", speeds)

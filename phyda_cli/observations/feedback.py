@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import pandas as pd
 
 from phyda_cli.errors import InputError
 from phyda_cli.fields.atomic import publish
-from phyda_cli.observations.table import OBSERVABLES, QC
+from phyda_cli.names import OBSERVABLES
+from phyda_cli.observations.table import QC
 
-__all__ = ["read_feedback", "write_feedback"]
+__all__ = ["AsUsed", "read_feedback", "write_feedback"]
 
-_MODEL_CODES = (QC.H_FAILED, QC.DIFF_REF, QC.FIRST_GUESS, QC.BUDDY)
+_MODEL_CODES = (QC.H_FAILED, QC.THINNED, QC.DIFF_REF, QC.FIRST_GUESS, QC.BUDDY, QC.REPEATED, QC.SUPEROBBED, QC.PARTNER)
 _EPOCH = np.datetime64("1970-01-01", "ns")
 
 _COORDINATES: dict[str, dict[str, str]] = {
@@ -25,11 +27,12 @@ _COORDINATES: dict[str, dict[str, str]] = {
     "longitude": {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
     "elevation": {"standard_name": "surface_altitude", "units": "m", "long_name": "elevation of the station"},
     "pressure": {"standard_name": "air_pressure", "units": "Pa", "positive": "down", "axis": "Z"},
+    "pressure_top": {"standard_name": "air_pressure", "long_name": "top of a layer, bottom at pressure", "units": "Pa", "positive": "down"},
     "height": {"standard_name": "altitude", "units": "m", "positive": "up"},
 }
 _VALUES = {
     "ObsValue": "observed value",
-    "ObsError": "standard deviation of the observation error as given",
+    "ObsError": "standard deviation of the observation error, given or default",
     "EffectiveError": "standard deviation of the observation error as used, missing where the observation is rejected",
     "hofx0": "background in observation space",
     "hofx1": "analysis in observation space",
@@ -37,12 +40,33 @@ _VALUES = {
     "oman": "observation minus analysis",
     "hofx0_error": "standard deviation of the background error in observation space",
 }
+_AS_USED = {
+    "DerivedObsValue": "value as used: the observed one, or that of the superobservation it stands for",
+    "VarQCWeight": "weight under the robust norm, 1 at most; EffectiveError holds it already",
+}
 _TEXTS = {
     "station_id": "station identifier",
     "variable": "observed variable",
     "units": "units of the values",
     "source_file": "file the observation came from",
 }
+
+
+@dataclass(frozen=True, eq=False)
+class AsUsed:
+    """What the analysis made of the rows, each (P,): ``innovation`` and ``error`` in the row's units, the robust ``weight``, and how many
+    rows were ``merged`` into one."""
+
+    innovation: np.ndarray
+    error: np.ndarray
+    weight: np.ndarray
+    merged: np.ndarray
+
+    @classmethod
+    def as_observed(cls, table: pd.DataFrame, hofx0: np.ndarray) -> AsUsed:
+        """Every row for itself."""
+        ones = np.ones(len(table))
+        return cls(table["value"].to_numpy() - hofx0, table["error"].to_numpy(), ones, ones.astype(int))
 
 
 def write_feedback(
@@ -53,14 +77,18 @@ def write_feedback(
     sigma_b: np.ndarray,
     attributes: Mapping[str, str | int | float],
     overwrite: bool = False,
+    used: AsUsed | None = None,
 ) -> None:
     """Write the rows of ``table`` in their order with H(x) of background and analysis and sigma_b, each (P,) in the row's units.
 
-    PreQC is the code given before the model was consulted, EffectiveQC the final one. Raises OutputError.
+    PreQC is the code given before the model and other reports were consulted, EffectiveQC the final one. Raises OutputError.
     """
-    effective = np.where(table["qc"] <= QC.PASSIVE, table["error"], np.nan)
+    used = used or AsUsed.as_observed(table, hofx0)
+    passes = (table["qc"] <= QC.PASSIVE).to_numpy()
+    effective = np.where(passes, used.error, np.nan)
     value = table["value"].to_numpy()
     numbers = dict(zip(_VALUES, (value, table["error"], effective, hofx0, hofx1, value - hofx0, value - hofx1, sigma_b), strict=True))
+    numbers |= {"DerivedObsValue": np.where(passes, hofx0 + used.innovation, np.nan), "VarQCWeight": np.where(passes, used.weight, np.nan)}
     units = table["variable"].map({k: v.units for k, v in OBSERVABLES.items()})
     texts = dict(zip(_TEXTS, (table["station_id"], table["variable"], units, table["file"]), strict=True))
     with publish(path, overwrite) as temporary, netCDF4.Dataset(temporary, "w") as data:
@@ -69,7 +97,7 @@ def write_feedback(
         data.createDimension("obs", None)
         for name, attrs in _COORDINATES.items():
             _number(data, name, _seconds(table["time"]) if name == "time" else table[name], attrs)
-        for name, long_name in _VALUES.items():
+        for name, long_name in (_VALUES | _AS_USED).items():
             extra = {"ancillary_variables": "EffectiveQC"} if name == "ObsValue" else {}
             _number(data, name, numbers[name], {"long_name": long_name, "coordinates": " ".join(_COORDINATES), **extra})
         for name, long_name in _TEXTS.items():
@@ -79,6 +107,7 @@ def write_feedback(
         _integer(data, "PreQC", before, "i2", "quality control before the model", flags=True)
         _integer(data, "EffectiveQC", qc, "i2", "final quality control", flags=True)
         _integer(data, "use", table["use"], "i1", "1 to be assimilated, 0 passive")
+        _integer(data, "superob_size", used.merged, "i4", "number of observations that this one stands for")
         _integer(data, "source_row", table["row"], "i8", "line (text) or message (BUFR) in source_file, from 1")
 
 

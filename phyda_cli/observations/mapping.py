@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from phyda_cli.errors import InputError, UsageError
-from phyda_cli.observations.table import OBSERVABLES, canonical_observable
+from phyda_cli.names import OBSERVABLES, canonical_observable
 from phyda_cli.observations.units import conversion, is_unit
 
 __all__ = ["Column", "ObservationMap", "TimeColumn", "load_mapping", "recognise"]
@@ -18,7 +18,7 @@ __all__ = ["Column", "ObservationMap", "TimeColumn", "load_mapping", "recognise"
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "M", "-", "--", "-9999", "-9999.0")
 """Cells that mean "no value" in every column."""
 
-_METADATA_UNITS = {"latitude": "degree", "longitude": "degree", "elevation": "m", "pressure": "Pa", "height": "m"}
+_METADATA_UNITS = {"latitude": "degree", "longitude": "degree", "elevation": "m", "pressure": "Pa", "pressure_top": "Pa", "height": "m"}
 
 _METADATA: dict[str, str] = {
     "station_id": "station_id station stationid station_identifier id stid stnid icao wmo wmo_id site",
@@ -27,6 +27,7 @@ _METADATA: dict[str, str] = {
     "longitude": "longitude lon long lng",
     "elevation": "elevation elev altitude alt station_height station_elevation",
     "pressure": "pressure plev air_pressure p",
+    "pressure_top": "pressure_top",
     "height": "height",
     "variable": "variable parameter obs_type",
     "value": "value obs_value obsvalue",
@@ -96,6 +97,7 @@ class ObservationMap(_Frozen):
     longitude: Column
     elevation: Column | None = None
     pressure: Column | None = None
+    pressure_top: Column | None = None
     height: Column | None = None
     variables: dict[str, Column] = Field(default_factory=dict)
     variable: Column | None = None

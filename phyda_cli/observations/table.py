@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import IntEnum
 from typing import Any
 
@@ -11,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.errors import PhydaError
-from phyda_cli.names import VARIABLES, Variable, canonical_variable
+from phyda_cli.names import OBSERVABLES
 
-__all__ = ["COLUMNS", "OBSERVABLES", "QC", "RAW", "canonical_observable", "check", "concat", "empty", "make"]
+__all__ = ["COLUMNS", "LEVEL", "QC", "RAW", "check", "concat", "empty", "make"]
 
 COLUMNS: dict[str, str] = {
     "station_id": "str",
@@ -23,6 +22,7 @@ COLUMNS: dict[str, str] = {
     "elevation": "float64",  # m, NaN unknown
     "variable": "str",
     "pressure": "float64",  # Pa, NaN at the surface
+    "pressure_top": "float64",  # Pa, top of a layer that ``pressure`` is the bottom of; NaN at a level
     "height": "float64",  # m above mean sea level, an alternative to pressure
     "value": "float64",  # canonical units
     "error": "float64",  # canonical units, NaN until assigned
@@ -32,7 +32,10 @@ COLUMNS: dict[str, str] = {
     "row": "int64",  # line of a text file, message of a BUFR file, from 1
 }
 
-_DEFAULTS: dict[str, Any] = dict.fromkeys(("elevation", "pressure", "height", "error"), np.nan) | {"use": 1, "qc": 0, "file": "", "row": 0}
+LEVEL = ("pressure", "pressure_top", "height")
+"""The columns that say where in the vertical a row lies."""
+
+_DEFAULTS: dict[str, Any] = dict.fromkeys(("elevation", *LEVEL, "error"), np.nan) | {"use": 1, "qc": 0, "file": "", "row": 0}
 
 
 class QC(IntEnum):
@@ -49,9 +52,13 @@ class QC(IntEnum):
     THINNED = 16
     DIFF_REF = 17
     FIRST_GUESS = 19
+    STUCK = 21
     BUDDY = 22
     DUPLICATE = 40
     TIME_WINDOW = 41
+    REPEATED = 42
+    SUPEROBBED = 43
+    PARTNER = 44
 
     @property
     def meaning(self) -> str:
@@ -68,29 +75,20 @@ _MEANINGS = {
     QC.DOMAIN: "outside the domain",
     QC.BLACKLIST: "blacklisted",
     QC.H_FAILED: "no model equivalent",
-    QC.THINNED: "redundant in its report",
+    QC.THINNED: "redundant",
     QC.DIFF_REF: "too far from the model's surface",
     QC.FIRST_GUESS: "too far from the background",
+    QC.STUCK: "stuck at one value",
     QC.BUDDY: "disagrees with its neighbours",
     QC.DUPLICATE: "duplicate",
     QC.TIME_WINDOW: "outside the time window",
+    QC.REPEATED: "not the report nearest in time",
+    QC.SUPEROBBED: "merged into another",
+    QC.PARTNER: "its other wind component is rejected",
 }
 
-_DEW_POINT = replace(VARIABLES["d2m"], name="td", long_name="dew point temperature", aliases=(), surface=False)
-_DEW_POINT_ALIASES = {"td", "dewpoint", "dew_point", "dewpoint_temperature", "dew_point_temperature", "dewp", "dwpt"}
-
-OBSERVABLES: dict[str, Variable] = {k: v for k, v in VARIABLES.items() if k not in ("orography", "lsm")} | {"td": _DEW_POINT}
-"""Every variable a row may hold: the state's, and those that :mod:`derive` turns into them."""
-
-RAW = frozenset({"wind_speed", "wind_direction", "d2m", "rh2m", "td", "r", "qnh", "gh"})
-"""Observables no operator knows: :mod:`derive` replaces them."""
-
-
-def canonical_observable(name: str) -> str | None:
-    """Canonical name of an observed variable (any case and alias), or None."""
-    key = name.strip().lower()
-    found = "td" if key in _DEW_POINT_ALIASES else canonical_variable(key)
-    return found if found in OBSERVABLES else None
+RAW = frozenset({"wind_direction", "d2m", "rh2m", "td", "r", "qnh", "gh"})
+"""Observables no operator knows: :mod:`derive` replaces them, and a wind speed where it has a direction."""
 
 
 def empty() -> pd.DataFrame:

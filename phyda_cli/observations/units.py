@@ -42,6 +42,7 @@ _CONVERSIONS: dict[str, dict[str, tuple[float, float]]] = {
         **dict.fromkeys(("gpm", "m"), (GRAVITY, 0.0)),
         **dict.fromkeys(("gpdam", "dam"), (10 * GRAVITY, 0.0)),
     },
+    "kg m-2": dict.fromkeys(("kgm-2", "kg/m2", "mm"), (1.0, 0.0)),
     "Pa s-1": dict.fromkeys(("pas-1", "pa/s"), (1.0, 0.0)),
 }
 _ALL = frozenset(unit for table in _CONVERSIONS.values() for unit in table)

@@ -17,7 +17,7 @@ from phyda_cli.fields.atomic import publish
 from phyda_cli.fields.grid import Grid
 from phyda_cli.verification.map_view import View, decorate, sequential, symmetric
 
-__all__ = ["Stations", "draw_increment", "stations_of"]
+__all__ = ["Stations", "draw_increment", "draw_stations", "stations_of"]
 
 _USED, _PASSIVE, _REJECTED = "#1a1a1a", "#0a7f3f", "#d4007f"
 
@@ -76,7 +76,7 @@ def draw_increment(
         bar.ax.xaxis.set_major_locator(MaxNLocator(9))
         if land is not None:
             ax.contour(view.longitude, view.latitude, view.roll(land), levels=[0.5], colors="0.35", linewidths=0.7)
-        handles = _draw_stations(ax, view, stations)
+        handles = draw_stations(ax, view, stations)
         decorate(ax, view)
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, markerscale=1.6)
@@ -84,7 +84,7 @@ def draw_increment(
         figure.savefig(temporary, format="png", bbox_inches="tight", pad_inches=0.15)
 
 
-def _draw_stations(ax: Axes, view: View, stations: Stations) -> list[Any]:
+def draw_stations(ax: Axes, view: View, stations: Stations) -> list[Any]:
     kinds = (
         ("used", stations.used, {"marker": "o", "s": 9, "facecolors": _USED, "edgecolors": "white", "linewidths": 0.4}),
         ("withheld", stations.passive, {"marker": "^", "s": 16, "facecolors": _PASSIVE, "edgecolors": "white", "linewidths": 0.4}),

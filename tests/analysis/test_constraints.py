@@ -167,6 +167,6 @@ def test_increments_that_are_not_finite_are_still_refused(table: pd.DataFrame, c
     background = on_model_grid()
     settings = AnalysisSettings(method="oi", physics="project", device="cpu")
     departures = quality_control(background, table, checkpoint, settings)
-    departures.hofx0[:] = np.nan
+    departures.innovation[:] = np.nan
     with pytest.raises(GateError, match="not finite"):
         analyse(background, departures, checkpoint, settings)

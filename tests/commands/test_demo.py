@@ -19,7 +19,7 @@ from phyda_cli.fields.background import read_background
 from phyda_cli.model.checkpoint import BUNDLED, build_networks, save_checkpoint
 from phyda_cli.model.state import StateSpec, equiangular
 from phyda_cli.observations.readers import read_observations
-from phyda_cli.observations.withheld import read_stations
+from phyda_cli.observations.stations import read_stations
 
 CHANNELS = {"z500": 130.0, "t850": 1.0, "u850": 1.5, "v850": 1.5, "msl": 250.0, "t2m": 1.0, "u10": 1.6, "v10": 1.6}  # background errors
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

@@ -114,6 +114,14 @@ def test_tables_hold_what_was_asked_for(folder: Path) -> None:
     assert "msl hPa 2 0.5 0.250" in words
     assert "12 of 14 observations compared" in words
     assert "fb.nc, 13 used of 14 observations" in words
+    assert "fb.nc, used observations by region" in words
+    assert "chi2 of all used observations" in result.stderr
+
+
+def test_observations_by_pattern(folder: Path) -> None:
+    result = run(folder, "an.nc", "--obs", "ob*.csv", "--obs", "obs.csv")
+    assert "12 of 14 observations compared" in result.stdout
+    assert "given twice" in result.stderr
 
 
 def test_picture(folder: Path) -> None:

@@ -62,14 +62,14 @@ def test_each_level_is_the_kalman_filter_with_errors_divided_by_its_taper() -> N
     """Without horizontal localisation level k's analysis is the dense one with R / rho(k)."""
     rng = np.random.default_rng(3)
     x, channel, d = members(20), rng.integers(0, LEVELS.size, 40), rng.standard_normal(40)
-    result = analyse(x, channel, d, 1.2, np.inf)
+    result = analyse(x, channel, d, 0.8, np.inf)
     rng = np.random.default_rng(5)
     lat, lon = rng.uniform(-80, 80, 40), rng.uniform(0, 360, 40)
     h = np.zeros((40, LEVELS.size, GRID.size))
     h[np.arange(40), channel] = bilinear(GRID, lat, lon).toarray()
     columns, h = x.flatten(1).T.numpy(), h.reshape(40, -1)
     for k, level in enumerate(LEVELS):
-        rho = gaspari_cohn(torch.from_numpy(np.abs(LEVELS[channel] - level)), 1.2).numpy()
+        rho = gaspari_cohn(torch.from_numpy(np.abs(LEVELS[channel] - level)), 0.8).numpy()
         near = rho > 0
         y = h[near] @ columns
         weights = columns @ y.T @ np.linalg.inv(y @ y.T + np.diag(0.25 / rho[near]))

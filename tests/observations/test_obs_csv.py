@@ -8,10 +8,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from phyda_cli.errors import InputError, OutputError
+from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.csv import parse_csv, write_csv
 from phyda_cli.observations.readers import read_observations
 from phyda_cli.observations.report import ReadResult
-from phyda_cli.observations.table import COLUMNS, OBSERVABLES, QC, check, make
+from phyda_cli.observations.table import COLUMNS, QC, check, make
 
 HEAD = "station_id,time,latitude,longitude,elevation"
 LONG = f"{HEAD},variable,pressure,value,error\n"
@@ -215,7 +216,7 @@ numbers = st.floats(-1e6, 1e6).filter(lambda x: f"{x}" not in ("-9999.0",))
 def test_write_csv_round_trip(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple]) -> None:
     names = ["station_id", "time", "latitude", "longitude", "variable", "pressure", "value", "error", "use"]
     columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-    columns["station_id"] = [s.replace('"', "") or "x" for s in columns["station_id"]]
+    columns["station_id"] = [s.replace('"', "").strip() or "x" for s in columns["station_id"]]
     surface = np.array([OBSERVABLES[v].surface and not v.startswith("wind") for v in columns["variable"]])
     columns["pressure"] = np.where(surface, np.nan, columns["pressure"])
     table = make(**columns)

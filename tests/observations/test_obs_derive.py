@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from phyda_cli.config import QualityControlSettings
 from phyda_cli.fields.grid import Fields, Grid
 from phyda_cli.observations.atmosphere import (
     specific_humidity_from_dew_point,
@@ -64,6 +65,12 @@ def test_speed_without_direction() -> None:
     table = derive_table(parse_csv("\n".join(text), "f").table)
     assert table["variable"].tolist() == ["wind_speed", "wind_direction", "wind_speed", "wind_direction", "wind_speed", "wind_direction"]
     assert table["qc"].tolist() == [QC.H_FAILED, QC.H_FAILED, QC.H_FAILED, QC.PRE_QC, QC.H_FAILED, QC.PRE_QC]
+
+
+def test_speeds_of_a_file_without_directions_are_used_as_they_are() -> None:
+    table = derived("wind_speed,t2m", "10,280", "12,")
+    assert table["variable"].tolist() == ["wind_speed", "t2m", "wind_speed"]
+    assert table["qc"].tolist() == [0, 0, 0]
 
 
 def test_a_calm_needs_no_direction_and_adds_its_v() -> None:
@@ -159,10 +166,15 @@ def test_soundings_are_prepared_without_a_loss(soundings: ReadResult) -> None:
 def test_metars_are_prepared_without_a_loss(shared_data: Path) -> None:
     mapping = Path(__file__).resolve().parents[2] / "examples" / "metar.toml"
     raw = read_observations([shared_data / "observations" / "metar_20201001T06.csv"], mapping).table
-    table = prepare(raw, background())
+    table = prepare(raw, background(), settings=QualityControlSettings(repeats="all"))
     calms = len(table) - len(raw)
     assert calms == 1817
     counts = table[table["qc"] == 0].groupby("variable").size().to_dict()
     assert counts == {"q2m": 8264, "sp": 8052, "t2m": 8304, "u10": 7897, "v10": 7897}
     assert table.loc[table["qc"] == QC.H_FAILED, "variable"].tolist() == ["wind_speed"] * 357  # variable direction
     assert (table["error"] > 0).all()
+    nearest = prepare(raw, background())
+    used, repeated = nearest[nearest["qc"] == 0], nearest["qc"] == QC.REPEATED
+    assert not used.duplicated(["station_id", "variable"]).any()
+    assert set(used["station_id"]) == set(table["station_id"][table["qc"] == 0])
+    assert len(used) + repeated.sum() == sum(counts.values())

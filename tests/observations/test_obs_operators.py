@@ -101,13 +101,15 @@ def test_a_uniform_flow_crosses_the_pole() -> None:
 
 def test_adjoint() -> None:
     rng = np.random.default_rng(1)
-    names = ["t", "u", "v", "q", "z", "t2m", "q2m", "u10", "v10", "msl", "sp", "t", "wind_speed"]
-    table = observations(
-        names, rng.uniform(-90, 90, 13), rng.uniform(0, 360, 13), [4e4] * 5 + [np.nan] * 6 + [1e5, np.nan], elevation=300.0
-    )
+    aloft = ["t", "u", "v", "q", "z", "wind_speed", "thickness", "t", "q"]
+    names = [*aloft, "t2m", "q2m", "u10", "v10", "msl", "sp", "tcwv", "wind_speed", "r"]
+    pressure = [4e4] * 6 + [9e4] * 3 + [np.nan] * 8 + [4e4]
+    top = [np.nan] * 6 + [5e4] * 3 + [np.nan] * 9
+    n = len(names)
+    table = observations(names, rng.uniform(-90, 90, n), rng.uniform(0, 360, n), pressure, pressure_top=top, elevation=300.0)
     operator = build_operator(fields(GLOBE), table, None)
-    assert operator.qc.tolist() == [0] * 12 + [QC.H_FAILED]
-    x, y = rng.normal(size=operator.matrix.shape[1]), rng.normal(size=13)
+    assert operator.qc.tolist() == [0] * (n - 1) + [QC.H_FAILED]
+    x, y = rng.normal(size=operator.matrix.shape[1]), rng.normal(size=n)
     assert (operator.matrix @ x) @ y == pytest.approx(x @ (operator.matrix.T @ y), rel=1e-12)
 
 

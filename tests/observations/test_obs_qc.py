@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from phyda_cli.errors import NoObservationsError, PhydaError, UsageError
 from phyda_cli.fields.grid import Grid
-from phyda_cli.names import default_error
+from phyda_cli.names import OBSERVABLES, default_error
 from phyda_cli.observations.errors import assign_errors
 from phyda_cli.observations.qc import first_guess_check, preliminary_qc, require_usable, summary, unit_hints
-from phyda_cli.observations.table import OBSERVABLES, QC, make
+from phyda_cli.observations.stations import StationLists
+from phyda_cli.observations.table import QC, make
 
 TIME = np.datetime64("2020-10-01T06:00")
 GRID = Grid(np.arange(30.0, 61.0), np.arange(-20.0, 15.0))
@@ -54,7 +55,12 @@ def test_hpa_is_told_from_a_sounding_that_reaches_ten_hpa() -> None:
 
 
 def test_blacklist_and_withheld_stations() -> None:
-    checked = preliminary_qc(table(station_id=["a", "b", "c"], value=[280.0] * 3), GRID, TIME, blacklist=["b"], withheld={"c"})
+    checked = preliminary_qc(
+        table(station_id=["a", "b", "c"], value=[280.0] * 3),
+        GRID,
+        TIME,
+        stations=StationLists(blacklist={"b": frozenset()}, withheld=frozenset("c")),
+    )
     assert checked["qc"].tolist() == [QC.PASS, QC.BLACKLIST, QC.PASSIVE]
     assert checked["use"].tolist() == [1, 1, 0]
 
@@ -139,11 +145,11 @@ def test_every_observable_has_a_default_error(variable: str) -> None:
     assert (assign_errors(table(variable=variable, pressure=85000.0))["error"] > 0).all()
 
 
-def test_given_errors_stay_and_all_are_scaled() -> None:
+def test_given_errors_stay_and_defaults_are_scaled() -> None:
     rows = table(variable=["t", "t", "q"], value=[280.0, 280.0, 0.01], error=[np.nan, 3.0, np.nan], pressure=[50000.0, 50000.0, 85000.0])
     expected = [default_error("t", np.array(5e4)), 3.0, default_error("q", np.array(85e3))]
     np.testing.assert_allclose(assign_errors(rows)["error"], np.array(expected, float))
-    np.testing.assert_allclose(assign_errors(rows, 1.5)["error"], 1.5 * np.array(expected, float))
+    np.testing.assert_allclose(assign_errors(rows, 1.5)["error"], np.array(expected, float) * [1.5, 1.0, 1.5])
     assert rows["error"].isna().sum() == 2
 
 

@@ -20,7 +20,7 @@ GOOD = "id,time,lat,lon,t2m\na,2020-01-01,1,2,280\n"
         (b" \n\n", "is empty"),
         (b"# only a comment\n", "no header"),
         (b"\x89PNG\r\n\x1a\n\0\0", "is a PNG image"),
-        (b"\x89HDF\r\n\x1a\n", "NetCDF or HDF5"),
+        (b"\x89HDF\r\n\x1a\n", "NetCDF content cannot be read"),
         (b"GRIB\0\0", "is a GRIB file"),
         (b"abc\0\1\2", "binary data"),
         (b"\x1f\x8b\x08\x00broken", "cannot read"),
@@ -143,8 +143,14 @@ def test_a_truncated_bufr_file_is_refused(shared_data: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.real_data
-def test_bufr_without_soundings_is_refused(shared_data: Path, tmp_path: Path) -> None:
-    whole = (shared_data / "observations" / "synop_20181102T12.bufr").read_bytes()
-    (tmp_path / "synop.bufr").write_bytes(whole[: int.from_bytes(whole[4:7], "big")])
-    with pytest.raises(InputError, match="no radiosonde ascent"):
-        read_observations([tmp_path / "synop.bufr"])
+def test_every_surface_report_is_accounted_for(shared_data: Path) -> None:
+    result = read_observations([shared_data / "observations" / "synop_20181102T12.bufr"], strict=True)
+    check(result.table)
+    # 7951 of them are the daily reports of extremes and sunshine, which have none of these variables.
+    assert (result.rows_read, result.rows_with_values, result.rows_without_values, result.rows_unreadable) == (15824, 7873, 7951, 0)
+    wind = {"wind_speed": 7611, "wind_direction": 7611}
+    assert Counter(result.table["variable"]) == {"t2m": 7803, "d2m": 7691, "sp": 6649, "msl": 6314, "rh2m": 15, **wind}
+    assert (result.table["qc"] == 0).all()
+    assert (result.table["station_id"].str.len() >= 3).all()
+    first = result.table.iloc[0]
+    assert first[["station_id", "variable", "value", "elevation"]].tolist() == ["40340", "t2m", pytest.approx(304.4), 51.0]

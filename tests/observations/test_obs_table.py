@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from phyda_cli.errors import PhydaError
-from phyda_cli.observations.table import COLUMNS, QC, canonical_observable, check, concat, empty, make
+from phyda_cli.names import canonical_observable
+from phyda_cli.observations.table import COLUMNS, QC, check, concat, empty, make
 
 
 def table(**changes: object) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields, Grid
 from phyda_cli.observations.prepare import prepare
 from phyda_cli.observations.table import make
-from phyda_cli.verification.station_scores import score_stations, summarise_feedback
+from phyda_cli.verification.station_scores import score_stations
 
 TIME = np.datetime64("2020-01-01T00", "ns")
 GRID = Grid(np.linspace(-75, 75, 11), np.arange(24) * 15.0)
@@ -71,30 +71,3 @@ def test_nothing_to_compare_says_why() -> None:
     table = stations().assign(time=TIME + np.timedelta64(30, "h"))
     with pytest.raises(InputError, match=r"no observation can be compared.*outside the time window"):
         score_stations(prepare(table, analysis), analysis)
-
-
-def feedback() -> pd.DataFrame:
-    ombg = np.array([2.0, -2.0, 4.0, -4.0, 9.0])
-    oman = np.array([1.0, -1.0, 3.0, -3.0, 9.0])
-    return pd.DataFrame(
-        {
-            "variable": ["t", "t", "t", "t", "u"],
-            "EffectiveQC": [0, 0, 1, 1, 19],
-            "ombg": ombg,
-            "oman": oman,
-            "EffectiveError": [1.0, 1.0, 1.0, 1.0, np.nan],
-            "hofx0_error": [1.0, 1.0, 1.0, 1.0, 2.0],
-        }
-    )
-
-
-def test_summary_of_a_feedback() -> None:
-    summary = summarise_feedback(feedback())
-    (used,), (passive,) = summary.used, summary.passive
-    assert (used.n, used.ombg_rms, used.oman_rms, used.chi2, used.error) == pytest.approx((2, 2.0, 1.0, 2.0, 1.0))
-    assert (used.sigma_o, used.sigma_b) == pytest.approx((np.sqrt(2.0), np.sqrt(2.0)))
-    assert (passive.ombg_rms, passive.oman_rms, passive.ratio) == pytest.approx((4.0, 3.0, 0.75))
-    assert passive.sigma_o is None
-    assert {k: summary.account[k] for k in ("in", "used", "passive", "rejected")} == {
-        "in": 5, "used": 2, "passive": 2, "rejected": {"too far from the background": 1},
-    }  # fmt: skip

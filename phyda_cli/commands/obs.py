@@ -1,0 +1,143 @@
+"""``phyda obs``: look at observation files, convert and merge them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from phyda_cli.commands.console import emit, emit_json, observation_files, say, warn
+from phyda_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from phyda_cli.observations.report import ReadResult
+
+__all__ = ["obs"]
+
+obs = typer.Typer(no_args_is_help=True, help="Look at observation files, convert and merge them.")
+
+Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Observation files of any format; quoted patterns are expanded.")]
+Mapping = Annotated[Path | None, typer.Option("--obs-map", help="TOML file that maps CSV columns to variables and units.")]
+Out = Annotated[Path, typer.Option("--out", help="File to write.")]
+To = Annotated[str | None, typer.Option("--to", help="csv or nc. [default: as the name of --out says]")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+
+
+@obs.command()
+def inspect(
+    files: Files,
+    obs_map: Mapping = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw a map of the stations here (PNG).")] = None,
+    overwrite: Overwrite = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> None:
+    """What files hold: counts by variable, type, level, time and region, ranges of values, and what is wrong.
+
+    Only checks that need no background are made.
+
+    Example:
+
+      phyda obs inspect metar.csv 'temp/*.bufr' --plot stations.png
+    """
+    from phyda_cli.commands.obs_tables import inventory_tables
+    from phyda_cli.observations.inventory import check_alone, inventory
+
+    read = _read(files, obs_map)
+    report = inventory(read)
+    if plot is not None:
+        from phyda_cli.verification.station_map import draw_observations
+
+        draw_observations(plot, check_alone(read.table), f"{report['stations']} stations, {report['in']} observations", overwrite)
+        say(f"wrote {plot}")
+    if as_json:
+        emit_json(report)
+        return
+    for problem in report["problems"]:
+        warn(problem)
+    if report["problem_count"] > len(report["problems"]):
+        warn(f"{report['problem_count']} problems in all; --json shows the first ones")
+    for table in inventory_tables(report):
+        emit(table)
+
+
+@obs.command()
+def template(
+    kind: Annotated[str, typer.Option(help="long: one value a row; wide: one report a row.")] = "long",
+    out: Annotated[Path | None, typer.Option(help="File to write. [default: print it]")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """A CSV header to fill in, each column and unit explained.
+
+    Example:
+
+      phyda obs template --kind wide --out stations.csv
+    """
+    from phyda_cli.fields.atomic import publish
+    from phyda_cli.observations.template import template as text_of
+
+    if kind not in ("long", "wide"):
+        raise UsageError(f"--kind {kind}: expected long or wide")
+    text = text_of(wide=kind == "wide")
+    if out is None:
+        print(text, end="")
+        return
+    with publish(out, overwrite) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    say(f"wrote {out}")
+
+
+@obs.command()
+def convert(files: Files, out: Out, to: To = None, obs_map: Mapping = None, overwrite: Overwrite = False) -> None:
+    """Write observations of any format as long CSV, or as NetCDF in the layout of a feedback file.
+
+    CSV holds the rows that could be read; NetCDF all of them, with their codes, files and rows.
+
+    Example:
+
+      phyda obs convert temp.bufr --to csv --out temp.csv
+    """
+    from phyda_cli.fields.atomic import check_target
+    from phyda_cli.observations.convert import format_of, write_observations
+
+    kind = format_of(out, to)
+    check_target(out, overwrite)
+    read = _read(files, obs_map)
+    written, left_out = write_observations(out, read.table, kind, overwrite)
+    _tell(read, out, written, left_out)
+
+
+@obs.command()
+def merge(files: Files, out: Out, to: To = None, obs_map: Mapping = None, overwrite: Overwrite = False) -> None:
+    """Several files as one, in the order of time, each observation once.
+
+    Of rows of the same station, position, time, variable and level the first is kept.
+
+    Example:
+
+      phyda obs merge 'hour_*.csv' --out day.csv
+    """
+    from phyda_cli.fields.atomic import check_target
+    from phyda_cli.observations.convert import format_of, merged, write_observations
+
+    kind = format_of(out, to)
+    check_target(out, overwrite)
+    read = _read(files, obs_map)
+    table, duplicates = merged(read.table)
+    written, left_out = write_observations(out, table, kind, overwrite)
+    say(f"{duplicates} duplicates left out")
+    _tell(read, out, written, left_out)
+
+
+def _read(patterns: list[Path], mapping: Path | None) -> ReadResult:
+    from phyda_cli.observations.readers import read_observations
+
+    return read_observations(observation_files(patterns), mapping)
+
+
+def _tell(read: ReadResult, out: Path, written: int, left_out: int) -> None:
+    """What was written, and the first rows that were not."""
+    for problem in read.problems[:5]:
+        warn(str(problem))
+    unreadable = f", {left_out + read.rows_unreadable} unreadable ones left out" if left_out + read.rows_unreadable else ""
+    say(f"wrote {out}: {written} observations{unreadable}")
