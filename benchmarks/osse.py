@@ -33,6 +33,7 @@ from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.training.store import PairStore
 
 NOISES = (0.5, 1.0, 2.0)
+EVERY = np.timedelta64(30, "h")  # of the cases; benchmarks.cycles --keep-every 5 keeps the ensembles of these times
 SINGLE = ("oi", "phyda", "phyda, diffusion off")
 GUIDED = ("guidance mmps (VRE off)", "guidance dps (VRE off)")
 ENSEMBLE = ("letkf-20", "letkf-40", "hybrid-40", "phyda-hybrid-40", "phyda-40, static members off")
@@ -54,10 +55,10 @@ class Task:
 
 
 def pairs_of(path: Path, count: int) -> list[Pair]:
-    """``count`` pairs of the shortest lead spread evenly over a store."""
+    """The first ``count`` pairs of the shortest lead of a store that are valid every ``EVERY`` from its first time."""
     store = PairStore.open(path)
-    short = np.flatnonzero(store.lead == store.lead.min())
-    chosen = short[np.linspace(0, short.size - 1, min(count, short.size)).astype(int)]
+    after = store.time[store.pairs[:, 1]] - store.time.min()
+    chosen = np.flatnonzero((store.lead == store.lead.min()) & (after % EVERY == np.timedelta64(0, "s")))[:count]
     states = {int(i): np.asarray(store.states[int(i)]) for i in np.unique(store.pairs[chosen])}
     return [
         Pair(states[int(store.pairs[p, 0])], states[int(store.pairs[p, 1])], store.time[store.pairs[p, 1]], float(store.lead[p]))
