@@ -37,7 +37,9 @@ class SolverSettings(Settings):
 
     radius_km: float = Field(4000.0, gt=0, description="Distance at which an observation's influence ends [km].")
     radius_log_p: float | None = Field(
-        4.0, gt=0, description="Distance in log pressure at which an observation's influence ends; none: it reaches every level."
+        4.0,
+        gt=0,
+        description="Distance in log pressure at which an observation's influence ends; none, or a large one: it reaches every level.",
     )
     column_stride: int = Field(2, ge=1, description="Weights are solved at every so-many-th grid point and interpolated.")
     season_days: int | None = Field(None, ge=1, description="Use static members within so many days of the date; none: all.")
