@@ -61,6 +61,11 @@ class NetworkSettings(Settings):
 
     encoder: tuple[int, ...] = Field((48, 96, 192), description="Widths of the encoder.")
     denoiser: tuple[int, ...] = Field((32, 64, 128), description="Widths of the denoiser.")
+    odd: bool = Field(
+        True,
+        description="The mean's correction turns its sign with the innovations: what a cycle needs. False where backgrounds err in a way "
+        "that can be known from them alone, such as persistence.",
+    )
 
 
 class TrainingSettings(Settings):
@@ -74,7 +79,6 @@ class TrainingSettings(Settings):
     validation_fraction: float = Field(0.08, gt=0, lt=0.5, description="Latest part of the span, kept from training.")
     encoder_epochs: float = Field(6.0, gt=0, description="Passes over the cases for the encoder.")
     denoiser_epochs: float = Field(3.0, gt=0, description="Passes over the cases for the denoiser.")
-    turn_signs: bool = Field(False, description="Turn the sign of errors and innovations of every second case, anew each time it is seen.")
     batch: int = Field(16, ge=1, description="Cases per step.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak of the cosine schedule (AdamW).")
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")

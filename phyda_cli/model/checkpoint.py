@@ -138,7 +138,7 @@ class Checkpoint:
 def build_networks(spec: StateSpec, settings: NetworkSettings) -> tuple[Encoder, Denoiser]:
     """Untrained networks for a state."""
     sphere = spec.grid.periodic and all(spec.grid.covers_poles) and spec.grid.shape[1] % 2 == 0
-    encoder = Encoder(spec.n_channels, settings.encoder, sphere)
+    encoder = Encoder(spec.n_channels, settings.encoder, sphere, settings.odd)
     return encoder, Denoiser(spec.n_channels, settings.denoiser, settings.encoder, sphere)
 
 

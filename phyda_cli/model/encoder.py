@@ -50,20 +50,35 @@ def conditions(grid: Grid, orography: np.ndarray, land: np.ndarray, time: np.dat
 class Encoder(nn.Module):
     """U-Net on (normalised background, increment, spread, residual, information) of C channels each, and conditions.
 
-    The correction is in units of stage 1's spread, and the variance a bounded factor on stage 1's.
+    The correction is in units of stage 1's spread, and the variance a bounded factor on stage 1's. An ``odd`` encoder's mean turns
+    its sign with the innovations, as stage 1's does, and the variance does not: where nothing is observed, or everything as
+    forecast, nothing changes, so that no bias of the training's backgrounds can grow in a cycle that does not have it.
     """
 
     calibration: Tensor
 
-    def __init__(self, n_channels: int, widths: tuple[int, ...], sphere: bool) -> None:
+    def __init__(self, n_channels: int, widths: tuple[int, ...], sphere: bool, odd: bool = False) -> None:
         super().__init__()
+        self.odd = odd
         self.net = UNet(5 * n_channels + N_CONDITIONS, 2 * n_channels, widths, sphere)
         self.register_buffer("calibration", torch.ones(n_channels))
 
     def forward(
         self, background: Tensor, increment: Tensor, spread: Tensor, residual: Tensor, information: Tensor, place: Tensor
     ) -> Posterior:
-        """All (B, C, H, W) but ``place`` (B, N_CONDITIONS, H, W); ``background`` is (x_b - mean) / std of the climate."""
+        """All (B, C, H, W) but ``place`` (B, N_CONDITIONS, H, W); ``background`` is (x_b - mean) / std of the climate.
+
+        In training, where both signs are shown (``Batch.turned``), an odd encoder is evaluated only once.
+        """
+        found = self._posterior(background, increment, spread, residual, information, place)
+        if self.training or not self.odd:
+            return found
+        turned = self._posterior(background, -increment, spread, -residual, information, place)
+        return Posterior(0.5 * (found.mean - turned.mean), (found.std * turned.std).sqrt(), found.latent)
+
+    def _posterior(
+        self, background: Tensor, increment: Tensor, spread: Tensor, residual: Tensor, information: Tensor, place: Tensor
+    ) -> Posterior:
         spread = spread.clamp(min=MIN_SPREAD)
         inputs = torch.cat([background, increment, spread, residual, information, place], dim=1)
         out, latent = self.net(inputs)

@@ -174,10 +174,11 @@ class Phase:
         order = np.random.default_rng([self.settings.seed, 1, epoch]).permutation(self.cases.count)
         batch = self.cases.batch(order[offset : offset + self.settings.batch], device)
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.step)
-        if self.settings.turn_signs:
+        if self.settings.network.odd:
             batch = batch.turned(2.0 * torch.randint(2, (batch.target.shape[0],), generator=generator) - 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
+        self.network.train()
         loss, terms = self.loss(batch, generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

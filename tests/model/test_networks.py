@@ -60,6 +60,21 @@ def test_the_spread_is_a_bounded_calibrated_factor() -> None:
     torch.testing.assert_close(after.std[:, 2], (0.5 * before[:, 2]).clamp(min=MIN_SPREAD))
 
 
+def test_an_odd_encoder_turns_its_mean_with_the_innovations() -> None:
+    encoder = started(Encoder(C, WIDTHS, True, odd=True))
+    given = inputs()
+    turned = [-x if i in (1, 3) else x for i, x in enumerate(given)]
+    nothing = [torch.zeros_like(x) if i in (1, 3) else x for i, x in enumerate(given)]
+    one, other, none = encoder(*given), encoder(*turned), encoder(*nothing)
+    torch.testing.assert_close(one.mean, -other.mean)
+    torch.testing.assert_close(one.std, other.std)
+    assert torch.equal(none.mean, torch.zeros_like(none.mean))
+    assert (one.mean - given[1]).abs().max() > 1e-3
+    free = started(Encoder(C, WIDTHS, True))
+    assert free(*nothing).mean.abs().max() > 1e-3
+    assert torch.equal(encoder.train()(*given).mean, free(*given).mean)
+
+
 @pytest.mark.parametrize("sigma", [0.05, 1.0, 10.0])
 def test_an_untrained_denoiser_shrinks_by_the_gaussian_factor(sigma: float) -> None:
     denoiser = Denoiser(C, WIDTHS, WIDTHS, True)
