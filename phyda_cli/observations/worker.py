@@ -1,7 +1,7 @@
 """A process that decodes files for another: a decoder that crashes or never ends takes it down, and nothing else.
 
-Run as ``python -m phyda_cli.observations.worker`` it answers each pickled (path, mapping, seconds) on stdin with a pickled
-ReadResult or exception on stdout, and ends with its stdin.
+Run as ``python -m phyda_cli.observations.worker`` it answers each pickled (path, mapping) on stdin on stdout: with a pickled None when
+the decoder is loaded, from which moment the time counts, then with a ReadResult or exception. It ends with its stdin.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO
+from typing import IO, TypeVar
 
 from phyda_cli.errors import InputError, PhydaError
 from phyda_cli.observations.decode import reader_of, time_limit
@@ -26,6 +28,8 @@ from phyda_cli.observations.mapping import ObservationMap
 from phyda_cli.observations.report import ReadResult
 
 __all__ = ["Worker", "decode_all"]
+
+T = TypeVar("T")
 
 _MEMORY = 16 << 30  # bytes of address space
 
@@ -68,19 +72,36 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def read(self, path: Path, mapping: ObservationMap | None = None) -> ReadResult:
-        """The observations of ``path``; raises InputError also when decoding crashes or takes too long."""
+        """The observations of ``path``; raises InputError also when decoding crashes or takes too long.
+
+        It is this end that keeps the time, for code in C that never returns hears no signal but the one that kills.
+        """
         limit = self._limit(path)
         process = self._start()
         assert process.stdin is not None
         assert process.stdout is not None
+        expired = threading.Event()
+
+        def end() -> None:
+            expired.set()
+            process.kill()
+
+        timer = threading.Timer(limit, end)
         try:
-            pickle.dump((path, mapping, limit), process.stdin)
+            pickle.dump((path, mapping), process.stdin)
             process.stdin.flush()
+            pickle.load(process.stdout)
+            timer.start()
             answer = pickle.load(process.stdout)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
-            raise InputError(
-                f"{path}: {self._cause_of_death(limit)}", hint="the file is probably damaged; nothing of it was read"
-            ) from error
+            code = self._bury()
+            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            cause = f"decoding took more than {limit:.3g} s" if expired.is_set() else f"the decoder crashed ({how})"
+            raise InputError(f"{path}: {cause}", hint="the file is probably damaged; nothing of it was read") from error
+        finally:
+            timer.cancel()
+        if expired.is_set():  # just after it had answered
+            self._bury()
         if isinstance(answer, Exception):
             raise answer
         assert isinstance(answer, ReadResult)
@@ -107,40 +128,36 @@ class Worker:
             )
         return self._process
 
-    def _cause_of_death(self, limit: float) -> str:
+    def _bury(self) -> int:
+        """The exit code of the process, which has died."""
         assert self._process is not None
         process, self._process = self._process, None
         process.communicate()
-        code = process.returncode
-        if code == -signal.SIGALRM:
-            return f"decoding took more than {limit:.3g} s"
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return f"the decoder crashed ({how})"
+        return process.returncode
 
 
-def _answer(path: Path, mapping: ObservationMap | None, seconds: float) -> ReadResult | Exception:
-    """What decoding ``path`` gives; when it takes longer than ``seconds``, without loading the decoder, this process ends."""
+def _guarded(path: Path, action: Callable[[], T]) -> T | Exception:
+    """What ``action`` returns, or the exception for the parent to raise."""
     try:
-        read = reader_of(path)
-        signal.setitimer(signal.ITIMER_REAL, seconds)  # nothing handles its signal: it ends code in C as well
-        return read(path, mapping)
+        return action()
     except PhydaError as error:
         return error
     except MemoryError:
         return InputError(f"{path}: decoding needs more memory than there is", hint="the file is probably damaged")
     except Exception:  # a defect of ours: the parent shall raise it with where it came from
         return RuntimeError(f"while decoding {path}:\n{traceback.format_exc()}")
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
     while True:
         try:
-            path, mapping, seconds = pickle.load(questions)
+            path, mapping = pickle.load(questions)
         except EOFError:
             return
-        pickle.dump(_answer(path, mapping, seconds), answers)
+        read = _guarded(path, partial(reader_of, path))
+        pickle.dump(None, answers)
+        answers.flush()
+        pickle.dump(read if isinstance(read, Exception) else _guarded(path, partial(read, path, mapping)), answers)
         answers.flush()
 
 
