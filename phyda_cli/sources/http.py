@@ -47,8 +47,12 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closed.set()  # ends the waits of other threads
+        self.stop()
         self._session.close()
+
+    def stop(self) -> None:
+        """End the waits of all threads."""
+        self._closed.set()
 
     def sleep(self, seconds: float) -> None:
         """Wait, or raise InputError when the client is closed meanwhile."""
