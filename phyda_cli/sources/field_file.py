@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from phyda_cli.errors import InputError
 from phyda_cli.fields.atomic import publish
 from phyda_cli.names import VARIABLES
 
-__all__ = ["Layout", "check", "write"]
+__all__ = ["Layout", "check", "preliminary", "write"]
 
 _HOUR = np.timedelta64(1, "h")
 _EPOCH = np.datetime64("1970-01-01", "h")
+_PRELIMINARY = 5
 _DIMENSIONS = ("level", "latitude", "longitude")
 
 
@@ -34,7 +35,7 @@ class Layout:
     statics: tuple[str, ...]
     attributes: dict[str, str]
     leads: np.ndarray | None = None
-    extra: dict[str, tuple[np.ndarray, str]] = field(default_factory=dict)  # along the first dimension: values and long name
+    expver: bool = False  # whether a variable along the times says which version of ERA5 each is of
 
     @property
     def length(self) -> int:
@@ -89,9 +90,8 @@ def _define(file: netCDF4.Dataset, layout: Layout) -> None:
         variable = file.createVariable(name, "f4", dims, chunksizes=sizes, fill_value=np.float32(np.nan))
         known = VARIABLES[name]
         variable.setncatts({"standard_name": known.standard_name, "units": known.units, "long_name": known.long_name})
-    for name, (values, long_name) in layout.extra.items():
-        file.createVariable(name, values.dtype, (layout.along,)).long_name = long_name
-        file[name][:] = values
+    if layout.expver:
+        file.createVariable("expver", "i2", (layout.along,)).long_name = "version of ERA5: 1 final, 5 preliminary (ERA5T)"
 
 
 def _title(layout: Layout) -> str:
@@ -139,3 +139,12 @@ def _check_values(values: np.ndarray, name: str, i: int, path: Path, layout: Lay
     margin = 0.1 * (high - low)  # reanalyses overshoot: humidity a little below zero, high winds at 1 hPa
     if values.min() < low - margin or values.max() > high + margin:
         raise InputError(f"{name} at {when}: values from {values.min():g} to {values.max():g}, possible are {low:g} to {high:g}")
+
+
+def preliminary(path: Path) -> np.datetime64 | None:
+    """The last day of a file's preliminary (ERA5T, expver 5) times, None when all are final."""
+    with netCDF4.Dataset(path) as file:
+        if "expver" not in file.variables or not np.any(file["expver"][:] == _PRELIMINARY):
+            return None
+        hours = file["time"][:][file["expver"][:] == _PRELIMINARY]
+        return (_EPOCH + int(hours.max()) * _HOUR).astype("datetime64[D]")

@@ -6,25 +6,28 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
+
+import numpy as np
 
 from phyda_cli.errors import InputError, OutputError
-from phyda_cli.sources.field_file import Layout, check
+from phyda_cli.sources.field_file import Layout, check, preliminary
 from phyda_cli.sources.folder import Folder
 
-__all__ = ["Advance", "Cost", "Piece", "Progress", "check_space", "fetch", "readable"]
+__all__ = ["Advance", "Cost", "Piece", "Progress", "check_space", "fetch", "outstanding", "readable"]
 
 Advance = Callable[[int], None]
+_FINAL_AFTER = np.timedelta64(92, "D")  # ERA5 replaces ERA5T two to three months behind real time
 _SPARE = 1.05  # of the disk space that is needed
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A file to make. ``make`` writes it under the given path, tells how many bytes of fields it has done, and returns facts to list."""
+    """A file to make. ``make`` writes it under the given path and tells how many bytes of fields it has done."""
 
     name: str
     layout: Layout
-    make: Callable[[Path, Advance], dict[str, Any]]
+    make: Callable[[Path, Advance], None]
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,9 @@ class Cost:
 
 class Progress(Protocol):
     """Where the work is shown."""
+
+    def begin(self, nbytes: int) -> None:
+        """So many bytes of fields are to come."""
 
     def start(self, name: str, done: int, total: int) -> None:
         """A file is begun; ``done`` of ``total`` files were there before it."""
@@ -75,17 +81,29 @@ def outstanding(folder: Folder, pieces: Sequence[Piece], verify: bool) -> list[P
         if piece.name not in folder.files and path.exists():
             try:
                 check(path, piece.layout)
-                folder.add(piece.name)
+                _list(folder, path)
             except InputError:
                 path.unlink()
-        if not folder.complete(piece.name, verify):
+        if not folder.complete(piece.name, verify) or _superseded(folder.files[piece.name]):
             left.append(piece)
     return left
 
 
 def fetch(folder: Folder, pieces: Sequence[Piece], total: int, progress: Progress) -> None:
     """Make every piece and list it. An interrupted call loses no file that was complete."""
+    progress.begin(sum(p.layout.nbytes for p in pieces))
     for count, piece in enumerate(pieces):
         progress.start(piece.name, total - len(pieces) + count, total)
-        facts = piece.make(folder.path / piece.name, progress.advance)
-        folder.add(piece.name, **facts)
+        piece.make(folder.path / piece.name, progress.advance)
+        _list(folder, folder.path / piece.name)
+
+
+def _list(folder: Folder, path: Path) -> None:
+    last = preliminary(path)
+    folder.add(path.name, **({} if last is None else {"preliminary_until": str(last + _FINAL_AFTER)}))
+
+
+def _superseded(entry: dict[str, object]) -> bool:
+    """Whether the file holds preliminary data that final data has replaced by now."""
+    until = entry.get("preliminary_until")
+    return until is not None and bool(np.datetime64(str(until)) <= np.datetime64("today"))

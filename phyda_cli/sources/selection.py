@@ -9,7 +9,7 @@ import numpy as np
 
 from phyda_cli.errors import UsageError
 
-__all__ = ["columns_of", "level_indices", "month_of", "month_times", "months_of", "rows_of"]
+__all__ = ["Area", "columns_of", "level_indices", "month_times", "months_of", "rows_of"]
 
 Area = tuple[float, float, float, float]
 
@@ -25,12 +25,6 @@ def month_times(year: int, month: int, hours: Sequence[int]) -> np.ndarray:
     start = np.datetime64(f"{year:04d}-{month:02d}-01T00", "h")
     times = [start + np.timedelta64(24 * day + hour, "h") for day in range(days) for hour in hours]
     return np.array(times, "datetime64[ns]")
-
-
-def month_of(time: np.datetime64) -> tuple[int, int]:
-    """(year, month) of a time."""
-    year, month = str(time)[:7].split("-")
-    return int(year), int(month)
 
 
 def rows_of(latitude: np.ndarray, area: Area | None) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import netCDF4
 import numpy as np
@@ -16,7 +16,7 @@ from phyda_cli.config import DownloadSettings
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.fields.cf import Source, find_axes, find_sources
 from phyda_cli.fields.times import time_axis
-from phyda_cli.names import VARIABLES
+from phyda_cli.names import VARIABLES, canonical_coordinate
 from phyda_cli.sources.field_file import Layout, write
 from phyda_cli.sources.http import Client
 from phyda_cli.sources.http_store import HttpStore
@@ -49,7 +49,7 @@ class ZarrArchive:
         columns, self.longitude = columns_of(axes.grid.longitude, settings.area)
         self._columns = axes.take[columns]
         self.latitude = axes.grid.latitude[self._rows]
-        known = find_sources(self._one_time(axes), axes, url, {})[0]
+        known = find_sources(self._one_time(), axes, url, {})[0]
         self.sources = {s.variable: s for s in reversed(known) if (s.level_dim is None) == VARIABLES[s.variable].surface and not s.relative}
         self.upper, self.surface = (tuple(v for v in settings.variables if VARIABLES[v].surface is flag) for flag in (False, True))
         self.statics = tuple(v for v in _STATICS if v in self.sources)
@@ -59,10 +59,10 @@ class ZarrArchive:
         times = time_axis(self.dataset.drop_vars(list(self.dataset.data_vars)), url)
         self.dims, self.valid, self.lead = times.dims, times.valid, np.asarray(times.lead)
 
-    def _one_time(self, axes: Any) -> xr.Dataset:
+    def _one_time(self) -> xr.Dataset:
         """The data set with one entry along every dimension but levels and the grid's."""
-        keep = {axes.latitude, axes.longitude, *(d for d in self.dataset.dims if str(d) in ("level", "plev", "isobaricInhPa"))}
-        return self.dataset.isel({d: [0] for d in self.dataset.dims if d not in keep})
+        others = [d for d in self.dataset.dims if d not in self._horizontal and canonical_coordinate(str(d)) != "level"]
+        return self.dataset.isel({d: [0] for d in others})
 
     def layout(self, times: np.ndarray, attributes: dict[str, str], leads: np.ndarray | None = None) -> Layout:
         """The file of ``times``, or of one initial time and ``leads`` [h]; static fields go with analyses."""
@@ -95,11 +95,12 @@ class ZarrArchive:
         requests = transfer = 0
         for variable in (*self.upper, *self.surface, *(self.statics if statics else ())):
             source = self.sources[variable]
+            at = {d: np.ravel(np.asarray(i))[:1] for d, i in leading.items()} if variable in self.statics else leading
             array = self._group[source.name]
             assert isinstance(array, zarr.Array)
             touched = [
                 np.unique(np.atleast_1d(np.arange(n)[i]) // c)
-                for i, n, c in zip(self.selection(source, leading).values(), array.shape, array.chunks, strict=True)
+                for i, n, c in zip(self.selection(source, at).values(), array.shape, array.chunks, strict=True)
             ]
             count = int(np.prod([t.size for t in touched]))
             key = array.metadata.encode_chunk_key(tuple(int(t[t.size // 2]) for t in touched))
@@ -136,7 +137,7 @@ def analysis_pieces(archive: ZarrArchive, attributes: dict[str, str]) -> tuple[l
 def forecast_pieces(archive: ZarrArchive, attributes: dict[str, str]) -> tuple[list[Piece], np.ndarray, np.ndarray]:
     """A file for every initial time in the years, and the indices of those times and of the leads. Raises UsageError for absent leads."""
     time, step = archive.dims
-    leads, starts = archive.lead[0], archive.valid[:, 0] - (archive.lead[:, 0] * _HOUR / _HOUR).astype("timedelta64[h]")
+    leads, starts = archive.lead[0], archive.valid[:, 0] - archive.lead[:, 0].astype(int) * _HOUR
     wanted = np.array(archive.settings.leads, float)
     absent = [f"{h:g}" for h in wanted if h not in leads]
     if absent:
@@ -151,9 +152,8 @@ def forecast_pieces(archive: ZarrArchive, attributes: dict[str, str]) -> tuple[l
 
 
 def _piece(name: str, layout: Layout, archive: ZarrArchive, fixed: Mapping[str, Index], along: str, place: np.ndarray) -> Piece:
-    def make(path: Any, advance: Advance) -> dict[str, Any]:
+    def make(path: Path, advance: Advance) -> None:
         write(path, layout, partial(_fill, archive=archive, layout=layout, fixed=fixed, along=along, place=place, advance=advance))
-        return {}
 
     return Piece(name, layout, make)
 
@@ -169,7 +169,7 @@ def _fill(
 ) -> None:
     """Copy block after block, the variables of a block at the same time."""
     for name in layout.statics:
-        file[name][:] = archive.read(name, {})
+        file[name][:] = archive.read(name, {**fixed, along: int(place[0])})
     size = max(1, _BLOCK_BYTES // (4 * layout.latitude.size * layout.longitude.size * max(1, layout.levels.size)))
     pool = ThreadPoolExecutor(archive.client.settings.connections)
     try:
