@@ -77,7 +77,8 @@ def _define(file: netCDF4.Dataset, layout: Layout) -> None:
     if layout.leads is None:
         axes["time"] = (hours, {"standard_name": "time", **since})
     else:
-        axes["step"] = (layout.leads, {"standard_name": "forecast_period", "units": "hours"})
+        # by "dtype" xarray tells a time span from a number
+        axes["step"] = (layout.leads, {"standard_name": "forecast_period", "units": "hours", "dtype": "timedelta64[ns]"})
         file.createVariable("time", "f8", ()).setncatts({"standard_name": "forecast_reference_time", **since})
         file["time"][...] = hours[0]
     for name, (values, attributes) in axes.items():

@@ -104,8 +104,8 @@ class Client:
             try:
                 result = once()
             except requests.RequestException as error:
-                known = host in self._answered or error.response is not None
-                if attempt >= (self.settings.attempts if known else min(self.settings.attempts, _ATTEMPTS_OFFLINE)):
+                unknown = host not in self._answered and isinstance(error, requests.ConnectionError | requests.Timeout)
+                if attempt >= (min(self.settings.attempts, _ATTEMPTS_OFFLINE) if unknown else self.settings.attempts):
                     raise _gave_up(host, url, attempt, error) from error
                 wait = self._wait(attempt, error.response)
                 self._report(f"{host}: {_reason(error)}; trying again in {wait:.1f} s ({attempt} of {self.settings.attempts})")

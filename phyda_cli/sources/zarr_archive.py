@@ -39,7 +39,7 @@ class ZarrArchive:
         self.store = HttpStore(client, url)
         self.settings = settings
         try:
-            self._group = zarr.open_consolidated(self.store)
+            self._group = zarr.open_group(self.store, mode="r", use_consolidated=True)
             self.dataset = xr.open_zarr(self.store, consolidated=True, chunks=None, decode_timedelta=True)
         except (FileNotFoundError, KeyError, ValueError) as error:
             raise InputError(f"{url} is not a Zarr store with consolidated metadata: {error}") from error
