@@ -68,6 +68,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, folder: Path, fault: Fault = lambda path, count: None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder, self.fault = folder, fault
+        self.hang = 1.0  # seconds
         self.asked: Counter[str] = Counter()
         self.lock = threading.Lock()
 
@@ -101,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             return
         if fault == "hang":
-            time.sleep(1)
+            time.sleep(self.server.hang)
         if (fault or "").isdigit() or content is None:
             self.send_response(int(fault or 404))
             self.send_header("Retry-After", "0")

@@ -91,6 +91,8 @@ def _define(file: netCDF4.Dataset, layout: Layout) -> None:
         variable = file.createVariable(name, "f4", dims, chunksizes=sizes, fill_value=np.float32(np.nan))
         known = VARIABLES[name]
         variable.setncatts({"standard_name": known.standard_name, "units": known.units, "long_name": known.long_name})
+        if layout.leads is not None:
+            variable.coordinates = "time"
     if layout.expver:
         file.createVariable("expver", "i2", (layout.along,)).long_name = "version of ERA5: 1 final, 5 preliminary (ERA5T)"
 

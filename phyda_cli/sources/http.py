@@ -104,7 +104,9 @@ class Client:
             try:
                 result = once()
             except requests.RequestException as error:
-                unknown = host not in self._answered and isinstance(error, requests.ConnectionError | requests.Timeout)
+                if not isinstance(error, requests.ConnectionError | requests.Timeout):
+                    self._answered.add(host)
+                unknown = host not in self._answered
                 if attempt >= (min(self.settings.attempts, _ATTEMPTS_OFFLINE) if unknown else self.settings.attempts):
                     raise _gave_up(host, url, attempt, error) from error
                 wait = self._wait(attempt, error.response)

@@ -45,7 +45,7 @@ def columns_of(longitude: np.ndarray, area: Area | None) -> tuple[np.ndarray, np
     offset = (longitude - west + 1e-6) % 360 - 1e-6
     order = np.argsort(offset, kind="stable")
     chosen = _enough(order[offset[order] <= width + 1e-6], area, "columns")
-    return chosen, west + offset[chosen]
+    return chosen, np.round(west + offset[chosen], 9)
 
 
 def _enough(chosen: np.ndarray, area: Area | None, what: str) -> np.ndarray:
