@@ -17,7 +17,7 @@ import xarray as xr
 from phyda_cli.config import RetrySettings
 from phyda_cli.fields.grid import Grid
 
-__all__ = ["ARCO", "ERA5", "GRID", "HRES", "LEVELS", "QUICK", "Server", "analyses", "archive", "serving", "write_store"]
+__all__ = ["ARCO", "ERA5", "GRID", "HRES", "LEVELS", "QUICK", "Quiet", "Server", "analyses", "archive", "serving", "write_store"]
 
 QUICK = RetrySettings(first_wait=0.01, longest_wait=0.02, timeout=5)
 ERA5 = "era5/1959-2023_01_10-6h-64x32_equiangular_conservative.zarr"
@@ -32,6 +32,14 @@ LONG = {
 UNITS = {"z": "m**2 s**-2", "t": "K", "u": "m s**-1", "v": "m s**-1", "q": "kg kg**-1", "msl": "Pa", "orography": "m**2 s**-2",
          "lsm": "(0 - 1)"}  # fmt: skip
 Fault = Callable[[str, int], str | None]
+
+
+class Quiet:
+    """Progress nobody looks at."""
+
+    def begin(self, nbytes: int) -> None: ...
+    def start(self, name: str, done: int, total: int) -> None: ...
+    def advance(self, nbytes: int) -> None: ...
 
 
 def analyses(times: np.ndarray, grid: Grid = GRID, seed: int = 3) -> xr.Dataset:

@@ -113,6 +113,7 @@ def _fill(file: netCDF4.Dataset, gribs: Sequence[Path], layout: Layout, area: Ar
     """Put every field in its place; fields that were not asked for are left out."""
     times = {t: i for i, t in enumerate(layout.times)}
     levels = {p: i for i, p in enumerate(layout.levels)}
+    versions = np.zeros(layout.length, np.int16)
     for grib in gribs:
         for field in grib_fields(grib):
             name, scale = _variable(field)
@@ -129,8 +130,9 @@ def _fill(file: netCDF4.Dataset, gribs: Sequence[Path], layout: Layout, area: Ar
             if values.shape != (layout.latitude.size, layout.longitude.size):
                 raise InputError(f"{grib}: {name} has {values.shape} points, asked for {(layout.latitude.size, layout.longitude.size)}")
             file[name][place] = values
-            file["expver"][i] = max(int(np.ma.filled(file["expver"][i], 0)), field.version)
+            versions[i] = max(versions[i], field.version)
             advance(values.nbytes)
+    file["expver"][:] = versions
 
 
 def _edges(layout: Layout) -> Area:

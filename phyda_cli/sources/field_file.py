@@ -19,6 +19,7 @@ __all__ = ["Layout", "check", "preliminary", "write"]
 _HOUR = np.timedelta64(1, "h")
 _EPOCH = np.datetime64("1970-01-01", "h")
 _PRELIMINARY = 5
+_BLOCK_BYTES = 64 << 20
 _DIMENSIONS = ("level", "latitude", "longitude")
 
 
@@ -46,6 +47,11 @@ class Layout:
     def along(self) -> str:
         """The first dimension: ``time`` or ``step``."""
         return "time" if self.leads is None else "step"
+
+    @property
+    def block(self) -> int:
+        """Entries of the first dimension to handle at once: all levels of a variable in some tens of MB."""
+        return max(1, _BLOCK_BYTES // (4 * self.latitude.size * self.longitude.size * max(1, self.levels.size)))
 
     @property
     def nbytes(self) -> int:
@@ -113,8 +119,10 @@ def check(path: Path, layout: Layout) -> None:
         with netCDF4.Dataset(path) as file:
             _check_axes(file, path, layout)
             for name in (*layout.upper, *layout.surface, *layout.statics):
-                for i in range(layout.length if name not in layout.statics else 1):
-                    _check_values(np.ma.filled(file[name][i if name not in layout.statics else ...], np.nan), name, i, path, layout)
+                for start in range(0, 1 if name in layout.statics else layout.length, layout.block):
+                    block = ... if name in layout.statics else slice(start, start + layout.block)
+                    values = np.ma.filled(file[name][block], np.nan)
+                    _check_values(values[None] if name in layout.statics else values, name, start, path, layout)
     except (OSError, RuntimeError, KeyError, IndexError) as error:
         raise InputError(f"{path} is damaged: {error}", hint="remove it; the same command fetches it again") from error
 
@@ -130,18 +138,23 @@ def _check_axes(file: netCDF4.Dataset, path: Path, layout: Layout) -> None:
             raise InputError(f"{path}: {name} is not what was asked for: {found.size} values from {found[0]:g}, not {np.size(expected)}")
 
 
-def _check_values(values: np.ndarray, name: str, i: int, path: Path, layout: Layout) -> None:
-    when = str(layout.times[i])[:13] if layout.leads is None else f"{str(layout.times[0])[:13]} +{layout.leads[i]:g} h"
-    bad = int((~np.isfinite(values)).sum())
-    if bad:
+def _check_values(values: np.ndarray, name: str, start: int, path: Path, layout: Layout) -> None:
+    """``values`` (n, ...) are those of the file's entries from ``start`` on."""
+    bad = (~np.isfinite(values)).reshape(len(values), -1).sum(axis=1)
+    if bad.any():
+        first = int(np.argmax(bad > 0))
         raise InputError(
-            f"{name} at {when}: {bad} of {values.size} values are missing in the archive",
+            f"{name} at {_when(layout, start + first)}: {bad[first]} of {values[first].size} values are missing in the archive",
             hint="leave the variable or the year out, or take another source; no file was written for this date",
         )
     low, high = VARIABLES[name].valid_range
     margin = 0.1 * (high - low)  # reanalyses overshoot: humidity a little below zero, high winds at 1 hPa
     if values.min() < low - margin or values.max() > high + margin:
-        raise InputError(f"{name} at {when}: values from {values.min():g} to {values.max():g}, possible are {low:g} to {high:g}")
+        raise InputError(f"{path}: {name} goes from {values.min():g} to {values.max():g}, possible are {low:g} to {high:g}")
+
+
+def _when(layout: Layout, i: int) -> str:
+    return str(layout.times[i])[:13] if layout.leads is None else f"{str(layout.times[0])[:13]} +{layout.leads[i]:g} h"
 
 
 def preliminary(path: Path) -> np.datetime64 | None:

@@ -26,7 +26,6 @@ from phyda_cli.sources.selection import columns_of, level_indices, month_times, 
 __all__ = ["ZarrArchive", "analysis_pieces", "forecast_pieces"]
 
 _STATICS = ("orography", "lsm")
-_BLOCK_BYTES = 64 << 20
 _HOUR = np.timedelta64(1, "h")
 Index = slice | np.ndarray | int
 
@@ -170,7 +169,7 @@ def _fill(
     """Copy block after block, the variables of a block at the same time."""
     for name in layout.statics:
         file[name][:] = archive.read(name, {**fixed, along: int(place[0])})
-    size = max(1, _BLOCK_BYTES // (4 * layout.latitude.size * layout.longitude.size * max(1, layout.levels.size)))
+    size = layout.block
     pool = ThreadPoolExecutor(archive.client.settings.connections)
     try:
         for start in range(0, place.size, size):

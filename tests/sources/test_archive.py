@@ -13,7 +13,7 @@ import archive_server
 import numpy as np
 import pytest
 import xarray as xr
-from archive_server import ERA5, GRID, HRES, QUICK, Server, serving
+from archive_server import ERA5, GRID, HRES, QUICK, Quiet, Server, serving
 
 from phyda_cli.config import DownloadSettings
 from phyda_cli.errors import BusyError, InputError, OutputError, UsageError
@@ -29,14 +29,6 @@ TIMES = np.datetime64("2018-01-01T00", "ns") + 6 * HOUR * np.arange(4 * 59)  # J
 STARTS = np.datetime64("2018-01-03T00", "ns") + 12 * HOUR * np.arange(5)
 SETTINGS = {"years": "2018", "levels": "500,850", "variables": "z,t,u,msl", "leads": "6,24"}
 Download = Callable[..., list[Path]]
-
-
-class Quiet:
-    """Progress nobody looks at."""
-
-    def begin(self, nbytes: int) -> None: ...
-    def start(self, name: str, done: int, total: int) -> None: ...
-    def advance(self, nbytes: int) -> None: ...
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import eccodes
 import numpy as np
 import pytest
 import xarray as xr
-from archive_server import QUICK
+from archive_server import QUICK, Quiet
 
 from phyda_cli.config import DownloadSettings
 from phyda_cli.errors import InputError, UsageError
@@ -133,14 +133,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = cut
 
     def log_message(self, *_: object) -> None: ...
-
-
-class Quiet:
-    """Progress nobody looks at."""
-
-    def begin(self, nbytes: int) -> None: ...
-    def start(self, name: str, done: int, total: int) -> None: ...
-    def advance(self, nbytes: int) -> None: ...
 
 
 @pytest.fixture
