@@ -16,7 +16,7 @@ from phyda_cli.config import DownloadSettings
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.fields.cf import Source, find_axes, find_sources
 from phyda_cli.fields.times import time_axis
-from phyda_cli.names import VARIABLES, canonical_coordinate
+from phyda_cli.names import VARIABLES, canonical_coordinate, canonical_variable
 from phyda_cli.sources.field_file import Layout, write
 from phyda_cli.sources.http import Client
 from phyda_cli.sources.http_store import HttpStore
@@ -54,14 +54,16 @@ class ZarrArchive:
         self.statics = tuple(v for v in _STATICS if v in self.sources)
         missing = [v for v in settings.variables if v not in self.sources]
         if missing:
-            raise UsageError(f"--variables {','.join(missing)}: not in {url}, which has {', '.join(self.sources)}")
+            offered = {c for n in self.dataset.data_vars if (c := canonical_variable(str(n)))}
+            raise UsageError(f"--variables {','.join(missing)}: not in {url}, which has {', '.join(sorted(offered))}")
         times = time_axis(self.dataset.drop_vars(list(self.dataset.data_vars)), url)
         self.dims, self.valid, self.lead = times.dims, times.valid, np.asarray(times.lead)
 
     def _one_time(self) -> xr.Dataset:
-        """The data set with one entry along every dimension but levels and the grid's."""
+        """What may be wanted (others may have units nobody knows), one entry along every dimension but levels and the grid's."""
+        unwanted = [n for n in self.dataset.data_vars if canonical_variable(str(n)) not in (None, *self.settings.variables, *_STATICS)]
         others = [d for d in self.dataset.dims if d not in self._horizontal and canonical_coordinate(str(d)) != "level"]
-        return self.dataset.isel({d: [0] for d in others})
+        return self.dataset.drop_vars(unwanted).isel({d: [0] for d in others})
 
     def layout(self, times: np.ndarray, attributes: dict[str, str], leads: np.ndarray | None = None) -> Layout:
         """The file of ``times``, or of one initial time and ``leads`` [h]; static fields go with analyses."""

@@ -40,26 +40,25 @@ def grib(inputs: dict[str, Any], preliminary_from: int) -> bytes:
     north, west, south, east = inputs["area"]
     lat, lon = np.arange(north, south - 1, -inputs["grid"][0]), np.arange(west, east + 1, inputs["grid"][0])
     out = []
-    for day in map(int, inputs["day"]):
-        for hour in (int(t[:2]) for t in inputs["time"]):
-            for name in inputs["variable"]:
-                for level in map(int, inputs.get("pressure_level", ["0"])):
-                    handle = eccodes.codes_grib_new_from_samples("regular_ll_pl_grib1" if level else "regular_ll_sfc_grib1")
-                    keys = {
-                        "Ni": lon.size, "Nj": lat.size, "latitudeOfFirstGridPointInDegrees": lat[0],
-                        "longitudeOfFirstGridPointInDegrees": lon[0] % 360, "latitudeOfLastGridPointInDegrees": lat[-1],
-                        "longitudeOfLastGridPointInDegrees": lon[-1] % 360, "iDirectionIncrementInDegrees": STEP,
-                        "jDirectionIncrementInDegrees": STEP, "dataTime": 100 * hour, "shortName": SHORT[name],
-                        "dataDate": int(f"{inputs['year'][0]}{inputs['month'][0]}{day:02d}"), "bitsPerValue": 24,
-                        "expver": "0005" if day >= preliminary_from else "0001",
-                    }  # fmt: skip
-                    for key, wanted in keys.items():
-                        eccodes.codes_set(handle, key, wanted)
-                    if level:
-                        eccodes.codes_set(handle, "level", level)
+    for name in inputs["variable"]:
+        for level in map(int, inputs.get("pressure_level", ["0"])):
+            handle = eccodes.codes_grib_new_from_samples("regular_ll_pl_grib1" if level else "regular_ll_sfc_grib1")
+            keys = {
+                "Ni": lon.size, "Nj": lat.size, "latitudeOfFirstGridPointInDegrees": lat[0],
+                "longitudeOfFirstGridPointInDegrees": lon[0] % 360, "latitudeOfLastGridPointInDegrees": lat[-1],
+                "longitudeOfLastGridPointInDegrees": lon[-1] % 360, "iDirectionIncrementInDegrees": STEP,
+                "jDirectionIncrementInDegrees": STEP, "shortName": SHORT[name], "bitsPerValue": 24, **({"level": level} if level else {}),
+            }  # fmt: skip
+            for key, wanted in keys.items():
+                eccodes.codes_set(handle, key, wanted)
+            for day in map(int, inputs["day"]):
+                eccodes.codes_set(handle, "dataDate", int(f"{inputs['year'][0]}{inputs['month'][0]}{day:02d}"))
+                eccodes.codes_set(handle, "expver", "0005" if day >= preliminary_from else "0001")
+                for hour in (int(t[:2]) for t in inputs["time"]):
+                    eccodes.codes_set(handle, "dataTime", 100 * hour)
                     eccodes.codes_set_values(handle, value(SHORT[name], level, day, hour, lat, lon).ravel())
                     out.append(eccodes.codes_get_message(handle))
-                    eccodes.codes_release(handle)
+            eccodes.codes_release(handle)
     return b"".join(out)
 
 
