@@ -7,17 +7,29 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)  # fmt: skip
 
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.names import OBSERVABLES
 
 __all__ = [
     "AnalysisSettings",
+    "DownloadSettings",
     "EnsembleSettings",
     "GuidanceSettings",
     "NetworkSettings",
     "QualityControlSettings",
+    "RetrySettings",
     "SamplerSettings",
     "SolverSettings",
     "TrainingSettings",
@@ -112,6 +124,71 @@ class TwinSettings(Settings):
         if reports[0] > reports[1]:
             raise ValueError(f"the fewest, {reports[0]}, are more than the most, {reports[1]}")
         return reports
+
+
+class RetrySettings(Settings):
+    """How long ``phyda download`` goes on asking a server that fails; waits double and are drawn at random below their limit."""
+
+    attempts: int = Field(10, ge=1, description="Times a request is made before the download stops.")
+    first_wait: float = Field(1.0, ge=0, description="Longest wait after the first failure [s].")
+    longest_wait: float = Field(60.0, ge=0, description="Longest wait after any failure [s].")
+    timeout: float = Field(60.0, gt=0, description="Seconds without a byte after which a connection counts as lost.")
+    connections: int = Field(16, ge=1, description="Requests in flight at once.")
+
+
+class DownloadSettings(Settings):
+    """What ``phyda download`` takes from an archive. Text such as ``2015-2017,2020`` or ``500,850`` counts as a list."""
+
+    years: tuple[int, ...] = Field(description="Years, as 2015-2020 or 2015,2018.", min_length=1)
+    hours: tuple[int, ...] = Field((0, 6, 12, 18), description="Hours of the day [UTC].", min_length=1)
+    levels: tuple[int, ...] = Field(
+        (50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 850, 925, 1000), description="Pressure levels [hPa].", min_length=1
+    )
+    variables: tuple[str, ...] = Field(
+        ("z", "t", "q", "u", "v", "msl", "t2m", "u10", "v10"), description="Variables, under any of their names.", min_length=1
+    )
+    area: tuple[float, float, float, float] | None = Field(None, description="North, west, south, east [degrees]; none: the globe.")
+    leads: tuple[int, ...] = Field((6, 12, 18, 24, 36, 48), description="Lead times of forecasts [h].", min_length=1)
+
+    @field_validator("years", "hours", "levels", "variables", "area", "leads", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("years", mode="before")
+    @classmethod
+    def _spans(cls, value: object) -> object:
+        if not isinstance(value, list):
+            return value
+        spans = [str(part).partition("-") for part in value]
+        if not all(first.isdigit() and (last or first).isdigit() for first, _, last in spans):
+            raise ValueError(f"expected years such as 2015-2020 or 2015,2018, got {','.join(map(str, value))}")
+        return sorted({year for first, _, last in spans for year in range(int(first), int(last or first) + 1)})
+
+    @field_validator("hours", "levels", "leads")
+    @classmethod
+    def _sorted(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        low, high = {"hours": (0, 23), "levels": (1, 1000), "leads": (0, 384)}[str(info.field_name)]
+        if not all(low <= v <= high for v in value):
+            raise ValueError(f"expected {low} to {high}, got {','.join(map(str, value))}")
+        return tuple(sorted(set(value)))
+
+    @field_validator("variables")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        from phyda_cli.names import VARIABLES, canonical_variable  # numpy, which the settings of other commands do without
+
+        names = [canonical_variable(name) for name in value]
+        if None in names:
+            raise ValueError(f"{value[names.index(None)]} is not known; choose among {', '.join(VARIABLES)}")
+        return tuple(dict.fromkeys(str(name) for name in names))
+
+    @field_validator("area")
+    @classmethod
+    def _box(cls, value: tuple[float, float, float, float] | None) -> tuple[float, float, float, float] | None:
+        if value is not None and not (-90 <= value[2] < value[0] <= 90 and all(-360 <= v <= 360 for v in (value[1], value[3]))):
+            raise ValueError(f"expected north,west,south,east in degrees, got {','.join(f'{v:g}' for v in value)}")
+        return value
 
 
 class QualityControlSettings(Settings):

@@ -10,6 +10,7 @@ __all__ = [
     "EXIT_NO_OBSERVATIONS",
     "EXIT_OK",
     "EXIT_USAGE",
+    "BusyError",
     "GateError",
     "InputError",
     "NoObservationsError",
@@ -66,3 +67,9 @@ class GateError(PhydaError):
     """A numerical or quality gate failed; nothing was published."""
 
     exit_code = EXIT_GATE
+
+
+class BusyError(PhydaError):
+    """Another phyda works in the same place."""
+
+    exit_code = EXIT_LOCKED

@@ -22,7 +22,7 @@ from phyda_cli.fields.netcdf import Selected, choose_member
 from phyda_cli.fields.times import as_time, choose
 from phyda_cli.names import VARIABLES, canonical_variable
 
-__all__ = ["grib_members", "read_grib"]
+__all__ = ["GribField", "grib_fields", "grib_members", "read_grib"]
 
 _SUPPORTED_GRIDS = ("regular_ll", "regular_gg")
 _MISSING = 3.0e38
@@ -44,6 +44,20 @@ class _Message:
     valid: np.datetime64
     member: int
     grid: tuple[Any, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class GribField:
+    """One field of a file: ``level`` is in hPa on a pressure level, else None; ``version`` is ECMWF's expver, 1 where there is none."""
+
+    name: str
+    level_type: str
+    level: float | None
+    valid: np.datetime64
+    version: int
+    latitude: np.ndarray
+    longitude: np.ndarray
+    values: np.ndarray
 
 
 @contextmanager
@@ -146,6 +160,21 @@ def read_grib(path: Path, time: np.datetime64 | None, near: np.datetime64 | None
     if members.size > 1:
         notes.append(f"member {wanted} of {members.size}")
     return _assemble(path, messages, valid, notes), valid, float((valid - reference) / np.timedelta64(1, "h")), "time", notes
+
+
+def grib_fields(path: Path) -> Iterator[GribField]:
+    """Field after field in the order of the file, which may be larger than memory. Raises InputError for damaged files."""
+    axes: dict[tuple[Any, ...], tuple[np.ndarray, np.ndarray]] = {}
+    for index, handle in enumerate(_handles(path)):
+        message = _describe(index, handle, path)
+        if message.grid not in axes:
+            axes[message.grid] = _coordinates(handle, path)
+        level = message.level if message.level_type in _ISOBARIC else None
+        version = str(_get(handle, "expver", "1"))
+        yield GribField(
+            message.name, message.level_type, level, message.valid, int(version) if version.isdigit() else 1, *axes[message.grid],
+            _values(handle, path, message, axes[message.grid]),
+        )  # fmt: skip
 
 
 def grib_members(path: Path) -> list[int]:

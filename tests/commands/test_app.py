@@ -27,7 +27,9 @@ finally:
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["assimilate", "--help"], ["cycle", "twin", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["assimilate", "--help"], ["download", "--help"], ["cycle", "twin", "--help"], ["--version"]]
+)
 def test_help_is_light(arguments: list[str]) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     command = [sys.executable, "-c", HELP, *arguments]

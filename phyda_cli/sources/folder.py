@@ -1,0 +1,95 @@
+"""A download folder and its manifest: whose data it holds, which files are complete, and their checksums."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from phyda_cli.errors import BusyError, InputError, OutputError, UsageError
+from phyda_cli.fields.atomic import publish, sha256
+
+__all__ = ["MANIFEST", "Folder", "locked"]
+
+MANIFEST = "manifest.json"
+_OTHER_CONTENT = ("*.nc", "native_*.npz")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """The folder ``path``, made if need be, to ourselves: a lock that ends with the process, and no leftovers of a killed one.
+
+    Raises BusyError when another download works there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path / ".lock", os.O_CREAT | os.O_RDWR)
+    except OSError as error:
+        raise OutputError(f"cannot write to the folder {path}: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BusyError(f"another download is filling {path}", hint="wait for it, or choose another --out") from error
+        for left in path.glob(".*.part"):
+            left.unlink()
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class Folder:
+    """The manifest of a folder, in memory and, after every change, on disk.
+
+    ``origins`` says for each kind of file (``analysis``, ``forecast``) what it was asked of; a folder has one of each.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path / MANIFEST
+        content: dict[str, Any] = {}
+        if self._file.exists():
+            try:
+                content = json.loads(self._file.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise InputError(f"{self._file} cannot be read: {error}", hint="choose another folder with --out") from error
+        self.origins: dict[str, dict[str, Any]] = content.get("origins", {})
+        self.files: dict[str, dict[str, Any]] = content.get("files", {})
+
+    def claim(self, kind: str, origin: dict[str, Any]) -> None:
+        """Say that files of ``kind`` come from ``origin``. Raises UsageError when the folder holds others."""
+        before = self.origins.get(kind)
+        if before is None and kind == "analysis" and any(p for pattern in _OTHER_CONTENT for p in self.path.glob(pattern)):
+            found = sorted(p.name for pattern in _OTHER_CONTENT for p in self.path.glob(pattern))
+            raise UsageError(f"{self.path} holds files of another origin: {', '.join(found[:3])}", hint="choose another folder with --out")
+        if before is not None and before != json.loads(json.dumps(origin)):
+            changed = [k for k in origin if json.loads(json.dumps(origin[k])) != before.get(k)]
+            was, now = ("; ".join(f"{k} {d.get(k)}" for k in changed) for d in (before, origin))
+            raise UsageError(
+                f"{self.path} holds {kind} files of another request: {was}, now {now}",
+                hint="one folder holds one source; choose another folder with --out",
+            )
+        self.origins[kind] = origin
+
+    def complete(self, name: str, verify: bool = False) -> bool:
+        """Whether ``name`` is listed and has its size, with ``verify`` also its checksum."""
+        path, entry = self.path / name, self.files.get(name)
+        if entry is None or not path.is_file() or path.stat().st_size != entry["bytes"]:
+            return False
+        return not verify or sha256(path) == entry["sha256"]
+
+    def add(self, name: str, **facts: Any) -> None:
+        """List a finished file with its size, checksum and ``facts``."""
+        path = self.path / name
+        self.files[name] = {"bytes": path.stat().st_size, "sha256": sha256(path), **facts}
+        self.save()
+
+    def save(self) -> None:
+        """Write the manifest."""
+        content = {"origins": self.origins, "files": dict(sorted(self.files.items()))}
+        with publish(self._file, overwrite=True) as temporary:
+            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
