@@ -229,8 +229,8 @@ def test_from_the_command_line(phyda: Callable[..., Any], nature: Path, case: Pa
         (("preprocess", "a.nc", "--out", "s.zarr", "--pairs", "random"), 2, "expected forecast, twin or lagged"),
         (("train", "--data", "none.zarr", "--out", "run"), 3, "none.zarr is not a training store"),
         (("train", "--data", "none.zarr", "--out", "run", "--config", "none.toml"), 3, "none.toml"),
-        (("download", "--source", "era5"), 2, "expected one of nature"),
-        (("download", "--twins-every", "7"), 2, "multiple of 6"),
+        (("download", "--source", "era5"), 2, "expected one of weatherbench2"),
+        (("download", "--source", "nature", "--twins-every", "7"), 2, "multiple of 6"),
     ],
 )
 def test_what_cannot_be_done(
