@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from benchmarks.held_out import Pair, Scores, pairs_of_store, soundings, surface
+from benchmarks.held_out import Pair, Scores, pairs_of_store
+from benchmarks.networks import soundings, surface
 from benchmarks.outcome import finish
 from phyda_cli.analysis.background_scale import BackgroundScale, estimate_scale
 from phyda_cli.analysis.localisation import Localisation

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.held_out import Draw, Pair, Scores, pairs_of_store, soundings, surface
+from benchmarks.held_out import Draw, Pair, Scores, networks, pairs_of_store
 from phyda_cli.analysis.generative import sample_members
 from phyda_cli.analysis.guided import guide, row_misfit
 from phyda_cli.analysis.localisation import Localisation
@@ -27,7 +27,6 @@ from phyda_cli.config import GuidanceSettings
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.model.encoder import conditions
 from phyda_cli.training.cases import innovations, scaled
-from phyda_cli.training.networks import draw_network
 
 CPU = torch.device("cpu")
 DEFAULT = GuidanceSettings()
@@ -102,16 +101,10 @@ def main() -> None:
     args = parser.parse_args()
     checkpoint = Checkpoint.open(args.checkpoint)
     spec, land = checkpoint.state, checkpoint.statics["lsm"]
-    networks: dict[str, Draw] = {
-        "400 soundings": lambda rng: soundings(spec, 400, rng),
-        "100 soundings": lambda rng: soundings(spec, 100, rng),
-        "1000 surface": lambda rng: surface(spec, 1000, rng),
-        "random mixes": lambda rng: draw_network(spec, land, rng, empty=0.0),
-    }
     pairs = list(pairs_of_store(args.data, spec, args.cases, 0.92 if args.tune else 0.0))
     result = {}
     print(f"{'network':15} {'method':24} {'mse/background':>14} {'spread/skill':>12} {'s/case':>7}  by case")
-    for name, network in networks.items():
+    for name, network in networks(spec, land).items():
         bench = Bench(checkpoint, args.members)
         for number, pair in enumerate(pairs):
             bench.run(pair, network, number, tuning() if args.tune else SCORED)

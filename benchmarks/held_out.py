@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.networks import soundings, surface
 from benchmarks.outcome import finish
 from phyda_cli.analysis.generative import Sampled, sample_members
 from phyda_cli.analysis.localisation import Localisation
@@ -30,10 +31,9 @@ from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.model.encoder import Posterior, conditions
 from phyda_cli.model.state import StateSpec
 from phyda_cli.training.cases import simulate
-from phyda_cli.training.networks import Network, channel_errors, draw_network, observe_channels, uniform_positions
+from phyda_cli.training.networks import Network, draw_network
 from phyda_cli.training.store import PairStore
 
-SOUNDING_ERRORS = {"u": 1.0, "v": 1.0, "t": 0.8, "q": 5e-4, "msl": 100.0}
 BARS = {"400 soundings": 0.55, "100 soundings": 0.76}
 Draw = Callable[[np.random.Generator], Network]
 DEMO = Path(__file__).resolve().parents[1] / "phyda_cli" / "demo"
@@ -47,23 +47,6 @@ class Pair:
     truth: np.ndarray
     time: np.datetime64
     lead: float
-
-
-def soundings(spec: StateSpec, n: int, rng: np.random.Generator) -> Network:
-    """``n`` soundings as in the module's docstring."""
-    channels = [i for i, c in enumerate(spec.channel_list) if c.variable in SOUNDING_ERRORS]
-    latitude, longitude = (np.repeat(a, len(channels)) for a in uniform_positions(spec.grid, n, rng))
-    index = np.tile(channels, n)
-    error = np.array([SOUNDING_ERRORS[spec.channel_list[i].variable] for i in index])
-    return observe_channels(spec, latitude, longitude, index, error)
-
-
-def surface(spec: StateSpec, n: int, rng: np.random.Generator) -> Network:
-    """``n`` surface stations with all surface channels."""
-    channels = [i for i, c in enumerate(spec.channel_list) if c.level is None]
-    latitude, longitude = (np.repeat(a, len(channels)) for a in uniform_positions(spec.grid, n, rng))
-    index = np.tile(channels, n)
-    return observe_channels(spec, latitude, longitude, index, channel_errors(spec, index))
 
 
 def pairs_of_store(path: Path, spec: StateSpec, count: int, skip: float = 0.0) -> Iterator[Pair]:

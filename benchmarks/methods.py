@@ -42,7 +42,7 @@ class Method:
     rtps: float = 0.0
 
 
-# Localisation, relaxation and weights as benchmarks.cycles found them best on the training season (docs/experiments.md).
+# letkf-20 as found best of a few on the training season (docs/experiments.md); the other ensembles are not tuned yet.
 METHODS = {
     "free": Method(analyses=False),
     "oi": Method(),

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.held_out import soundings
+from benchmarks.networks import soundings
 from benchmarks.outcome import finish
 from phyda_cli.analysis.constraints import Constraints
 from phyda_cli.analysis.generative import sample_members

@@ -88,8 +88,7 @@ def quality_control(
     matrix = in_channel_order(model.matrix, layout, spec)
     unit = spec.column("background_std")
     hofx0 = full.apply(np.nan_to_num(background.vector()))
-    at_observations = ensemble.observed(_in_units(matrix, unit))
-    table, scale = _check(table, table["value"].to_numpy() - hofx0, at_observations, settings)
+    table, scale = _check(table, table["value"].to_numpy() - hofx0, ensemble.observed(_in_units(matrix, unit)), settings)
     used = _thinned(table, table["value"].to_numpy() - hofx0, background.time, settings.qc)
     unit = unit * scale.of([c.variable for c in spec.channel_list]).astype(np.float32)[:, None, None]
     matrix = _in_units(matrix, unit)
@@ -146,7 +145,7 @@ def _check(
     first = np.maximum(scale(table).of(list(table["variable"])), 1.0)
     table = first_guess_check(table, innovation, first * sigma_b, settings.qc.first_guess_factor)
     if settings.qc.buddy_factor is not None:
-        table = buddy_check(table, innovation, first[:, None] * anomalies, settings.qc.buddy_factor)
+        table = buddy_check(table, innovation, anomalies, settings.qc.buddy_factor, first)
     table = wind_pairs(table)
     return table, scale(table)
 

@@ -156,7 +156,8 @@ class Localisation:
             if near.size:
                 root = torch.from_numpy(np.sqrt(taper[near])).to(observed.members)
                 used, here = np.unique(box[near], return_inverse=True)
-                yield Layer(group, members[:, near] * root, innovation[near] * root, Draws(draws.prior, noise[near]), here, rho[:, used])
+                ours = members[:, near].mul_(root)  # of a copy
+                yield Layer(group, ours, innovation[near] * root, Draws(draws.prior, noise[near]), here, rho[:, used])
 
 
 def _groups(log_pressure: np.ndarray, thickness: float) -> list[np.ndarray]:

@@ -53,7 +53,8 @@ def observe(
 ) -> Observed:
     """What the solver needs of P observations; arguments as in :func:`reconstruct`."""
     like, where = ensemble.members, ensemble.localisation
-    members = np.ascontiguousarray((ensemble.observed(matrix) / error[:, None]).T)
+    scaled = (sparse.diags_array((1.0 / error).astype(matrix.dtype)) @ matrix).tocsr()
+    members = np.ascontiguousarray(ensemble.observed(scaled).T)
     log_pressure = None
     if where.radius_log_p is not None and where.log_pressure is not None:
         log_pressure = _log_pressure(matrix, where.log_pressure)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from phyda_cli.commands.console import emit, emit_json, observation_files, say, warn
-from phyda_cli.errors import InputError, UsageError
+from phyda_cli.commands.console import emit, emit_json, files_of, say, warn
+from phyda_cli.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +124,7 @@ def assimilate(
     overrides["ensemble"] = {"hybrid_weight": hybrid_weight, "rtps": rtps}
     settings = load_settings(AnalysisSettings, config, overrides)
     request = Request(
-        obs=observation_files(obs), background=background, ensemble=_files(ensemble or []), out=out, feedback=feedback,
+        obs=files_of(obs), background=background, ensemble=files_of(ensemble or []), out=out, feedback=feedback,
         checkpoint=checkpoint or BUNDLED, obs_map=obs_map, withhold_file=withhold_file, blacklist=blacklist, whitelist=whitelist,
         time=parse_time(time, "--time"), valid_time=parse_time(valid_time, "--valid-time"), member=member, rename=_renames(rename or []),
         strict=strict, overwrite=overwrite, allow_no_obs=allow_no_obs, save_members=save_members,
@@ -151,17 +150,6 @@ def assimilate(
     if not dry_run:
         emit(departure_table(result.report))
         say(f"wrote {out}" + (f" and {feedback}" if feedback else "") + f" in {result.report['seconds']} s ({result.report['status']})")
-
-
-def _files(patterns: list[str]) -> list[Path]:
-    """The files that ``patterns`` name, each pattern's in order. Raises InputError where a pattern matches none."""
-    files: list[Path] = []
-    for pattern in patterns:
-        found = sorted(map(Path, glob(pattern))) if set("*?[") & set(pattern) else [Path(pattern)]
-        if not found:
-            raise InputError(f"--ensemble {pattern!r}: no such file", hint="check the pattern; it is relative to the current folder")
-        files += found
-    return files
 
 
 def _renames(pairs: list[str]) -> dict[str, str]:

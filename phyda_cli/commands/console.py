@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["console", "emit", "emit_json", "observation_files", "say", "warn"]
+__all__ = ["console", "emit", "emit_json", "files_of", "say", "warn"]
 
 
 def console() -> Console:
@@ -46,7 +46,7 @@ def emit_json(result: dict[str, Any]) -> None:
     print(json.dumps(result, indent=1, allow_nan=False))
 
 
-def observation_files(patterns: Sequence[Path]) -> list[Path]:
+def files_of(patterns: Sequence[Path | str]) -> list[Path]:
     """The files that paths and patterns mean, each once; one that is named twice is told."""
     from phyda_cli.observations.files import expand
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phyda_cli.commands.console import emit, emit_json, observation_files, say, warn
+from phyda_cli.commands.console import emit, emit_json, files_of, say, warn
 from phyda_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def merge(files: Files, out: Out, to: To = None, obs_map: Mapping = None, overwr
 def _read(patterns: list[Path], mapping: Path | None) -> ReadResult:
     from phyda_cli.observations.readers import read_observations
 
-    return read_observations(observation_files(patterns), mapping)
+    return read_observations(files_of(patterns), mapping)
 
 
 def _tell(read: ReadResult, out: Path, written: int, left_out: int) -> None:

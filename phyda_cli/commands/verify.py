@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from phyda_cli.commands.assimilate import parse_time
-from phyda_cli.commands.console import emit, emit_json, observation_files, say
+from phyda_cli.commands.console import emit, emit_json, files_of, say
 from phyda_cli.commands.physics_tables import physics_tables
 from phyda_cli.commands.score_tables import departure_table, field_table, group_table
 from phyda_cli.errors import OutputError, UsageError
@@ -66,7 +66,7 @@ def verify(
     physics = physics or physics_plot is not None
     if not any((truth, obs, feedback, plot, physics)):
         raise UsageError("nothing to verify against", hint="give --truth FILE, --obs FILE, --feedback FILE, --physics or --plot FILE.png")
-    obs = observation_files(obs or [])
+    obs = files_of(obs or [])
     _check_pictures([plot, physics_plot], [analysis, truth, background, feedback, obs_map, *obs], overwrite)
     file = read_analysis(analysis, parse_time(time, "--time"))
     first = file.background if background is None else _at_same_time(background, file.fields.time)

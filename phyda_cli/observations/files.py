@@ -23,7 +23,7 @@ def expand(patterns: Iterable[Path | str]) -> tuple[list[Path], list[str]]:
         for path in _matches(Path(pattern)):
             key = path.resolve()
             if key in files:
-                warnings.append(f"{path} is given twice: its observations count once")
+                warnings.append(f"{path} is given twice and counts once")
             files.setdefault(key, path)
     return list(files.values()), warnings
 

@@ -18,6 +18,7 @@ __all__ = ["HttpStore"]
 
 _ABSENT = {403, 404}  # a bucket that may not be listed answers 403 for an object it has not
 _CACHE_BYTES = 256 << 20
+READ_ONLY = "a store over HTTP is read key by key, neither written nor listed"  # abstract in zarr's Store, never called
 
 
 class HttpStore(Store):
@@ -75,16 +76,16 @@ class HttpStore(Store):
         return await self.get(key) is not None
 
     async def set(self, key: str, value: Buffer) -> None:
-        raise NotImplementedError
+        raise NotImplementedError(READ_ONLY)
 
     async def delete(self, key: str) -> None:
-        raise NotImplementedError
+        raise NotImplementedError(READ_ONLY)
 
     def list(self) -> AsyncIterator[str]:
-        raise NotImplementedError
+        raise NotImplementedError(READ_ONLY)
 
     def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        raise NotImplementedError
+        raise NotImplementedError(READ_ONLY)
 
     def list_dir(self, prefix: str) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError(READ_ONLY)

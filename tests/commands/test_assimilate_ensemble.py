@@ -181,4 +181,4 @@ def test_usage(fails: Run, members: Path, options: dict[str, Any], message: str)
 
 
 def test_a_pattern_without_files(fails: Run, members: Path) -> None:
-    assert "no such file" in fails(3, method="letkf", background=None, ensemble=f"{members}/x*.nc")
+    assert "no file matches" in fails(3, method="letkf", background=None, ensemble=f"{members}/x*.nc")

@@ -36,12 +36,14 @@ def soar(distance: np.ndarray, length: float) -> np.ndarray:
     return np.asarray((1 + scaled) * np.exp(-scaled))
 
 
-def buddy_check(table: pd.DataFrame, innovation: np.ndarray, anomalies: np.ndarray, factor: float = 5.0) -> pd.DataFrame:
+def buddy_check(
+    table: pd.DataFrame, innovation: np.ndarray, anomalies: np.ndarray, factor: float = 5.0, scale: np.ndarray | None = None
+) -> pd.DataFrame:
     """QC 22 where |d - d^| > factor * s, for used rows with enough neighbours of the same variable and level.
 
     ``innovation`` (P,) and the background-error ensemble at the observations, ``anomalies`` (P, N) whose squares sum to sigma_b^2,
-    in the rows' units. Neighbours are the 12 nearest other stations within 1500 km; passive rows are neither checked nor
-    consulted. The worst of a neighbourhood goes first, and what it may have spoilt is judged again without it.
+    in the rows' units, but for the factors ``scale`` (P,). Neighbours are the 12 nearest other stations within 1500 km; passive rows
+    are neither checked nor consulted. The worst of a neighbourhood goes first, and what it may have spoilt is judged again without it.
     """
     rows = np.flatnonzero((table["qc"] == QC.PASS).to_numpy() & np.isfinite(innovation))
     part = table.iloc[rows]
@@ -52,7 +54,8 @@ def buddy_check(table: pd.DataFrame, innovation: np.ndarray, anomalies: np.ndarr
     for members in pd.Series(np.arange(rows.size)).groupby([part["variable"].to_numpy(), level]).indices.values():
         r = rows[members]
         error = part["error"].to_numpy()[members]
-        bad[r] = _outliers(innovation[r], error, anomalies[r], place[members], station[members], factor)
+        ours = anomalies[r] if scale is None else scale[r, None] * anomalies[r]
+        bad[r] = _outliers(innovation[r], error, ours, place[members], station[members], factor)
     return set_codes(table, bad, QC.BUDDY)
 
 
