@@ -1,15 +1,17 @@
 import gzip
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import netCDF4
 import numpy as np
 import pandas as pd
+import pyodc
 import pytest
 
 from phyda_cli.errors import InputError
 from phyda_cli.observations.feedback import write_feedback
-from phyda_cli.observations.odb import from_odb
+from phyda_cli.observations.odb import from_odb, read_odb
 from phyda_cli.observations.readers import read_observations
 from phyda_cli.observations.report import ReadResult
 from phyda_cli.observations.table import QC, check, make
@@ -212,13 +214,28 @@ def test_odb_rows(tmp_path: Path) -> None:
         from_odb(rows.drop(columns="varno@body"), "x.odb")
 
 
-def test_odb_without_its_library_names_the_extra(tmp_path: Path) -> None:
-    try:
-        import pyodc  # noqa: F401
-    except ImportError:
-        (tmp_path / "x.odb").write_bytes(b"\xff\xffODA" + b"\0" * 40)
-        with pytest.raises(InputError, match="needs pyodc") as caught:
-            read(tmp_path / "x.odb")
-        assert "phyda[odb]" in caught.value.hint
-    else:
-        pytest.skip("pyodc is installed")
+def test_an_odb_file_written_by_its_library(tmp_path: Path) -> None:
+    rows = pd.DataFrame(
+        {
+            "statid@hdr": ["03953", "EU12"], "lat@hdr": [50.0, 51.0], "lon@hdr": [-10.0, 1.0], "date@hdr": [20201001] * 2,
+            "time@hdr": [63000] * 2, "varno@body": [39, 2], "vertco_type@body": [1, 1], "vertco_reference_1@body": [np.nan, 25000.0],
+            "obsvalue@body": [280.0, 225.0],
+        }
+    )  # fmt: skip
+    pyodc.encode_odb(rows, str(tmp_path / "named_as_anything"))
+    result = read(tmp_path / "named_as_anything")
+    assert result.table[["station_id", "variable", "value"]].to_numpy().tolist() == [["03953", "t2m", 280], ["EU12", "t", 225]]
+    assert set(result.table["time"]) == {pd.Timestamp(TIME)}
+    content = (tmp_path / "named_as_anything").read_bytes()
+    (tmp_path / "cut.odb").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"cut\.odb"):
+        read(tmp_path / "cut.odb")
+
+
+def test_odb_without_its_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyodc", None)  # as if it were not installed
+    (tmp_path / "x.odb").write_bytes(b"\xff\xffODA" + b"\0" * 40)
+    with pytest.raises(InputError, match="needs pyodc") as caught:
+        read_odb(tmp_path / "x.odb", "x.odb")
+    assert caught.value.hint is not None
+    assert "phyda[odb]" in caught.value.hint
