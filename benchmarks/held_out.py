@@ -22,6 +22,7 @@ import torch
 
 from benchmarks.networks import soundings, surface
 from benchmarks.outcome import finish
+from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay
 from phyda_cli.analysis.generative import Sampled, sample_members
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, Virtual
@@ -105,10 +106,13 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What stages 1 to 3 make of one pair, in units of the background error times ``factor`` (C, 1, 1); seconds to the end of each."""
+    """What stages 1 to 3 make of one pair, in units of the background error times ``factor`` (C, 1, 1); seconds of oi and of all.
+
+    ``linear`` is oi's stage 1, ``virtual`` phyda's, with the errors of the day."""
 
     pair: Pair
     factor: np.ndarray
+    linear: Virtual
     virtual: Virtual
     posterior: Posterior
     sampled: Sampled | None
@@ -119,23 +123,32 @@ def cases(checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int
     """Analyses of every pair; the observations are the same for every checkpoint of one state."""
     spec = checkpoint.state
     encoder, denoiser = checkpoint.networks()
+    spread = checkpoint.background_spread()
     localisation = Localisation.of(spec, checkpoint.metadata.solver)
     land, orography = checkpoint.statics["lsm"], checkpoint.statics["orography"]
     for number, pair in enumerate(p for p in pairs for _ in range(repeats)):
-        rng = np.random.default_rng([20, number])
+        reports = network(np.random.default_rng([20, number]))
         ensemble = Ensemble(checkpoint.members(pair.time), localisation)
         target = ((pair.truth - pair.background) / spec.column("background_std")).astype(np.float32)
-        began = time.perf_counter()
-        virtual, factor = simulate(ensemble, spec, target, network(rng), rng, draws=(members + 1) // 2)
-        stage1 = time.perf_counter() - began
-        background = torch.from_numpy((pair.background - spec.column("mean")) / spec.column("std"))
+        normalised = (pair.background - spec.column("mean")) / spec.column("std")
+        background = torch.from_numpy(normalised)
         place = conditions(spec.grid, orography, land, pair.time, pair.lead)
+        today = None if spread is None else ErrorsOfTheDay(spread, normalised, place)
+
+        def stage1(draws: int, today: ErrorsOfTheDay | None) -> tuple[Virtual, np.ndarray]:
+            noise = np.random.default_rng([21, number])  # noqa: B023
+            return simulate(ensemble, spec, target, reports, noise, draws, today=today)  # noqa: B023
+
+        began = time.perf_counter()
+        linear, factor = stage1(0, None)
+        oi_seconds, began = time.perf_counter() - began, time.perf_counter()
+        virtual, _ = stage1((members + 1) // 2, today)
         parts = (virtual.increment, virtual.spread, virtual.residual, virtual.information)
         with torch.inference_mode():
             posterior = encoder(background[None], *(a[None] for a in parts), torch.from_numpy(place)[None])
         sampler = checkpoint.metadata.sampler
         sampled = sample_members(encoder, denoiser, background, virtual, place, members, number, sampler) if members else None
-        yield Case(pair, factor, virtual, posterior, sampled, (stage1, time.perf_counter() - began))
+        yield Case(pair, factor, linear, virtual, posterior, sampled, (oi_seconds, time.perf_counter() - began))
 
 
 def networks(spec: StateSpec, land: np.ndarray) -> dict[str, Draw]:
@@ -149,16 +162,17 @@ def networks(spec: StateSpec, land: np.ndarray) -> dict[str, Draw]:
 
 
 def run(checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int, repeats: int = 1) -> Scores:
-    """Score ``oi``, ``encoder`` (its mean) and ``phyda`` on the same observations of every pair."""
+    """Score ``oi``, ``virtual`` (with the errors of the day), ``encoder`` (its mean) and ``phyda`` on the same observations."""
     scores = Scores(checkpoint.state)
     for case in cases(checkpoint, pairs, network, members, repeats):
-        stage1, all_stages = case.seconds
+        oi, all_stages = case.seconds
 
         def add(method: str, increment: torch.Tensor, spread: torch.Tensor, seconds: float, case: Case = case) -> None:
             scores.add(method, case.pair, increment.numpy() * case.factor, spread.numpy() * case.factor, seconds)
 
-        add("oi", case.virtual.increment, case.virtual.spread, stage1)
-        add("encoder", case.posterior.mean[0], case.posterior.std[0], stage1)
+        add("oi", case.linear.increment, case.linear.spread, oi)
+        add("virtual", case.virtual.increment, case.virtual.spread, all_stages)
+        add("encoder", case.posterior.mean[0], case.posterior.std[0], all_stages)
         if case.sampled is not None:
             add("phyda", case.sampled.mean, case.sampled.spread, all_stages)
     return scores

@@ -13,6 +13,7 @@ import torch
 from scipy import sparse
 
 from phyda_cli.analysis.ensemble_filter import filter_members, hybrid
+from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay
 from phyda_cli.analysis.generative import Sampled, sample_members
 from phyda_cli.analysis.guided import Guide, guide, row_misfit
 from phyda_cli.analysis.localisation import Localisation
@@ -32,12 +33,14 @@ CPU = torch.device("cpu")
 @dataclass(frozen=True)
 class Method:
     """``members`` forecasts; B is static but for ``ensemble_weight`` of it; ``networks``: what phyda adds on top of the linear analysis,
-    the encoder's mean alone or all of it, or the diffusion guided by the observations without the linear analysis."""
+    the encoder's mean alone or all of it, or the diffusion guided by the observations without the linear analysis; ``today``: static
+    members have the spread of the day."""
 
     members: int = 1
     analyses: bool = True
     ensemble_weight: float = 0.0
     networks: Literal["none", "encoder", "phyda", "mmps", "dps"] = "none"
+    today: bool = False
     radius_km: float | None = None
     rtps: float = 0.0
 
@@ -46,8 +49,10 @@ class Method:
 METHODS = {
     "free": Method(analyses=False),
     "oi": Method(),
-    "phyda": Method(networks="phyda"),
-    "phyda, diffusion off": Method(networks="encoder"),
+    "phyda": Method(networks="phyda", today=True),
+    "phyda, diffusion off": Method(networks="encoder", today=True),
+    "phyda, encoder off": Method(today=True),
+    "phyda, errors of the day off": Method(networks="phyda"),
     "guidance mmps (VRE off)": Method(networks="mmps"),
     "guidance dps (VRE off)": Method(networks="dps"),
     "letkf-20": Method(20, ensemble_weight=1.0, radius_km=3000.0, rtps=0.6),
@@ -88,6 +93,7 @@ class Analyser:
         self.spec = checkpoint.state
         self.unit = self.spec.column("background_std")
         self.encoder, self.denoiser = checkpoint.networks()
+        self.background_spread = checkpoint.background_spread()
 
     def __call__(
         self, method: Method, forecasts: np.ndarray, truth: np.ndarray, network: Network, valid: Valid, prior: float = 1.0
@@ -101,6 +107,9 @@ class Analyser:
         ensemble = Ensemble(self._background_members(method, anomalies, valid.time), where)
         scale, factor, operator = scaled(ensemble, self.spec, network, matrix, innovation, prior)
         reports = (operator, innovation, network.error, network.latitude, network.longitude)
+        if method.today and self.background_spread:
+            today = ErrorsOfTheDay(self.background_spread, self._normalised(mean), self._place(valid))
+            ensemble = today.ensemble(ensemble, *reports[:3])
         increment, spread, members = self._analysis(method, ensemble, reports, mean, valid)
         each = increment[None]
         if method.ensemble_weight:
@@ -143,8 +152,12 @@ class Analyser:
         self, virtual: Virtual, background: np.ndarray, valid: Valid, count: int,
         sampler: SamplerSettings | None = None, guided: Guide | None = None,
     ) -> Sampled:  # fmt: skip
-        spec, statics = self.spec, self.checkpoint.statics
-        place = conditions(spec.grid, statics["orography"], statics["lsm"], valid.time, valid.lead)
-        normalised = torch.from_numpy((background - spec.column("mean")) / spec.column("std"))
-        settings = sampler or self.checkpoint.metadata.sampler
-        return sample_members(self.encoder, self.denoiser, normalised, virtual, place, count, valid.seed, settings, guided)
+        settings, normalised = sampler or self.checkpoint.metadata.sampler, torch.from_numpy(self._normalised(background))
+        return sample_members(self.encoder, self.denoiser, normalised, virtual, self._place(valid), count, valid.seed, settings, guided)
+
+    def _normalised(self, background: np.ndarray) -> np.ndarray:
+        return ((background - self.spec.column("mean")) / self.spec.column("std")).astype(np.float32)
+
+    def _place(self, valid: Valid) -> np.ndarray:
+        statics = self.checkpoint.statics
+        return conditions(self.spec.grid, statics["orography"], statics["lsm"], valid.time, valid.lead)

@@ -34,7 +34,7 @@ from phyda_cli.training.store import PairStore
 
 NOISES = (0.5, 1.0, 2.0)
 EVERY = np.timedelta64(30, "h")  # of the cases; benchmarks.cycles --keep-every 5 keeps the ensembles of these times
-SINGLE = ("oi", "phyda", "phyda, diffusion off")
+SINGLE = ("oi", "phyda", "phyda, diffusion off", "phyda, encoder off", "phyda, errors of the day off")
 GUIDED = ("guidance mmps (VRE off)", "guidance dps (VRE off)")
 ENSEMBLE = ("letkf-20", "letkf-40", "hybrid-40", "phyda-hybrid-40", "phyda-40, static members off")
 

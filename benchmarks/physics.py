@@ -132,7 +132,7 @@ def score(scores: Physics, checkpoint: Checkpoint, case: Case, weights: str, sha
     if shared:
         for name, state in (("truth", pair.truth), ("background", pair.background)):
             scores.add((name, ""), pair, (state - pair.background.astype(float))[None], None, 0.0)
-        increment = case.virtual.increment.numpy()[None] * unit
+        increment = case.linear.increment.numpy()[None] * unit
         for word, increments in versions(increment, constraints(increment[0])[None]).items():
             scores.add(("oi", word), pair, increments, width, 0.0)
     members = versions(raw[1:], projected[1:])

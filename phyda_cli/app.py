@@ -17,6 +17,7 @@ from phyda_cli.commands.console import say
 from phyda_cli.commands.cycle import cycle
 from phyda_cli.commands.demo import demo
 from phyda_cli.commands.download import download
+from phyda_cli.commands.model import model
 from phyda_cli.commands.obs import obs
 from phyda_cli.commands.preprocess import preprocess
 from phyda_cli.commands.train import train
@@ -33,10 +34,12 @@ app = typer.Typer(
     help="Atmospheric data assimilation: observations and a forecast in, the best estimate of the atmosphere out.",
     epilog="Exit codes: 0 ok, 1 internal, 2 usage, 3 input, 4 no usable observations, 5 gate failed, 75 busy, 128+n signal.",
 )
-for command in (download, preprocess, train, assimilate, verify, demo):
+for command in (download, train, assimilate, verify, demo):
     app.command()(command)
+app.add_typer(preprocess, name="preprocess")
 app.add_typer(cycle, name="cycle")
 app.add_typer(obs, name="obs")
+app.add_typer(model, name="model")
 
 
 def _version(value: bool) -> None:
@@ -54,6 +57,8 @@ def _options(
 
 def _terminate(number: int, _: FrameType | None) -> None:
     """Leave at once: nothing outside ``fields.atomic.publish`` needs cleaning up, and unwinding through C libraries can crash."""
+    if sys.stderr.isatty():
+        print("\x1b[?25h", end="", file=sys.stderr)  # the cursor, which a live table or bar has hidden
     say(f"FATAL ERROR: ended by {signal.Signals(number).name}")
     sys.stdout.flush()
     os._exit(128 + number)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
+    ByteSize,
     ConfigDict,
     Field,
     PositiveFloat,
@@ -26,8 +27,10 @@ __all__ = [
     "AnalysisSettings",
     "DownloadSettings",
     "EnsembleSettings",
+    "ExecutionSettings",
     "GuidanceSettings",
     "NetworkSettings",
+    "PreprocessSettings",
     "QualityControlSettings",
     "RetrySettings",
     "SamplerSettings",
@@ -42,6 +45,31 @@ class Settings(BaseModel):
     """Base of all settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _list(value: object) -> object:
+    """Text such as ``500,850`` as a list."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _years(value: object) -> object:
+    """``2015-2017`` in text or a list as three years."""
+    value = _list(value)
+    if not isinstance(value, list):
+        return value
+    spans = [str(part).partition("-") for part in value]
+    if not all(first.isdigit() and (last or first).isdigit() for first, _, last in spans):
+        raise ValueError(f"expected years such as 2015-2020 or 2015,2018, got {','.join(map(str, value))}")
+    return sorted({year for first, _, last in spans for year in range(int(first), int(last or first) + 1)})
+
+
+def _canonical(variables: tuple[str, ...]) -> tuple[str, ...]:
+    from phyda_cli.names import VARIABLES, canonical_variable  # numpy, which the settings of other commands do without
+
+    names = [canonical_variable(name) for name in variables]
+    if None in names:
+        raise ValueError(f"{variables[names.index(None)]} is not known; choose among {', '.join(VARIABLES)}")
+    return tuple(dict.fromkeys(str(name) for name in names))
 
 
 class SolverSettings(Settings):
@@ -69,10 +97,11 @@ class SamplerSettings(Settings):
 
 
 class NetworkSettings(Settings):
-    """Sizes of the two U-Nets: channels at each level, finest first, multiples of 8."""
+    """Sizes of the U-Nets: channels at each level, finest first, multiples of 8."""
 
     encoder: tuple[int, ...] = Field((48, 96, 192), description="Widths of the encoder.")
     denoiser: tuple[int, ...] = Field((32, 64, 128), description="Widths of the denoiser.")
+    spread: tuple[int, ...] = Field((32, 64, 96), description="Widths of the network of the background spread; empty: there is none.")
     odd: bool = Field(
         True,
         description="The mean's correction turns its sign with the innovations: what a cycle needs. False where backgrounds err in a way "
@@ -86,27 +115,66 @@ class TrainingSettings(Settings):
     seed: int = Field(0, description="Seed of networks, noise and shuffling.")
     members: int = Field(128, ge=2, description="Static background-error members kept in the checkpoint.")
     case_members: int | None = Field(None, ge=2, description="Most of them that a case for training uses: fewer are faster; none: all.")
+    one_size: bool = Field(True, description="Static members are each divided by their own rms; better where errors differ much in size.")
+    case_eofs: int | None = Field(
+        None, ge=2, description="Cases use so many leading EOFs of the members instead: faster on a small grid with many; none: no EOFs."
+    )
     samples: int = Field(8000, ge=1, description="Analysis cases simulated for training.")
     reports: tuple[int, int] = Field((20, 2000), description="Fewest and most reports of a simulated network.")
+    complete_reports: float = Field(
+        0.0, ge=0, le=1, description="Fraction of the networks that are of stations which report every channel; the others are mixed."
+    )
     validation_fraction: float = Field(0.08, gt=0, lt=0.5, description="Latest part of the span, kept from training.")
+    spread_epochs: float = Field(4.0, gt=0, description="Passes over the cases for the network of the background spread.")
+    validation_cases: int = Field(128, ge=1, description="Most cases that score the encoder in training and calibrate its spread.")
     encoder_epochs: float = Field(6.0, gt=0, description="Passes over the cases for the encoder.")
     denoiser_epochs: float = Field(3.0, gt=0, description="Passes over the cases for the denoiser.")
-    batch: int = Field(16, ge=1, description="Cases per step.")
+    batch: int = Field(16, ge=1, description="Cases per step, in all processes together.")
+    accumulate: int = Field(
+        1, ge=1, description="Parts in which each process takes its share of a batch, one after the other: less memory, the same result."
+    )
     learning_rate: float = Field(1e-3, gt=0, description="Peak of the cosine schedule (AdamW).")
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
     ema: float = Field(0.998, gt=0, lt=1, description="Decay of the averaged weights, which are the ones kept.")
     physics: float = Field(0.2, ge=0, description="Strength of the physics term on the denoiser at low noise; 0 trains without it.")
     encoder_physics: float = Field(0.3, ge=0, description="Strength of the physics term on the encoder's mean; 0 trains without it.")
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32",
-        description="Of the networks' products in training; weights and losses are always float32. bfloat16 is faster where supported.",
+    balanced: bool = Field(
+        False,
+        description="The encoder's errors count relative to what stage 1 leaves, so that dense networks weigh as much as sparse ones.",
     )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="Of the networks' products in training; weights and losses are always float32. auto: bfloat16 on a GPU that has it.",
+    )
+    strategy: Literal["ddp", "fsdp"] = Field(
+        "ddp", description="With several processes each holds whole networks, or they divide weights, gradients and optimiser among them."
+    )
+    compile: bool = Field(False, description="Compile the networks (torch.compile): half a minute or more, then faster steps.")
+    channels_last: bool = Field(False, description="Keep fields with the channels last in memory.")
     max_minutes: float | None = Field(
         None, gt=0, description="Stop each network's training after so many minutes, the schedule fitted to it."
+    )
+    check_every: int = Field(250, ge=1, description="Steps between two checks on the validation cases.")
+    patience: int | None = Field(
+        None, ge=1, description="Stop a network's training after so many checks without a better one; none: never."
+    )
+    save_every: int = Field(100, ge=1, description="Steps between two states on disk, from which a stopped run continues.")
+    keep: int = Field(2, ge=1, description="Latest states kept on disk, besides that of the best check.")
+    mean_error_patterns: int = Field(
+        0,
+        ge=0,
+        description="Correct backgrounds first by what so many of their leading patterns tell of their error (linear regression). For "
+        "persistence and the like, with network.odd = false; 0: no correction.",
     )
     solver: SolverSettings = Field(default_factory=SolverSettings, description="Stage 1, stored in the checkpoint.")
     sampler: SamplerSettings = Field(default_factory=SamplerSettings, description="Stage 3, stored in the checkpoint.")
     network: NetworkSettings = Field(default_factory=NetworkSettings, description="Network sizes.")
+
+    @model_validator(mode="after")
+    def _one_idea_of_backgrounds(self) -> TrainingSettings:
+        if self.mean_error_patterns and self.network.odd:
+            raise ValueError("mean_error_patterns is for backgrounds whose mean error is known, network.odd for those where it is not")
+        return self
 
 
 class TwinSettings(Settings):
@@ -150,20 +218,8 @@ class DownloadSettings(Settings):
     area: tuple[float, float, float, float] | None = Field(None, description="North, west, south, east [degrees]; none: the globe.")
     leads: tuple[int, ...] = Field((6, 12, 18, 24, 36, 48), description="Lead times of forecasts [h].", min_length=1)
 
-    @field_validator("years", "hours", "levels", "variables", "area", "leads", mode="before")
-    @classmethod
-    def _listed(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-    @field_validator("years", mode="before")
-    @classmethod
-    def _spans(cls, value: object) -> object:
-        if not isinstance(value, list):
-            return value
-        spans = [str(part).partition("-") for part in value]
-        if not all(first.isdigit() and (last or first).isdigit() for first, _, last in spans):
-            raise ValueError(f"expected years such as 2015-2020 or 2015,2018, got {','.join(map(str, value))}")
-        return sorted({year for first, _, last in spans for year in range(int(first), int(last or first) + 1)})
+    _listed = field_validator("hours", "levels", "variables", "area", "leads", mode="before")(_list)
+    _spans = field_validator("years", mode="before")(_years)
 
     @field_validator("hours", "levels", "leads")
     @classmethod
@@ -176,12 +232,7 @@ class DownloadSettings(Settings):
     @field_validator("variables")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        from phyda_cli.names import VARIABLES, canonical_variable  # numpy, which the settings of other commands do without
-
-        names = [canonical_variable(name) for name in value]
-        if None in names:
-            raise ValueError(f"{value[names.index(None)]} is not known; choose among {', '.join(VARIABLES)}")
-        return tuple(dict.fromkeys(str(name) for name in names))
+        return _canonical(value)
 
     @field_validator("area")
     @classmethod
@@ -189,6 +240,69 @@ class DownloadSettings(Settings):
         if value is not None and not (-90 <= value[2] < value[0] <= 90 and all(-360 <= v <= 360 for v in (value[1], value[3]))):
             raise ValueError(f"expected north,west,south,east in degrees, got {','.join(f'{v:g}' for v in value)}")
         return value
+
+
+class PreprocessSettings(Settings):
+    """``phyda preprocess``: what a training store is to hold. Text such as ``2015-2017,2020`` or ``500,850`` counts as a list."""
+
+    grid: str = Field("64x32", pattern=r"^(\d+x\d+|as-is)$", description="Columns x rows of a global grid, or as-is: that of the analyses.")
+    channels: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Channels such as z500 or msl, instead of variables and levels."
+    )
+    variables: tuple[str, ...] = Field(
+        ("z", "t", "q", "u", "v", "msl", "t2m", "u10", "v10"), min_length=1, description="Variables, under any of their names."
+    )
+    levels: tuple[int, ...] = Field((50, 100, 200, 300, 500, 700, 850, 925), min_length=1, description="Pressure levels [hPa].")
+    pairs: tuple[Literal["cycled", "forecast", "lagged", "twin"], ...] = Field(
+        ("forecast",), min_length=1, description="Kinds of (background, truth) pairs."
+    )
+    lag_hours: int = Field(24, ge=1, description="Hours between background and truth of lagged pairs.")
+    lag_scale: float = Field(1.0, gt=0, description="Factor on lagged differences.")
+    first: str | None = Field(None, description="Use valid times from this one on.")
+    last: str | None = Field(None, description="Use valid times before this one.")
+    train_years: tuple[int, ...] = Field((), description="Years of the pairs for training; none: those not in the other two.")
+    validation_years: tuple[int, ...] = Field((), description="Years of the pairs for validation.")
+    test_years: tuple[int, ...] = Field((), description="Years of the pairs for testing.")
+    validation_fraction: float = Field(
+        0.08, gt=0, lt=0.5, description="Without any years: the latest part of the span, kept from the statistics."
+    )
+    packing: Literal["float32", "int16"] = Field("float32", description="How states are stored; int16: scaled for each field.")
+    missing: Literal["error", "skip"] = Field("error", description="States with missing values or channels: stop, or leave them out.")
+    season_members: int = Field(64, ge=1, description="Static background-error members chosen from each season.")
+
+    _listed = field_validator("channels", "variables", "levels", "pairs", mode="before")(_list)
+    _spans = field_validator("train_years", "validation_years", "test_years", mode="before")(_years)
+    _known = field_validator("variables")(_canonical)
+
+    @field_validator("channels")
+    @classmethod
+    def _channels(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        from phyda_cli.names import parse_channel
+
+        return None if value is None else tuple(dict.fromkeys(parse_channel(key).key for key in value))
+
+    @model_validator(mode="after")
+    def _years_apart(self) -> PreprocessSettings:
+        every = (*self.train_years, *self.validation_years, *self.test_years)
+        if twice := sorted({year for year in every if every.count(year) > 1}):
+            raise ValueError(f"{', '.join(map(str, twice))} in more than one of train_years, validation_years and test_years")
+        return self
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The channels of a state, variable by variable."""
+        from phyda_cli.names import VARIABLES, Channel
+
+        upper = [Channel(v, float(p)).key for v in self.variables if not VARIABLES[v].surface for p in self.levels]
+        return self.channels or (*upper, *(v for v in self.variables if VARIABLES[v].surface))
+
+
+class ExecutionSettings(Settings):
+    """Where ``phyda preprocess`` runs; the store does not depend on it."""
+
+    scheduler: str | None = Field(None, pattern=r"^\w+://.+$", description="Address of a Dask scheduler; none: threads of this process.")
+    workers: int | None = Field(None, ge=1, description="Threads; none: as many as there are cores.")
+    memory_limit: ByteSize = Field(ByteSize(4_000_000_000), gt=0, description="Most memory the process may take, such as 4GB.")
 
 
 class QualityControlSettings(Settings):
@@ -311,8 +425,9 @@ class AnalysisSettings(Settings):
 S = TypeVar("S", bound=Settings)
 
 
-def load_settings(model: type[S], path: Path | None, overrides: dict[str, object]) -> S:
+def load_settings(model: type[S], path: Path | None, overrides: dict[str, object], preset: S | None = None) -> S:
     """Settings from a TOML file with ``overrides`` on top, nested as the settings are; None in ``overrides`` counts as not given.
+    What neither has is taken from ``preset``.
 
     Raises InputError when the file is missing or no TOML, UsageError for unknown or invalid fields.
     """
@@ -325,7 +440,8 @@ def load_settings(model: type[S], path: Path | None, overrides: dict[str, object
         except tomllib.TOMLDecodeError as error:
             raise InputError(f"{path} is not valid TOML: {error}") from error
     try:
-        return model.model_validate(_merged(values, overrides))
+        below = preset.model_dump(exclude_unset=True) if preset else {}
+        return model.model_validate(_merged(below, _merged(values, overrides)))
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise UsageError("; ".join(lines), hint=f"fields are those of {model.__name__} in phyda_cli/config.py") from error

@@ -74,10 +74,11 @@ def nature(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def store_path(nature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training store of one-day differences on the 16x8 grid."""
+    from phyda_cli.config import PreprocessSettings
     from phyda_cli.training.preprocess import preprocess
 
     out = tmp_path_factory.mktemp("store") / "train.zarr"
-    preprocess(sorted(nature.glob("*.nc")), out, synthetic.CHANNELS, None, "lagged", 24)
+    preprocess([nature], out, PreprocessSettings(grid="as-is", channels=synthetic.CHANNELS, pairs=("lagged",)))
     return out
 
 
@@ -86,8 +87,8 @@ def tiny_settings() -> TrainingSettings:
     """Training of some seconds."""
     return TrainingSettings.model_validate(
         {
-            "members": 24, "samples": 64, "reports": (5, 60), "encoder_epochs": 2, "denoiser_epochs": 2, "batch": 8,
-            "solver": {"radius_km": 8000, "column_stride": 1}, "network": {"encoder": (8, 16), "denoiser": (8, 16)},
+            "members": 24, "samples": 64, "reports": (5, 60), "spread_epochs": 2, "encoder_epochs": 2, "denoiser_epochs": 2, "batch": 8,
+            "solver": {"radius_km": 8000, "column_stride": 1}, "network": {"encoder": (8, 16), "denoiser": (8, 16), "spread": (8, 16)},
         }
     )  # fmt: skip
 
@@ -97,10 +98,12 @@ def tiny_run(store_path: Path, tiny_settings: TrainingSettings, tmp_path_factory
     """The folder of a finished tiny training run; its model is ``checkpoint`` in it."""
     import torch
 
+    from phyda_cli.training.progress import Lines
     from phyda_cli.training.run import train
+    from phyda_cli.training.world import World
 
     run = tmp_path_factory.mktemp("runs") / "tiny"
-    train(store_path, run, tiny_settings, torch.device("cpu"), lambda _: None)
+    train(store_path, run, tiny_settings, World(torch.device("cpu")), Lines(lambda _: None))
     return run
 
 

@@ -44,6 +44,8 @@ class Departures:
     user's fields, ``matrix`` (P, C*H*W) the one on the model grid's normalised increment. Increments are normalised by ``unit``
     (C, 1, 1), the checkpoint's background-error standard deviation times ``scale``: stage 1 and the networks see every
     background as being as good as those of the training. ``ensemble`` is what B is made of, ``anomalies`` the user's own members'.
+    ``correction`` (C, H, W) is what the checkpoint knows of the background's error beforehand [physical units]: ``innovation`` and
+    ``state``, the background on the model grid, are those after it, ``hofx0`` is not.
     """
 
     table: pd.DataFrame
@@ -60,6 +62,7 @@ class Departures:
     anomalies: Ensemble | None
     forecasts: Forecasts | None
     state: np.ndarray
+    correction: np.ndarray
     available: np.ndarray
     notes: list[str]
 
@@ -88,17 +91,29 @@ def quality_control(
     matrix = in_channel_order(model.matrix, layout, spec)
     unit = spec.column("background_std")
     hofx0 = full.apply(np.nan_to_num(background.vector()))
-    table, scale = _check(table, table["value"].to_numpy() - hofx0, ensemble.observed(_in_units(matrix, unit)), settings)
-    used = _thinned(table, table["value"].to_numpy() - hofx0, background.time, settings.qc)
+    correction = _correction(state, background.time, checkpoint, settings, forecasts)
+    innovation = table["value"].to_numpy() - hofx0 - matrix @ correction.ravel()
+    table, scale = _check(table, innovation, ensemble.observed(_in_units(matrix, unit)), settings)
+    used = _thinned(table, innovation, background.time, settings.qc)
     unit = unit * scale.of([c.variable for c in spec.channel_list]).astype(np.float32)[:, None, None]
     matrix = _in_units(matrix, unit)
-    sigma_b = np.sqrt((ensemble.observed(matrix) ** 2).sum(axis=1))
+    sigma_b = ensemble.spread_at(matrix)
     if scale.at_bound:
         notes.append("the innovations do not fit the background's errors even times a quarter or four: look at times, units and errors")
     return Departures(
         used.table, full, matrix, hofx0, sigma_b, used.innovation, used.error, used.size, scale, unit, ensemble, anomalies, forecasts,
-        state, available, [*notes, *full.notes],
+        state + correction, correction, available, [*notes, *full.notes],
     )  # fmt: skip
+
+
+def _correction(
+    state: np.ndarray, time: np.datetime64, checkpoint: Checkpoint, settings: AnalysisSettings, forecasts: Forecasts | None
+) -> np.ndarray:
+    """The checkpoint's correction of the background ``state`` (C, H, W); none of an ensemble's, which is of another kind."""
+    known = checkpoint.mean_error
+    if known is None or forecasts is not None or settings.method == "none":
+        return np.zeros_like(state)
+    return np.asarray(known(state[None], np.array([time]))[0])
 
 
 def _ensembles(

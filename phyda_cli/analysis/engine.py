@@ -13,9 +13,10 @@ from scipy import sparse
 from phyda_cli.analysis.constraints import Constraints
 from phyda_cli.analysis.departures import Departures
 from phyda_cli.analysis.ensemble_filter import filter_members
+from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay
 from phyda_cli.analysis.generative import sample_members
 from phyda_cli.analysis.guided import Guide, UserObservations, guide, row_misfit, user_misfit
-from phyda_cli.analysis.reconstruction import Virtual, reconstruct, without_observations
+from phyda_cli.analysis.reconstruction import Ensemble, Virtual, reconstruct, without_observations
 from phyda_cli.analysis.robust import reweighted
 from phyda_cli.config import AnalysisSettings
 from phyda_cli.errors import GateError, UsageError
@@ -28,7 +29,7 @@ from phyda_cli.observations.operators import build_operator
 from phyda_cli.observations.qc import require_usable
 from phyda_cli.observations.table import QC
 
-__all__ = ["FILTERS", "Analysis", "analyse"]
+__all__ = ["FILTERS", "Analysis", "Estimate", "analyse", "complete", "estimate"]
 
 FILTERS = ("letkf", "hybrid")
 Reports = tuple[sparse.csr_matrix, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -61,6 +62,24 @@ class Analysis:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """The increment on the model grid [physical units]: ``mean`` and ``spread`` (C, H, W), ``members`` (M, C, H, W).
+
+    Increments are to be balanced with the weights ``sigma`` (C, H, W) where there are some; ``spread`` is then that of the members if
+    ``of_members``. ``departures`` have the ``weight`` (P,) of each row in their errors; ``status`` is as in :class:`Analysis`.
+    """
+
+    mean: np.ndarray
+    spread: np.ndarray
+    members: np.ndarray
+    sigma: np.ndarray | None
+    of_members: bool
+    departures: Departures
+    weight: np.ndarray
+    status: str
+
+
 def analyse(
     background: Fields,
     departures: Departures,
@@ -75,6 +94,19 @@ def analyse(
     Raises NoObservationsError when none passes and not ``allow_none``, UsageError when the method cannot use ``extra``,
     GateError when the result is not plausible.
     """
+    found = estimate(background, departures, checkpoint, settings, allow_none, extra)
+    return complete(background, found, checkpoint, settings, keep_members)
+
+
+def estimate(
+    background: Fields,
+    departures: Departures,
+    checkpoint: Checkpoint,
+    settings: AnalysisSettings,
+    allow_none: bool = False,
+    extra: Sequence[UserObservations] = (),
+) -> Estimate:
+    """The part of :func:`analyse` that ranks do together: stage 1 and the networks."""
     if extra and settings.method not in ("phyda", "guidance"):
         raise UsageError(f"the method {settings.method} cannot use operators of your own", hint="use phyda or guidance")
     if extra and settings.members < 2:
@@ -84,9 +116,22 @@ def analyse(
         require_usable(departures.table, background.time)
     weight = np.ones(len(departures.table))
     weight[used] = _robust_weights(departures, settings, np.flatnonzero(used))
-    error = departures.error / np.sqrt(weight)
-    mean, spread, members = _increments(background, replace(departures, error=error), checkpoint, settings, used, extra)
-    spec = checkpoint.state
+    departures = replace(departures, error=departures.error / np.sqrt(weight))
+    increments, sigma = _increments(background, departures, checkpoint, settings, used, extra)
+    if used.any() or extra:
+        increments = increments[0] + departures.correction, increments[1], increments[2] + departures.correction
+    status = "ok" if used.any() or extra else "background_only"
+    filtered = settings.method in FILTERS
+    balanced = settings.physics == "project" and (status == "ok" or filtered)
+    return Estimate(*increments, sigma if balanced else None, not filtered, departures, weight, status)
+
+
+def complete(
+    background: Fields, found: Estimate, checkpoint: Checkpoint, settings: AnalysisSettings, keep_members: bool = False
+) -> Analysis:
+    """The rest: balance, the way back to the user's grid, and the departures from the analysis."""
+    departures, spec = found.departures, checkpoint.state
+    mean, spread, members = _balanced(found, checkpoint)
 
     def to_user(stack: np.ndarray) -> Fields:
         return increments_to_fields(stack, spec.channel_list, spec.grid, background)
@@ -100,10 +145,9 @@ def analyse(
     widths = replace(signed, upper={k: abs(v) for k, v in signed.upper.items()}, surface={k: abs(v) for k, v in signed.surface.items()})
     bases = _member_backgrounds(background, departures, settings, len(members))
     kept = [_add(base, to_user(m), humidity) for base, m in zip(bases, members, strict=True)] if keep_members else []
-    status = "ok" if used.any() or extra else "background_only"
     return Analysis(
-        fields, increment, widths, kept, departures.table, departures.hofx0, hofx1, departures.sigma_b, departures.innovation, error,
-        weight, departures.merged, status, departures.notes,
+        fields, increment, widths, kept, departures.table, departures.hofx0, hofx1, departures.sigma_b, departures.innovation,
+        departures.error, found.weight, departures.merged, found.status, departures.notes,
     )  # fmt: skip
 
 
@@ -151,8 +195,9 @@ def _increments(
     settings: AnalysisSettings,
     used: np.ndarray,
     extra: Sequence[UserObservations],
-) -> Increments:
-    """Mean, spread (C, H, W) and members (M, C, H, W) of the increment on the model grid [physical units].
+) -> tuple[Increments, np.ndarray]:
+    """Mean, spread (C, H, W) and members (M, C, H, W) of the increment on the model grid [physical units], and the analysis error
+    (C, H, W) of stage 1.
 
     Every observation enters once: rows through stage 1, or with the method guidance in the sampler, where ``extra`` always does.
     """
@@ -162,38 +207,52 @@ def _increments(
     reports = (matrix, innovation, error, table["latitude"].to_numpy(), table["longitude"].to_numpy())
     if settings.method in FILTERS:
         filtered = _filtered(departures, checkpoint, settings, reports)
-        if settings.physics != "project":
-            return filtered
-        mean, _, each = _balanced(filtered, checkpoint, departures, filtered[1])
-        return mean, filtered[1], each  # each member's increment is from its own forecast: the spread is not theirs
+        return filtered, filtered[1]
     device, misfits = ensemble.members.device, []
     if settings.method == "guidance":
         virtual = without_observations(ensemble)
         misfits.append(row_misfit(matrix, innovation, error, device))
     else:
-        draws = (settings.members + 1) // 2 if settings.method == "phyda" else 0
+        draws = 0
+        if settings.method == "phyda":
+            draws, ensemble = (settings.members + 1) // 2, _of_today(background, departures, checkpoint, reports)
         virtual = reconstruct(ensemble, *reports, draws, settings.seed)
-    nothing = not (used.any() or extra)
-    if nothing or settings.method in ("oi", "none"):
-        increments = virtual.increment.cpu().numpy() * unit, virtual.spread.cpu().numpy() * unit, np.zeros((0, *unit.shape), np.float32)
-    else:
-        state, scale = (torch.from_numpy(a).to(device) for a in (departures.state, unit))
-        misfits += [user_misfit(observations, state, scale) for observations in extra]
-        guided = guide(settings.guidance, misfits) if misfits else None
-        increments = _generate(background, departures, checkpoint, settings, virtual, guided)
-    if nothing or settings.physics != "project":
-        return increments
-    return _balanced(increments, checkpoint, departures, virtual.spread.cpu().numpy() * unit)
+    sigma = virtual.spread.cpu().numpy() * unit
+    if not (used.any() or extra) or settings.method in ("oi", "none"):
+        return (virtual.increment.cpu().numpy() * unit, sigma, np.zeros((0, *unit.shape), np.float32)), sigma
+    state, scale = (torch.from_numpy(a).to(device) for a in (departures.state, unit))
+    misfits += [user_misfit(observations, state, scale) for observations in extra]
+    guided = guide(settings.guidance, misfits) if misfits else None
+    return _generate(background, departures, checkpoint, settings, virtual, guided), sigma
 
 
-def _balanced(increments: Increments, checkpoint: Checkpoint, departures: Departures, sigma: np.ndarray) -> Increments:
-    """Mean and every member projected, weighted by the analysis error ``sigma`` (C, H, W), and the spread of the members then."""
-    mean, spread, members = increments
-    constraints = Constraints(checkpoint.state, departures.state, np.maximum(sigma, MIN_SPREAD * departures.unit), departures.available)
-    projected = np.stack([constraints(m) for m in (mean, *members)])
-    if members.shape[0] > 1:
-        spread = projected[1:].std(axis=0)
-    return projected[0], spread, projected[1:]
+def _of_today(background: Fields, departures: Departures, checkpoint: Checkpoint, reports: Reports) -> Ensemble:
+    """The members with the spread of the day, which forecasts of the user's own have already."""
+    network = checkpoint.background_spread()
+    if network is None or departures.forecasts is not None:
+        return departures.ensemble
+    today = ErrorsOfTheDay(network, _normalised(departures, checkpoint), _place(background, checkpoint))
+    return today.ensemble(departures.ensemble, *reports[:3])
+
+
+def _normalised(departures: Departures, checkpoint: Checkpoint) -> np.ndarray:
+    return (departures.state - checkpoint.state.column("mean")) / checkpoint.state.column("std")
+
+
+def _place(background: Fields, checkpoint: Checkpoint) -> np.ndarray:
+    statics = checkpoint.statics
+    return conditions(checkpoint.state.grid, statics["orography"], statics["lsm"], background.time, background.lead_hours)
+
+
+def _balanced(found: Estimate, checkpoint: Checkpoint) -> Increments:
+    """Mean and every member projected, and the spread of the members then, where ``found`` is to be balanced."""
+    if found.sigma is None:
+        return found.mean, found.spread, found.members
+    departures, sigma = found.departures, np.maximum(found.sigma, MIN_SPREAD * found.departures.unit)
+    constraints = Constraints(checkpoint.state, departures.state - departures.correction, sigma, departures.available)
+    projected = np.stack([constraints(m) for m in (found.mean, *found.members)])
+    several = found.of_members and len(found.members) > 1  # a filter's increments are from members' own forecasts: the spread is not theirs
+    return projected[0], projected[1:].std(axis=0) if several else found.spread, projected[1:]
 
 
 def _filtered(departures: Departures, checkpoint: Checkpoint, settings: AnalysisSettings, reports: Reports) -> Increments:
@@ -213,11 +272,9 @@ def _filtered(departures: Departures, checkpoint: Checkpoint, settings: Analysis
 def _generate(
     background: Fields, departures: Departures, checkpoint: Checkpoint, settings: AnalysisSettings, virtual: Virtual, guided: Guide | None
 ) -> Increments:
-    spec, statics = checkpoint.state, checkpoint.statics
     device = departures.ensemble.members.device
     encoder, denoiser = checkpoint.networks()
-    place = conditions(spec.grid, statics["orography"], statics["lsm"], background.time, background.lead_hours)
-    normalised = torch.from_numpy((departures.state - spec.column("mean")) / spec.column("std")).to(device)
+    place, normalised = _place(background, checkpoint), torch.from_numpy(_normalised(departures, checkpoint)).to(device)
     sampler = checkpoint.metadata.sampler
     if guided:
         sampler = settings.guidance.sampler

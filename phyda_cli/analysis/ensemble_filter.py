@@ -22,9 +22,10 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from phyda_cli.analysis.local_ensemble import combine, normal_equations, solve
+from phyda_cli.analysis.distributed import in_parts
+from phyda_cli.analysis.local_ensemble import combine, normal_equations
 from phyda_cli.analysis.localisation import Draws, Layer, Localisation, Observed
-from phyda_cli.analysis.reconstruction import Ensemble, observe
+from phyda_cli.analysis.reconstruction import Ensemble, observe, solve_in_parts
 from phyda_cli.analysis.transform import ensemble_transform
 
 __all__ = ["Filtered", "filter_members", "hybrid", "relax_to_prior_spread", "transform"]
@@ -69,11 +70,18 @@ def filter_members(
     reports = (matrix, innovation, error, latitude, longitude)
     observed = observe(ensemble, *reports)
     double = replace(observed, members=observed.members.double(), innovation=observed.innovation.double())
-    increment, anomalies = transform(ensemble.members, double, where)
+    members = ensemble.members
+
+    def band(rows: slice) -> torch.Tensor:
+        increment, anomalies = transform(members, double, where, rows)
+        return torch.cat([increment[None], anomalies])
+
+    whole = in_parts(members.shape[2], band, members, dim=2)
+    increment, anomalies = whole[0], whole[1:]
     anomalies = relax_to_prior_spread(anomalies, ensemble.members if prior is None else prior, rtps)
     if mixed is None:
         return Filtered(increment, anomalies.square().sum(dim=0).sqrt(), anomalies)
-    linear = solve(mixed.members, observe(mixed, *reports), mixed.localisation)
+    linear = solve_in_parts(mixed, observe(mixed, *reports))
     return Filtered(linear.increment, linear.spread, anomalies)
 
 
@@ -87,11 +95,16 @@ def relax_to_prior_spread(anomalies: torch.Tensor, prior: torch.Tensor, factor: 
     return anomalies * (1.0 + factor * (ratio - 1.0))
 
 
-def transform(members: torch.Tensor, observed: Observed, where: Localisation) -> tuple[torch.Tensor, torch.Tensor]:
-    """Increment of the mean (C, H, W) and analysis anomalies (N, C, H, W) for anomalies ``members`` (N, C, H, W), B = X X^T.
+def transform(
+    members: torch.Tensor, observed: Observed, where: Localisation, rows: slice | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Increment of the mean (C, H, W) and analysis anomalies (N, C, H, W) for anomalies ``members`` (N, C, H, W), B = X X^T; everywhere
+    or in some ``rows`` of the grid.
 
     The algebra runs in the dtype of ``observed``; the results have that of ``members``.
     """
+    rows = rows or slice(0, members.shape[2])
+    where, members = where.for_rows(rows), members[:, :, rows]
     increment, anomalies = torch.zeros_like(members[0]), members.clone()
     if observed.innovation.numel() == 0:
         return increment, anomalies

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 
+from phyda_cli.analysis.distributed import in_parts
 from phyda_cli.analysis.guided import Guide
 from phyda_cli.analysis.reconstruction import Virtual
 from phyda_cli.config import SamplerSettings
@@ -43,7 +46,7 @@ def sample_members(
     settings: SamplerSettings,
     guide: Guide | None = None,
 ) -> Sampled:
-    """Draw ``members`` of the posterior.
+    """Draw ``members`` of the posterior, each rank some of them.
 
     Sampling from stage 1's draws keeps their balance of mass and wind, which a network that starts from noise has to invent
     for every member; the denoiser corrects what is not Gaussian in them (compare SDEdit, Meng et al. 2022, arXiv 2108.01073).
@@ -60,12 +63,18 @@ def sample_members(
     denoise = denoiser.conditioned(posterior.latent)
     levels = noise_levels(settings.steps, settings.sigma_min, settings.sigma_max)
     noise = initial_noise(members, tuple(background.shape), seed, background.device)
-    if guide is not None:
-        guided = guide(denoise, posterior)
-        residual = torch.cat([guided_samples(guided, part, levels) for part in noise.split(MEMBERS_AT_ONCE)])
-    else:
+    if guide is None:
+        sample, together = partial(heun, denoise), 2  # antithetic pairs
         start = levels[0].item() * noise
         if settings.start == "linear":
             start += antithetic(virtual.perturbations / virtual.spread.clamp(min=MIN_SPREAD), members)
-        residual = torch.cat([heun(denoise, part, levels) for part in start.split(MEMBERS_AT_ONCE)])
+    else:
+        sample, together = partial(guided_samples, guide(denoise, posterior)), MEMBERS_AT_ONCE  # which share a centre
+        start = noise
+
+    def drawn(groups: slice) -> torch.Tensor:
+        chosen = start[groups.start * together : groups.stop * together]
+        return torch.cat([sample(part, levels) for part in chosen.split(MEMBERS_AT_ONCE)])
+
+    residual = in_parts(-(-members // together), drawn, start)
     return Sampled(posterior.mean + posterior.std * residual, posterior.mean[0], posterior.std[0])

@@ -14,7 +14,8 @@ import pandas as pd
 
 from phyda_cli import __version__
 from phyda_cli.analysis.departures import Departures, quality_control
-from phyda_cli.analysis.engine import Analysis, analyse
+from phyda_cli.analysis.distributed import Ranks
+from phyda_cli.analysis.engine import Analysis, complete, estimate
 from phyda_cli.analysis.request import Request, check_methods, read_forecasts
 from phyda_cli.config import AnalysisSettings
 from phyda_cli.errors import InputError, NoObservationsError, OutputError, UsageError
@@ -30,7 +31,7 @@ from phyda_cli.observations.report import ReadResult
 from phyda_cli.observations.stations import StationLists, read_rules, read_stations
 from phyda_cli.observations.table import QC
 
-__all__ = ["Request", "Result", "assimilate"]
+__all__ = ["Request", "Result", "assimilate", "assist"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +45,14 @@ class Result:
     departures: Departures | None = None
 
 
-def assimilate(request: Request, settings: AnalysisSettings, dry_run: bool = False) -> Result:
+def assimilate(request: Request, settings: AnalysisSettings, dry_run: bool = False, place: Ranks | None = None) -> Result:
     """Run ``request``. With ``dry_run`` everything up to the quality control, and nothing is written.
+
+    Of several ranks the first alone reads observations and fields and writes; the others :func:`assist`.
 
     Raises PhydaError as its parts do; outputs appear complete or not at all.
     """
-    began = time.monotonic()
+    began, place = time.monotonic(), place or Ranks()
     checkpoint = Checkpoint.open(request.checkpoint)
     check_methods(request, settings)
     for path in (*request.obs, *request.fields):
@@ -59,6 +62,7 @@ def assimilate(request: Request, settings: AnalysisSettings, dry_run: bool = Fal
             raise InputError(f"{path} does not exist", hint="check the path")
     provenance = {} if dry_run else _provenance(request, settings, checkpoint)
     if not dry_run and _up_to_date(request, provenance):
+        place.share(None)
         return Result({"status": "up to date", "out": str(request.out), "seconds": round(time.monotonic() - began, 2)})
     stages = {"checked inputs": time.monotonic() - began}
 
@@ -70,6 +74,7 @@ def assimilate(request: Request, settings: AnalysisSettings, dry_run: bool = Fal
     note("read")
     background, forecasts = read_forecasts(request, settings, read.table["time"])
     table = _prepared(request, settings, read, background)
+    place.share(None if dry_run else (request, settings, background.fields, table, forecasts))
     departures = quality_control(background.fields, table, checkpoint, settings, forecasts)
     note("controlled")
     report = _report(request, settings, read, background, departures)
@@ -77,7 +82,8 @@ def assimilate(request: Request, settings: AnalysisSettings, dry_run: bool = Fal
         if settings.method != "none" and not request.allow_no_obs:
             _require_usable(departures.table, background, read)
         return Result(report | {"status": "dry run", "seconds": round(time.monotonic() - began, 2)}, None, background, read, departures)
-    analysis = analyse(background.fields, departures, checkpoint, settings, request.save_members, request.allow_no_obs)
+    found = estimate(background.fields, departures, checkpoint, settings, request.allow_no_obs)
+    analysis = complete(background.fields, found, checkpoint, settings, request.save_members)
     note("analysed")
     _publish(request, background, analysis, provenance | {"background_error_scale": json.dumps(_scale(departures))})
     note("written")
@@ -89,6 +95,17 @@ def assimilate(request: Request, settings: AnalysisSettings, dry_run: bool = Fal
         "seconds": round(time.monotonic() - began, 2),
     }
     return Result(report, analysis, background, read, departures)
+
+
+def assist(place: Ranks) -> None:
+    """Do the part of a rank other than the first in its :func:`assimilate`."""
+    shared = place.share()
+    if shared is None:
+        return
+    request, settings, background, table, forecasts = shared
+    checkpoint = Checkpoint.open(request.checkpoint)
+    departures = quality_control(background, table, checkpoint, settings, forecasts)
+    estimate(background, departures, checkpoint, settings, request.allow_no_obs)
 
 
 def _prepared(request: Request, settings: AnalysisSettings, read: ReadResult, background: Background) -> pd.DataFrame:

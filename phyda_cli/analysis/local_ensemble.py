@@ -88,30 +88,35 @@ def _solve_observations(layer: Layer, x: torch.Tensor) -> tuple[torch.Tensor, to
     return w, x.square().sum(dim=1) - half.square().sum(dim=1)
 
 
-def solve(members: torch.Tensor, observed: Observed, where: Localisation, draws: Draws | None = None) -> Reconstruction:
-    """Analyse P observations with anomalies ``members`` (N, C, H, W), B = sum_n x_n x_n^T.
+def solve(
+    members: torch.Tensor, observed: Observed, where: Localisation, draws: Draws | None = None, rows: slice | None = None
+) -> Reconstruction:
+    """Analyse P observations with anomalies ``members`` (N, C, H, W), B = sum_n x_n x_n^T, everywhere or in some ``rows`` of the grid.
 
     The algebra runs in the dtype of ``observed``; the result has the dtype of ``members``.
     """
-    draws = draws or Draws.none(observed)
-    prior = members.square().sum(dim=0)
+    draws, rows = draws or Draws.none(observed), rows or slice(0, members.shape[2])
+    where, band = where.for_rows(rows), members[:, :, rows]
+    prior = band.square().sum(dim=0)
     ratio = torch.ones_like(prior)
     fields = members.new_zeros(1 + draws.prior.shape[1], *prior.shape)
-    fields[1:] = torch.einsum("nk,nchw->kchw", draws.prior.to(members), members)
+    fields[1:] = torch.einsum("nk,nchw->kchw", draws.prior.to(members), band)
     if observed.innovation.numel():
+        x = members.flatten(2)[:, :, where.columns.points]
         for layer in where.layers(observed, draws, members.shape[1]):
-            fields[:, layer.channels], ratio[layer.channels] = _solve_layer(members[:, layer.channels], layer, where)
+            channels = layer.channels
+            fields[:, channels], ratio[channels] = _solve_layer(x[:, channels], band[:, channels], layer, where)
     return Reconstruction(fields[0], (ratio * prior).sqrt(), prior.sqrt(), fields[1:])
 
 
-def _solve_layer(members: torch.Tensor, layer: Layer, where: Localisation) -> tuple[torch.Tensor, torch.Tensor]:
-    """Increment and draws (1 + K, C', H, W), and the ratio of analysis to background variance, of ``members`` (N, C', H, W)."""
-    n, c, h, w = members.shape
-    x = members.reshape(n, c, h * w)[:, :, where.columns.points].permute(2, 0, 1).to(layer.members)
-    weights, variance = (_solve_observations if layer.innovation.numel() <= n else solve_members)(layer, x)
+def _solve_layer(x: torch.Tensor, members: torch.Tensor, layer: Layer, where: Localisation) -> tuple[torch.Tensor, torch.Tensor]:
+    """Increment and draws (1 + K, C', H, W), and the ratio of analysis to background variance, of ``members`` (N, C', H, W), which
+    are ``x`` (N, C', M) at the columns."""
+    x = x.permute(2, 0, 1).to(layer.members)
+    weights, variance = (_solve_observations if layer.innovation.numel() <= x.shape[1] else solve_members)(layer, x)
     ratio = (variance / x.square().sum(dim=1).clamp(min=1e-30)).clamp(0.0, 1.0)
     everywhere = torch.sparse.mm(where.columns.to_grid.to(members), ratio.to(members))
-    return combine(members, weights, where), everywhere.T.reshape(c, h, w)
+    return combine(members, weights, where), everywhere.T.reshape(members.shape[1:])
 
 
 def combine(members: torch.Tensor, weights: torch.Tensor, where: Localisation) -> torch.Tensor:

@@ -6,7 +6,8 @@ Shapes: N members, C channels, H x W grid points, P observations, M columns, S b
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -51,14 +52,25 @@ class Columns:
             columns = np.arange(0, n_lon, stride)
         else:
             columns = np.unique(np.round(np.linspace(0, n_lon - 1, max(2, -(-n_lon // stride)))).astype(int))
-        self.grid = Grid(grid.latitude[rows], grid.longitude[columns])
-        lat, lon = self.grid.mesh
+        coarse = Grid(grid.latitude[rows], grid.longitude[columns])
+        lat, lon = coarse.mesh
         self.unit_vectors = _unit_vectors(lat.ravel(), lon.ravel())
         self.points = (rows[:, None] * n_lon + columns).ravel()
-        to_grid = grid_to_grid(self.grid, grid).tocoo()
+        to_grid = grid_to_grid(coarse, grid).tocoo()
         index = torch.from_numpy(np.stack([to_grid.row, to_grid.col]).astype(np.int64))
         values = torch.from_numpy(to_grid.data)
         self.to_grid = torch.sparse_coo_tensor(index, values, to_grid.shape, check_invariants=True).coalesce()
+
+    def for_points(self, points: slice) -> Columns:
+        """The columns that interpolation to the grid ``points`` needs, and that interpolation."""
+        point, column = self.to_grid.indices()
+        inside = (point >= points.start) & (point < points.stop) & (self.to_grid.values() != 0)
+        needed, own = column[inside].unique(return_inverse=True)
+        part = copy(self)
+        part.unit_vectors, part.points = self.unit_vectors[needed.numpy()], self.points[needed.numpy()]
+        index, size = torch.stack([point[inside] - points.start, own]), (points.stop - points.start, needed.numel())
+        part.to_grid = torch.sparse_coo_tensor(index, self.to_grid.values()[inside], size, check_invariants=True).coalesce()
+        return part
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +145,17 @@ class Localisation:
         log_pressure = np.log([SURFACE_PRESSURE if c.pressure is None else c.pressure for c in spec.channel_list])
         return cls(spec.grid, Columns(spec.grid, solver.column_stride), solver.radius_km * 1e3, log_pressure, solver.radius_log_p)
 
+    def for_rows(self, rows: slice) -> Localisation:
+        """The same for some ``rows`` of the grid alone."""
+        n_lon = self.grid.shape[1]
+        if rows == slice(0, self.grid.shape[0]):
+            return self
+        return replace(self, columns=self.columns.for_points(slice(rows.start * n_lon, rows.stop * n_lon)))
+
+    def order(self, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+        """The order (P,) of observations that :meth:`layers` works in, and need not copy them for."""
+        return np.argsort(_boxes(self.grid, latitude, longitude)[0], kind="stable") if latitude.size else np.zeros(0, int)
+
     def layers(self, observed: Observed, draws: Draws, channels: int) -> Iterator[Layer]:
         """The state's ``channels`` in groups, without those that no observation reaches; one group where there is no vertical taper.
 
@@ -140,7 +163,9 @@ class Localisation:
         """
         box, centre = _boxes(self.grid, observed.latitude, observed.longitude)
         order = np.argsort(box, kind="stable")
-        box, members, innovation, noise = box[order], observed.members[:, order], observed.innovation[order], draws.noise[order]
+        members, innovation, noise = observed.members, observed.innovation, draws.noise
+        if not np.array_equal(order, np.arange(order.size)):  # a copy of what may be most of the memory
+            box, members, innovation, noise = box[order], members[:, order], innovation[order], noise[order]
         distance = torch.as_tensor(_distance(self.columns.unit_vectors, centre)).to(observed.members)
         rho = gaspari_cohn(distance, self.radius) if np.isfinite(self.radius) else torch.ones_like(distance)
         if self.radius_log_p is None:

@@ -11,10 +11,14 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from phyda_cli.analysis.local_ensemble import solve
+from phyda_cli.analysis.distributed import in_parts
+from phyda_cli.analysis.local_ensemble import Reconstruction, solve
 from phyda_cli.analysis.localisation import Draws, Localisation, Observed
 
-__all__ = ["Ensemble", "Virtual", "observe", "reconstruct", "without_observations"]
+__all__ = ["Ensemble", "Virtual", "observe", "reconstruct", "solve_in_parts", "without_observations"]
+
+
+ROWS_AT_ONCE = 50_000  # the ensemble at the observations may be larger than everything else
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +36,11 @@ class Ensemble:
     def observed(self, matrix: sparse.csr_matrix) -> np.ndarray:
         """Observed members (P, N) of the operator ``matrix`` (P, C*H*W)."""
         return np.asarray(matrix @ self._transposed)
+
+    def spread_at(self, matrix: sparse.csr_matrix) -> np.ndarray:
+        """Standard deviation of the background's error in observation space, (P,)."""
+        parts = range(0, matrix.shape[0], ROWS_AT_ONCE)
+        return np.concatenate([np.zeros(0), *(np.sqrt((self.observed(matrix[i : i + ROWS_AT_ONCE]) ** 2).sum(axis=1)) for i in parts)])
 
 
 @dataclass(frozen=True)
@@ -51,8 +60,10 @@ class Virtual:
 def observe(
     ensemble: Ensemble, matrix: sparse.csr_matrix, innovation: np.ndarray, error: np.ndarray, latitude: np.ndarray, longitude: np.ndarray
 ) -> Observed:
-    """What the solver needs of P observations; arguments as in :func:`reconstruct`."""
+    """What the solver needs of P observations, in the order it works in; arguments as in :func:`reconstruct`."""
     like, where = ensemble.members, ensemble.localisation
+    order = where.order(latitude, longitude)
+    matrix, innovation, error, latitude, longitude = matrix[order], innovation[order], error[order], latitude[order], longitude[order]
     scaled = (sparse.diags_array((1.0 / error).astype(matrix.dtype)) @ matrix).tocsr()
     members = np.ascontiguousarray(ensemble.observed(scaled).T)
     log_pressure = None
@@ -70,6 +81,18 @@ def _log_pressure(matrix: sparse.csr_matrix, channels: np.ndarray) -> np.ndarray
     level = channels[weight.col // (matrix.shape[1] // channels.size)]
     total, moment = (np.bincount(weight.row, weight.data * f, matrix.shape[0]) for f in (np.ones(level.size), level))
     return np.where(total > 0, moment / np.where(total > 0, total, 1.0), channels.max())
+
+
+def solve_in_parts(ensemble: Ensemble, observed: Observed, draws: Draws | None = None) -> Reconstruction:
+    """:func:`~phyda_cli.analysis.local_ensemble.solve`, each rank in its own band of latitudes."""
+    members = ensemble.members
+
+    def band(rows: slice) -> torch.Tensor:
+        part = solve(members, observed, ensemble.localisation, draws, rows)
+        return torch.cat([torch.stack([part.increment, part.spread, part.prior_spread]), part.perturbations])
+
+    whole = in_parts(members.shape[2], band, members, dim=2)
+    return Reconstruction(whole[0], whole[1], whole[2], whole[3:])
 
 
 def reconstruct(
@@ -96,7 +119,7 @@ def reconstruct(
     like = ensemble.members
     shape = like.shape[1:]
     observed = observe(ensemble, matrix, innovation, error, latitude, longitude)
-    stage1 = solve(like, observed, ensemble.localisation, Draws.random(observed, draws, seed))
+    stage1 = solve_in_parts(ensemble, observed, Draws.random(observed, draws, seed))
     scaled = sparse.diags_array(1.0 / error) @ matrix
     left = innovation / error - scaled @ stage1.increment.cpu().numpy().ravel()
     information = np.asarray(scaled.multiply(scaled).sum(axis=0)).reshape(shape)

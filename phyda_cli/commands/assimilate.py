@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from phyda_cli.commands.console import emit, emit_json, files_of, say, warn
+from phyda_cli.commands.console import emit, emit_json, files_of, say, silence, warn
 from phyda_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -111,25 +111,33 @@ def assimilate(
       phyda assimilate --obs stations.csv --background fc.nc --method oi --dry-run
 
       phyda assimilate --obs stations.csv --ensemble 'ens/*.nc' --method letkf --save-members --out analysis.nc
+
+      torchrun --nproc-per-node 4 -m phyda_cli assimilate --obs stations.csv --background fc.nc --out analysis.nc
     """
-    from phyda_cli.analysis.job import Request
+    from phyda_cli.analysis.distributed import ranks
+    from phyda_cli.analysis.job import Request, assist
     from phyda_cli.analysis.job import assimilate as run
     from phyda_cli.config import AnalysisSettings, load_settings
     from phyda_cli.model.checkpoint import BUNDLED
 
-    overrides: dict[str, Any] = {"method": method, "members": members, "physics": physics, "seed": seed, "device": device}
-    overrides["qc"] = {"window_hours": window, "withhold": withhold, "thinning": thinning, "robust": robust}
-    overrides["guidance"] = {"rule": guidance}
-    overrides["background_error_scale"] = background_error_scale
-    overrides["ensemble"] = {"hybrid_weight": hybrid_weight, "rtps": rtps}
-    settings = load_settings(AnalysisSettings, config, overrides)
-    request = Request(
-        obs=files_of(obs), background=background, ensemble=files_of(ensemble or []), out=out, feedback=feedback,
-        checkpoint=checkpoint or BUNDLED, obs_map=obs_map, withhold_file=withhold_file, blacklist=blacklist, whitelist=whitelist,
-        time=parse_time(time, "--time"), valid_time=parse_time(valid_time, "--valid-time"), member=member, rename=_renames(rename or []),
-        strict=strict, overwrite=overwrite, allow_no_obs=allow_no_obs, save_members=save_members,
-    )  # fmt: skip
-    result = run(request, settings, dry_run)
+    with ranks() as place:
+        if place.rank > 0:
+            silence()
+            assist(place)
+            return
+        overrides: dict[str, Any] = {"method": method, "members": members, "physics": physics, "seed": seed, "device": device}
+        overrides["qc"] = {"window_hours": window, "withhold": withhold, "thinning": thinning, "robust": robust}
+        overrides["guidance"] = {"rule": guidance}
+        overrides["background_error_scale"] = background_error_scale
+        overrides["ensemble"] = {"hybrid_weight": hybrid_weight, "rtps": rtps}
+        settings = load_settings(AnalysisSettings, config, overrides)
+        request = Request(
+            obs=files_of(obs), background=background, ensemble=files_of(ensemble or []), out=out, feedback=feedback,
+            checkpoint=checkpoint or BUNDLED, obs_map=obs_map, withhold_file=withhold_file, blacklist=blacklist, whitelist=whitelist,
+            time=parse_time(time, "--time"), valid_time=parse_time(valid_time, "--valid-time"), member=member,
+            rename=_renames(rename or []), strict=strict, overwrite=overwrite, allow_no_obs=allow_no_obs, save_members=save_members,
+        )  # fmt: skip
+        result = run(request, settings, dry_run, place)
     if as_json:
         emit_json(result.report)
         return
@@ -149,7 +157,9 @@ def assimilate(
     say(f"factor on the background error: {factors}")
     if not dry_run:
         emit(departure_table(result.report))
-        say(f"wrote {out}" + (f" and {feedback}" if feedback else "") + f" in {result.report['seconds']} s ({result.report['status']})")
+        files = f"{out} and {feedback}" if feedback else str(out)
+        by = f" by {place.size} ranks" if place.size > 1 else ""
+        say(f"wrote {files} in {result.report['seconds']} s{by} ({result.report['status']})")
 
 
 def _renames(pairs: list[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["console", "emit", "emit_json", "files_of", "say", "warn"]
+__all__ = ["console", "emit", "emit_json", "files_of", "say", "silence", "warn"]
 
 
 def console() -> Console:
@@ -32,6 +33,11 @@ def say(message: str) -> None:
 def warn(message: str) -> None:
     """A warning on stderr."""
     say(f"WARNING: {message}")
+
+
+def silence() -> None:
+    """Say nothing more in this process: another one speaks for it."""
+    sys.stdout = sys.stderr = io.StringIO()
 
 
 def emit(table: Table) -> None:

@@ -1,72 +1,134 @@
-"""``phyda preprocess``."""
+"""``phyda preprocess`` and ``phyda preprocess inspect``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from phyda_cli.commands.console import say
-from phyda_cli.errors import InputError, OutputError, UsageError
+from phyda_cli.commands.console import emit_json, say
 
 __all__ = ["preprocess"]
 
+MAKE = "make"
+_STATES, _PAIRS, _RUN = "States", "Pairs", "Running"
 
-def preprocess(
-    inputs: Annotated[list[Path], typer.Argument(help="NetCDF files, or folders of them: analyses and forecasts.")],
-    out: Annotated[Path, typer.Option("--out", help="Training store to write (Zarr).")],
+
+class _MakeUnlessTold(TyperGroup):
+    """``phyda preprocess INPUTS…`` is ``make``, which needs no name."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args if args and args[0] in self.commands else [MAKE, *args])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return ("" if name == MAKE else name), command, rest
+
+
+preprocess = typer.Typer(cls=_MakeUnlessTold, add_help_option=False, help="Regrid analyses and forecasts and pair them for training.")
+
+
+@preprocess.command(MAKE, hidden=True)
+def make(
+    inputs: Annotated[
+        list[Path], typer.Argument(help="NetCDF and GRIB files, Zarr stores, or folders of them: analyses and forecasts, in any mix.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Training store to write (Zarr); an interrupted call goes on where it was.")],
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings; flags win.", envvar="PHYDA_CONFIG")] = None,
     grid: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="NxM equiangular global grid such as 64x32, or 'own' for the first analysis'. Each file is regridded from its own."
+            help="Columns x rows of a global grid such as 64x32 or 240x121, or as-is: that of the analyses. [default: 64x32]",
+            rich_help_panel=_STATES,
         ),
-    ] = "64x32",
-    channels: Annotated[
-        str | None, typer.Option(help="Comma-separated channels such as z500,t850,msl. [default: the 44 of the 64x32 preset]")
     ] = None,
-    pairs: Annotated[str, typer.Option(help="forecast, twin (forecasts of the model that made the analyses) or lagged.")] = "forecast",
-    lag: Annotated[int, typer.Option(min=1, help="Hours between background and truth of lagged pairs.")] = 24,
-    lag_scale: Annotated[float, typer.Option(min=0.0, help="Factor on lagged differences.")] = 1.0,
-    first: Annotated[str | None, typer.Option(help="Use valid times from this one on.")] = None,
-    last: Annotated[str | None, typer.Option(help="Use valid times before this one.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
+    variables: Annotated[str | None, typer.Option(help="[default: z,t,q,u,v,msl,t2m,u10,v10]", rich_help_panel=_STATES)] = None,
+    levels: Annotated[
+        str | None, typer.Option(help="Pressure levels in hPa. [default: 50,100,200,300,500,700,850,925]", rich_help_panel=_STATES)
+    ] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="Channels such as z500,t850,msl, instead of variables and levels.", rich_help_panel=_STATES)
+    ] = None,
+    first: Annotated[str | None, typer.Option(help="Use valid times from this one on.", rich_help_panel=_STATES)] = None,
+    last: Annotated[str | None, typer.Option(help="Use valid times before this one.", rich_help_panel=_STATES)] = None,
+    packing: Annotated[
+        str | None,
+        typer.Option(help="float32, or int16: about half the size, to 1/131068 of a field's range.", rich_help_panel=_STATES),
+    ] = None,
+    missing: Annotated[
+        str | None,
+        typer.Option(help="States with missing values or channels: error, or skip to leave them out.", rich_help_panel=_STATES),
+    ] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option(
+            help="Of cycled (by phyda cycle), forecast (all forecasts), lagged (earlier analyses), twin (forecasts of the model that made "
+            "the analyses); several with commas. [default: forecast]",
+            rich_help_panel=_PAIRS,
+        ),
+    ] = None,
+    lag: Annotated[
+        int | None, typer.Option(min=1, help="Hours between background and truth of lagged pairs. [default: 24]", rich_help_panel=_PAIRS)
+    ] = None,
+    lag_scale: Annotated[float | None, typer.Option(help="Factor on lagged differences. [default: 1]", rich_help_panel=_PAIRS)] = None,
+    train_years: Annotated[
+        str | None, typer.Option(help="Years such as 2000-2006,2009. [default: those not in the other two]", rich_help_panel=_PAIRS)
+    ] = None,
+    validation_years: Annotated[
+        str | None, typer.Option(help="[default without any years: the latest 8 % of the times]", rich_help_panel=_PAIRS)
+    ] = None,
+    test_years: Annotated[str | None, typer.Option(help="Years that training never sees.", rich_help_panel=_PAIRS)] = None,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="Most memory to take; fewer threads work where it is small. [default: 4GB]", rich_help_panel=_RUN)
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads. [default: one a core]", rich_help_panel=_RUN)] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Dask scheduler such as tcp://host:8786, whose workers see the same files.", rich_help_panel=_RUN)
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.", rich_help_panel=_RUN)] = False,
 ) -> None:
-    """Regrid analyses and forecasts and pair them for training.
+    """Regrid analyses and forecasts, pair them, measure them: one store for training.
+
+    `phyda preprocess inspect STORE` shows what a store holds.
 
     Examples:
 
-      phyda preprocess data/nature --pairs twin --out data/train.zarr
+      phyda preprocess data/era5 --pairs lagged --out data/train.zarr
 
-      phyda preprocess data/nature data/cycle --pairs forecast --out data/train-cycled.zarr
+      phyda preprocess data/nature data/cycle --pairs cycled --out data/train-cycled.zarr
 
-      phyda preprocess era-interim.nc --grid own --channels z500,t850,msl --pairs lagged --last 2008-01-01 --out data/weurope.zarr
+      phyda preprocess era5.zarr hres.zarr --grid 240x121 --validation-years 2020 --test-years 2021 --packing int16 --out data/hres.zarr
+
+      phyda preprocess era-interim.nc --grid as-is --channels z500,t850,msl --pairs lagged --last 2008-01-01 --out data/weurope.zarr
     """
-    import numpy as np
-
-    from phyda_cli.commands.assimilate import parse_time
-    from phyda_cli.model.state import DEFAULT_CHANNELS, equiangular
+    from phyda_cli.config import ExecutionSettings, PreprocessSettings, load_settings
     from phyda_cli.training.preprocess import preprocess as run
 
-    if pairs not in ("forecast", "twin", "lagged"):
-        raise UsageError(f"--pairs {pairs}: expected forecast, twin or lagged")
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out} exists already", hint="pass --overwrite to replace it")
-    if not out.absolute().parent.is_dir():
-        raise OutputError(f"cannot write {out}: the folder {out.absolute().parent} does not exist")
-    files = [f for path in inputs for f in (sorted(path.glob("*.nc")) if path.is_dir() else [path])]
-    missing = [str(f) for f in files if not f.is_file()]
-    if missing or not files:
-        raise InputError(f"no such file: {', '.join(missing)}" if missing else f"no NetCDF files in {', '.join(map(str, inputs))}")
-    target = None
-    if grid != "own":
-        try:
-            n_lon, n_lat = (int(n) for n in grid.split("x"))
-        except ValueError:
-            raise UsageError(f"--grid {grid}: expected LONxLAT such as 64x32, or own") from None
-        target = equiangular(n_lon, n_lat)
-    names = DEFAULT_CHANNELS if channels is None else tuple(c.strip() for c in channels.split(","))
-    begin, end = parse_time(first, "--first"), parse_time(last, "--last")
-    span = (begin or np.datetime64("0001-01-01", "s"), end or np.datetime64("9999-01-01", "s"))
-    count = run(files, out, names, target, pairs, lag, lag_scale, span, say)
+    wishes: dict[str, Any] = {
+        "grid": "as-is" if grid == "own" else grid, "channels": channels, "variables": variables, "levels": levels, "first": first,
+        "last": last, "packing": packing, "missing": missing, "pairs": pairs, "lag_hours": lag, "lag_scale": lag_scale,
+        "train_years": train_years, "validation_years": validation_years, "test_years": test_years,
+    }  # fmt: skip
+    settings = load_settings(PreprocessSettings, config, wishes)
+    how = load_settings(ExecutionSettings, None, {"memory_limit": memory_limit, "workers": workers, "scheduler": scheduler})
+    count = run(inputs, out, settings, say, how, overwrite)
     say(f"{count} pairs in {out}; next: phyda train --data {out} --out runs/{out.stem}")
+
+
+@preprocess.command()
+def inspect(
+    store: Annotated[Path, typer.Argument(help="Training store made by phyda preprocess.")],
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Show what a training store holds: grid, variables, span, pairs, split, statistics, missing values, size."""
+    from phyda_cli.training.inspection import inspect_store
+
+    found = inspect_store(store)
+    if json:
+        emit_json(found)
+        return
+    from phyda_cli.commands.store_tables import show
+
+    show(found)

@@ -14,7 +14,7 @@ from phyda_cli.sources.pieces import Progress, readable
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-__all__ = ["Lines", "download_progress"]
+__all__ = ["Lines", "download_progress", "spoken"]
 
 
 @contextmanager
@@ -47,7 +47,7 @@ class Lines:
     def start(self, name: str, done: int, total: int) -> None:
         """Tell which file is begun."""
         seconds = time.monotonic() - self._begun
-        left = f", {_spoken(seconds * (self._total / self._done - 1))} left" if self._done else ""
+        left = f", {spoken(seconds * (self._total / self._done - 1))} left" if self._done else ""
         rate = f", {_rate(self._received(), seconds)}" if self._done else ""
         say(f"{name} ({done + 1} of {total}{rate}{left})")
 
@@ -78,7 +78,7 @@ def _rate(nbytes: int, seconds: float) -> str:
     return f"{readable(nbytes / max(seconds, 1e-3))}/s"
 
 
-def _spoken(seconds: float) -> str:
+def spoken(seconds: float) -> str:
     """``2 h 05 min``."""
     minutes = round(seconds / 60)
     return f"{seconds:.0f} s" if seconds < 100 else f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

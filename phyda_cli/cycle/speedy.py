@@ -9,7 +9,8 @@ from scipy import sparse
 
 from phyda_cli.errors import UsageError
 from phyda_cli.fields.grid import Grid
-from phyda_cli.fields.regrid import Regrid, grid_to_grid, regridder
+from phyda_cli.fields.regrid import grid_to_grid
+from phyda_cli.fields.regridder import regridder
 from phyda_cli.model.state import StateSpec
 from phyda_cli.names import VARIABLES
 from phyda_cli.sources.nature import DIAGNOSTIC, SIGMA, Native, statics
@@ -29,7 +30,7 @@ class SpeedyLink:
         self.spec = spec
         ground = statics()
         self.native = Grid(ground["latitude"], ground["longitude"])
-        self._down: Regrid = regridder(self.native, spec.grid)
+        self._down = regridder(self.native, spec.grid)
         self.levels = np.array(sorted({c.pressure for c in spec.channel_list if c.pressure is not None}))
         self._check()
 

@@ -9,7 +9,7 @@ from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.units import looks_like
 from phyda_cli.names import GRAVITY, VARIABLES
 
-__all__ = ["check_fields"]
+__all__ = ["check_fields", "check_range"]
 
 _TOLERATED = 0.01  # fraction of points outside the valid range
 _SLACK = 1e-3  # of the range: spectral models have slightly negative humidity
@@ -28,18 +28,22 @@ def check_fields(fields: Fields, path: object, names: dict[str, str]) -> None:
         if whole.all():
             raise InputError(f"{path}: {names[variable]} is missing everywhere (all {field.size} values are NaN)")
         for k in np.flatnonzero(~whole):
-            _check(variable, field[k], f" at {fields.levels[k] / 100:g} hPa", path, names[variable])
-            if variable == "z":
-                _check_height(field[k], fields.levels[k], path, names[variable])
+            _check(variable, field[k], f" at {fields.levels[k] / 100:g} hPa", path, names[variable], float(fields.levels[k]))
 
 
-def _check(variable: str, field: np.ndarray, where: str, path: object, name: str) -> None:
+def _check(variable: str, field: np.ndarray, where: str, path: object, name: str, pressure: float | None = None) -> None:
     bad = int(field.size - np.isfinite(field).sum())
     if bad:
         raise InputError(
             f"{path}: {name}{where} has {bad} of {field.size} values missing (NaN)",
             hint="fill them before the analysis; phyda does not guess missing values",
         )
+    check_range(variable, field, where, path, name, pressure)
+
+
+def check_range(variable: str, field: np.ndarray, where: str, path: object, name: str, pressure: float | None) -> None:
+    """InputError when more than 1 % of ``field`` [canonical units, finite] is outside the valid range of ``variable``, or, for a
+    geopotential at ``pressure`` [Pa], is a height. ``where`` and ``name`` say in the message which field of ``path`` it is."""
     low, high = VARIABLES[variable].valid_range
     slack = _SLACK * (high - low)
     outside = float(np.mean((field < low - slack) | (field > high + slack)))
@@ -51,6 +55,8 @@ def _check(variable: str, field: np.ndarray, where: str, path: object, name: str
             f"({outside:.0%} of the points are outside)" + (f"; it looks like {other}" if other else ""),
             hint=f"correct the units attribute of {name}" if other else "is it another variable, or damaged?",
         )
+    if variable == "z" and pressure is not None:
+        _check_height(field, pressure, path, name)
 
 
 def _check_height(field: np.ndarray, pressure: float, path: object, name: str) -> None:

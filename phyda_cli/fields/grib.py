@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from phyda_cli.fields.netcdf import Selected, choose_member
 from phyda_cli.fields.times import as_time, choose
 from phyda_cli.names import VARIABLES, canonical_variable
 
-__all__ = ["GribField", "grib_fields", "grib_members", "read_grib"]
+__all__ = ["GribField", "GribMessage", "grib_dataset", "grib_fields", "grib_members", "grib_messages", "read_grib", "unique_names"]
 
 _SUPPORTED_GRIDS = ("regular_ll", "regular_gg")
 _MISSING = 3.0e38
@@ -32,8 +33,8 @@ _LEVEL_ATTRIBUTES = {"units": "hPa", "standard_name": "air_pressure", "long_name
 
 
 @dataclass(frozen=True)
-class _Message:
-    """What is needed of one message to sort it; ``index`` counts fields, not GRIB messages, in file order."""
+class GribMessage:
+    """What is needed of one field to sort it and find it again; ``index`` counts fields, not GRIB messages, in file order."""
 
     index: int
     name: str
@@ -44,6 +45,8 @@ class _Message:
     valid: np.datetime64
     member: int
     grid: tuple[Any, ...]
+    offset: int  # of the GRIB message in the file [bytes]
+    part: int = 0  # of the fields in that message
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +72,11 @@ def _multi_field() -> Iterator[None]:
         eccodes.codes_grib_multi_support_off()
 
 
-def _handles(path: Path) -> Iterator[int]:
+def _handles(path: Path, offset: int = 0) -> Iterator[int]:
+    """Handles of the fields from the message at ``offset`` on."""
     with open(path, "rb") as file, _multi_field():
         eccodes.codes_grib_multi_support_reset_file(file)
+        file.seek(offset)
         count = 0
         while True:
             try:
@@ -110,7 +115,7 @@ def _name(handle: int) -> str:
     return "_".join(["unknown", *(str(_get(handle, key, "x")) for key in keys)])
 
 
-def _describe(index: int, handle: int, path: Path) -> _Message:
+def _describe(index: int, handle: int, path: Path) -> GribMessage:
     grid_type = str(_get(handle, "gridType"))
     keys = ("Ni", "Nj", "latitudeOfFirstGridPointInDegrees", "longitudeOfFirstGridPointInDegrees", "latitudeOfLastGridPointInDegrees",
             "longitudeOfLastGridPointInDegrees")  # fmt: skip
@@ -121,7 +126,7 @@ def _describe(index: int, handle: int, path: Path) -> _Message:
         valid = _date(_get(handle, "validityDate"), _get(handle, "validityTime"))
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: the date of field {index + 1} ({_name(handle)}) is unreadable: {error}") from error
-    return _Message(
+    return GribMessage(
         index=index,
         name=_name(handle),
         level_type="isobaricInhPa" if level_type in _ISOBARIC else level_type,
@@ -131,6 +136,7 @@ def _describe(index: int, handle: int, path: Path) -> _Message:
         valid=valid,
         member=int(_get(handle, "number", 0) or 0),
         grid=(grid_type, *(_get(handle, k) for k in keys if grid_type in _SUPPORTED_GRIDS)),
+        offset=int(_get(handle, "offset", 0)),
     )
 
 
@@ -140,11 +146,7 @@ def read_grib(path: Path, time: np.datetime64 | None, near: np.datetime64 | None
     Levels missing from a variable that others of its level type have are NaN. Raises InputError for damaged files and for grids
     that are not regular in latitude and longitude, UsageError when the time or the member must be chosen.
     """
-    messages = [_describe(i, handle, path) for i, handle in enumerate(_handles(path))]
-    if not messages:
-        raise InputError(f"{path} holds no GRIB message")
-    grid, notes = _main_grid(messages, path)
-    messages = [m for m in messages if m.grid == grid]
+    messages, notes = grib_messages(path)
     base = [m for m in messages if m.step_type == "instant"] or messages
     pairs = sorted({(m.valid, m.reference) for m in base})
     i = choose(np.array([v for v, _ in pairs]), np.array([(v - r) / np.timedelta64(1, "h") for v, r in pairs]), time, near, path)
@@ -159,7 +161,20 @@ def read_grib(path: Path, time: np.datetime64 | None, near: np.datetime64 | None
         notes.append(f"time {str(valid)[:16]} of {len(pairs)} in the file")
     if members.size > 1:
         notes.append(f"member {wanted} of {members.size}")
-    return _assemble(path, messages, valid, notes), valid, float((valid - reference) / np.timedelta64(1, "h")), "time", notes
+    return grib_dataset(path, messages, valid, notes), valid, float((valid - reference) / np.timedelta64(1, "h")), "time", notes
+
+
+def grib_messages(path: Path) -> tuple[list[GribMessage], list[str]]:
+    """The fields of a file that are on its main grid, and a note on the others. Raises InputError for damaged files."""
+    messages: list[GribMessage] = []
+    for i, handle in enumerate(_handles(path)):
+        m = _describe(i, handle, path)
+        same = bool(messages) and messages[-1].offset == m.offset
+        messages.append(replace(m, part=messages[-1].part + 1) if same else m)
+    if not messages:
+        raise InputError(f"{path} holds no GRIB message")
+    grid, notes = _main_grid(messages, path)
+    return [m for m in messages if m.grid == grid], notes
 
 
 def grib_fields(path: Path) -> Iterator[GribField]:
@@ -183,17 +198,17 @@ def grib_members(path: Path) -> list[int]:
     return [] if numbers.size < 2 else [int(n) for n in numbers]
 
 
-def _statics(everything: list[_Message], chosen: list[_Message]) -> list[_Message]:
+def _statics(everything: list[GribMessage], chosen: list[GribMessage]) -> list[GribMessage]:
     """Orography and land-sea mask, which many files hold for the first step only."""
     have = {m.name for m in chosen if m.level_type == "surface"}
-    static: dict[str, _Message] = {}
+    static: dict[str, GribMessage] = {}
     for m in everything:
         if m.level_type == "surface" and m.name not in have and m.name in ("orog", "lsm", "z", "gh"):
             static.setdefault(m.name, m)
     return list(static.values())
 
 
-def _main_grid(messages: list[_Message], path: Path) -> tuple[tuple[Any, ...], list[str]]:
+def _main_grid(messages: list[GribMessage], path: Path) -> tuple[tuple[Any, ...], list[str]]:
     """The grid of the pressure-level fields, or of most fields, and a note on those left out."""
     counts = Counter(m.grid for m in [m for m in messages if m.level_type == "isobaricInhPa"] or messages)
     usable = [grid for grid, _ in counts.most_common() if grid[0] in _SUPPORTED_GRIDS]
@@ -206,7 +221,7 @@ def _main_grid(messages: list[_Message], path: Path) -> tuple[tuple[Any, ...], l
     return usable[0], [f"{left} fields on another grid are left out"] if left else []
 
 
-def _unique_names(messages: list[_Message]) -> dict[tuple[str, str, str], str]:
+def unique_names(messages: list[GribMessage]) -> dict[tuple[str, str, str], str]:
     """Variable name of each (name, level type, step type): plain for the most useful, with the level type or step type for the others."""
     names: dict[tuple[str, str, str], str] = {}
 
@@ -222,20 +237,17 @@ def _unique_names(messages: list[_Message]) -> dict[tuple[str, str, str], str]:
     return names
 
 
-def _assemble(path: Path, messages: list[_Message], valid: np.datetime64, notes: list[str]) -> xr.Dataset:
-    names = _unique_names(messages)
+def grib_dataset(path: Path, messages: list[GribMessage], valid: np.datetime64, notes: list[str]) -> xr.Dataset:
+    """``messages`` of one time and one member as a data set; what cannot be placed is added to ``notes``."""
+    names = unique_names(messages)
     types = {m.level_type for m in messages}
     levels = {t: sorted({m.level for m in messages if m.level_type == t}, reverse=t == "isobaricInhPa") for t in types}
     counts = {key: len({m.level for m in messages if (m.name, m.level_type, m.step_type) == key}) for key in names}
-    wanted = {m.index: m for m in messages}
     arrays: dict[str, np.ndarray] = {}
     attributes: dict[str, dict[str, Any]] = {}
     filled: set[tuple[str, float]] = set()
     coordinates: tuple[np.ndarray, np.ndarray] | None = None
-    for index, handle in enumerate(_handles(path)):
-        message = wanted.get(index)
-        if message is None:
-            continue
+    for message, handle in _wanted(path, messages):
         coordinates = coordinates or _coordinates(handle, path)
         key = (message.name, message.level_type, message.step_type)
         name, own = names[key], levels[message.level_type]
@@ -253,7 +265,18 @@ def _assemble(path: Path, messages: list[_Message], valid: np.datetime64, notes:
     return _dataset(arrays, attributes, levels, coordinates, valid)
 
 
-def _attributes(handle: int, message: _Message) -> dict[str, Any]:
+def _wanted(path: Path, messages: list[GribMessage]) -> Iterator[tuple[GribMessage, int]]:
+    """Each of ``messages`` with its handle, in file order; what lies between is not read."""
+    for offset, group in groupby(sorted(messages, key=lambda m: m.index), key=lambda m: m.offset):
+        parts = {m.part: m for m in group}
+        for part, handle in enumerate(_handles(path, offset)):
+            if part in parts:
+                yield parts[part], handle
+            if part >= max(parts):
+                break
+
+
+def _attributes(handle: int, message: GribMessage) -> dict[str, Any]:
     standard = _get(handle, "cfName", "unknown")
     attributes = {"long_name": _get(handle, "name", message.name), "units": _get(handle, "units", "unknown")}
     if standard not in ("unknown", None):
@@ -302,7 +325,7 @@ def _shaped(handle: int, values: np.ndarray) -> np.ndarray:
     return values.reshape(n_lon, n_lat).T if _get(handle, "jPointsAreConsecutive", 0) else values.reshape(n_lat, n_lon)
 
 
-def _values(handle: int, path: Path, message: _Message, coordinates: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def _values(handle: int, path: Path, message: GribMessage, coordinates: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     try:
         eccodes.codes_set(handle, "missingValue", _MISSING)
         values = eccodes.codes_get_values(handle)

@@ -1,18 +1,13 @@
-"""Interpolation as sparse matrices: bilinear on the sphere with poles, conservative between grids, log-p in height."""
+"""Interpolation as sparse matrices: bilinear on the sphere with poles, linear in log pressure in height."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 from scipy import sparse
 
-from phyda_cli.errors import InputError, UsageError
 from phyda_cli.fields.grid import Grid
 
-__all__ = ["Regrid", "bilinear", "conservative", "grid_to_grid", "log_pressure_weights", "regridder"]
-
-Regrid = Callable[[np.ndarray], np.ndarray]  # (..., H, W) → (..., H', W')
+__all__ = ["bilinear", "grid_to_grid", "log_pressure_weights"]
 
 
 def _bracket(knots: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -69,58 +64,6 @@ def grid_to_grid(source: Grid, target: Grid, vector: bool = False) -> sparse.csr
     """Bilinear interpolation matrix (target.size, source.size)."""
     lat, lon = target.mesh
     return bilinear(source, lat, lon, vector)
-
-
-def _overlap(source_edges: np.ndarray, target_edges: np.ndarray) -> np.ndarray:
-    low = np.maximum(source_edges[None, :-1], target_edges[:-1, None])
-    high = np.minimum(source_edges[None, 1:], target_edges[1:, None])
-    return np.clip(high - low, 0, None)
-
-
-def _edges(x: np.ndarray) -> np.ndarray:
-    middle = (x[1:] + x[:-1]) / 2
-    return np.concatenate([[x[0] - (middle[0] - x[0])], middle, [x[-1] + (x[-1] - middle[-1])]])
-
-
-def conservative(source: Grid, target: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """First-order conservative remapping of a periodic grid: matrices (H', H) and (W', W); field' = A_lat f A_lon^T.
-
-    Cells are bounded half-way between rows, the outermost at the poles; rows of both matrices sum to one.
-    Raises InputError for a limited area.
-    """
-    if not (source.periodic and target.periodic):
-        raise InputError("conservative remapping here is for grids that close the circle of longitude")
-    matrices = []
-    flip_s, flip_t = source.latitude[0] > source.latitude[-1], target.latitude[0] > target.latitude[-1]
-    edges = []
-    for grid in (source, target):
-        e = _edges(np.sort(grid.latitude))
-        south, north = grid.covers_poles
-        e[0], e[-1] = (-90.0 if south else e[0]), (90.0 if north else e[-1])
-        edges.append(np.sin(np.deg2rad(np.clip(e, -90, 90))))
-    a_lat = _overlap(*edges)
-    a_lat = a_lat[:, ::-1] if flip_s else a_lat
-    matrices.append(a_lat[::-1] if flip_t else a_lat)
-    s_edges, t_edges = _edges(source.longitude), _edges(target.longitude)
-    matrices.append(np.sum([_overlap(s_edges + shift, t_edges) for shift in (-360.0, 0.0, 360.0)], axis=0))
-    a_lat, a_lon = (m / m.sum(axis=1, keepdims=True) for m in matrices)
-    return a_lat, a_lon
-
-
-def regridder(source: Grid, target: Grid) -> Regrid:
-    """Remapping of fields for training data: conservative between global grids, else bilinear.
-
-    Raises UsageError when ``target`` reaches outside ``source``.
-    """
-    if source.same_as(target):
-        return lambda fields: fields
-    if source.periodic and target.periodic:
-        a_lat, a_lon = conservative(source, target)
-        return lambda fields: np.einsum("ij,...jk,lk->...il", a_lat, fields, a_lon, optimize=True)
-    matrix = bilinear(source, *target.mesh)
-    if np.any(matrix.getnnz(axis=1) == 0):
-        raise UsageError("the target grid reaches outside the data's area")
-    return lambda fields: (matrix @ fields.reshape(-1, source.size).T).T.reshape(*fields.shape[:-2], *target.shape)
 
 
 def log_pressure_weights(levels: np.ndarray, pressure: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

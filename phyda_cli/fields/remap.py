@@ -8,8 +8,9 @@ import numpy as np
 from scipy import sparse
 
 from phyda_cli.errors import GateError
+from phyda_cli.fields.conservative import conservative
 from phyda_cli.fields.grid import Fields, Grid
-from phyda_cli.fields.regrid import conservative, grid_to_grid, log_pressure_weights
+from phyda_cli.fields.regrid import grid_to_grid, log_pressure_weights
 from phyda_cli.names import VARIABLES, Channel
 
 __all__ = ["increments_to_fields", "present", "to_grid"]
@@ -63,8 +64,8 @@ def _horizontal(source: Grid, target: Grid) -> Callable[[np.ndarray, bool], np.n
     if source.same_as(target):
         return lambda values, vector: values
     if all(source.covers_poles) and target.periodic and _finer(source, target):
-        rows, columns = conservative(source, target)
-        return lambda values, vector: np.einsum("ij,njk,lk->nil", rows, values, columns, optimize=True)
+        matrix = conservative(source, target)
+        return lambda values, vector: _apply(matrix, values, target)
     return lambda values, vector: _apply(grid_to_grid(source, target, vector), values, target)
 
 

@@ -1,16 +1,20 @@
 """Checkpoints: a folder with ``model.json`` and safetensors files whose hashes it lists; never a pickle.
 
-``network.safetensors`` holds encoder and denoiser (float16), ``statics.safetensors`` orography and land fraction, and
-``members_*.safetensors`` the static background-error members as int8 with one scale for each member and channel.
+``network.safetensors`` holds encoder, denoiser and background spread (float16), ``statics.safetensors`` orography and land fraction, and
+``members_*.safetensors`` the static background-error members as int8 with one scale for each member and channel. Where backgrounds are
+corrected first, ``mean_error.safetensors`` says how.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,15 +24,20 @@ from safetensors.torch import load_file, save_file
 
 from phyda_cli.config import NetworkSettings, SamplerSettings, Settings, SolverSettings
 from phyda_cli.errors import InputError
+from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import Encoder
+from phyda_cli.model.mean_error import MeanError
 from phyda_cli.model.state import StateSpec
 
-__all__ = ["BUNDLED", "Checkpoint", "Metadata", "build_networks", "in_season", "save_checkpoint"]
+__all__ = ["BUNDLED", "Checkpoint", "Metadata", "build_networks", "build_spread", "in_season", "save_checkpoint"]
 
 BUNDLED = Path(__file__).resolve().parents[1] / "pretrained"
-FORMAT = 1
+FORMAT = 2
 MEMBERS_PER_FILE = 96
+COPY = "copy the whole checkpoint again"
+Network = TypeVar("Network", Encoder, Denoiser, BackgroundSpread)
+MEAN_ERROR = "mean_error.safetensors"
 
 
 class Metadata(Settings):
@@ -49,6 +58,13 @@ class Metadata(Settings):
     files: dict[str, str] = Field(description="SHA-256 of each file beside this one.")
 
 
+def _current(record: dict[str, Any]) -> dict[str, Any]:
+    """``model.json`` in the present layout: the first had no background spread."""
+    if record.get("format") == 1:
+        return record | {"format": FORMAT, "network": record["network"] | {"spread": ()}}
+    return record
+
+
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """An opened checkpoint; networks and members are read when first used."""
@@ -66,22 +82,25 @@ class Checkpoint:
         try:
             text = (folder / "model.json").read_text(encoding="utf-8")
         except OSError as error:
-            raise InputError(f"no checkpoint at {folder}: cannot read model.json ({error.strerror})") from error
+            raise InputError(
+                f"no checkpoint at {folder}: cannot read model.json ({error.strerror})",
+                hint="give the folder that phyda train has written as OUT/checkpoint, or none for the bundled one",
+            ) from error
         try:
-            metadata = Metadata.model_validate(json.loads(text))
+            metadata = Metadata.model_validate(_current(json.loads(text)))
         except (ValidationError, json.JSONDecodeError) as error:
-            raise InputError(f"{folder / 'model.json'} is not a phyda checkpoint: {error}") from error
+            raise InputError(f"{folder / 'model.json'} is not a phyda checkpoint: {error}", hint=COPY) from error
         if metadata.format != FORMAT:
             raise InputError(f"{folder}: checkpoint format {metadata.format}, this phyda reads format {FORMAT}")
         for name, expected in metadata.files.items():
             try:
                 found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
             except OSError as error:
-                raise InputError(f"{folder}: the checkpoint lacks {name} ({error.strerror})") from error
+                raise InputError(f"{folder}: the checkpoint lacks {name} ({error.strerror})", hint=COPY) from error
             if found != expected:
                 raise InputError(
                     f"{folder / name} does not match its hash in model.json: expected {expected[:12]}…, found {found[:12]}…",
-                    hint="the file was changed or truncated: copy the whole checkpoint again",
+                    hint=f"the file was changed or truncated: {COPY}",
                 )
         return cls(folder, metadata)
 
@@ -99,6 +118,13 @@ class Checkpoint:
     def statics(self) -> dict[str, np.ndarray]:
         """``orography`` [m] and ``lsm`` [1], each (H, W)."""
         return {k: v.numpy() for k, v in self._load("statics.safetensors").items()}
+
+    @cached_property
+    def mean_error(self) -> MeanError | None:
+        """What is known of a background's error from itself, where the training looked for it."""
+        if MEAN_ERROR not in self.metadata.files:
+            return None
+        return MeanError(**{k: v.numpy() for k, v in self._load(MEAN_ERROR).items()})
 
     def _load(self, name: str) -> dict[str, torch.Tensor]:
         try:
@@ -122,22 +148,37 @@ class Checkpoint:
     def networks(self) -> tuple[Encoder, Denoiser]:
         """Encoder and denoiser for inference: float32, their weights fixed. Raises InputError when the weights do not fit the state."""
         encoder, denoiser = build_networks(self.state, self.metadata.network)
-        weights = self._load("network.safetensors")
-        for prefix, module in (("encoder.", encoder), ("denoiser.", denoiser)):
-            own = {k.removeprefix(prefix): v.float() for k, v in weights.items() if k.startswith(prefix)}
-            try:
-                module.load_state_dict(own)
-            except RuntimeError as error:
-                raise InputError(
-                    f"{self.path}: the weights do not fit the {self.state.n_channels} channels that model.json lists",
-                    hint=str(error).splitlines()[-1].strip(),
-                ) from error
-        return encoder.eval().requires_grad_(False), denoiser.eval().requires_grad_(False)
+        return self._filled(encoder, "encoder."), self._filled(denoiser, "denoiser.")
+
+    def background_spread(self) -> BackgroundSpread | None:
+        """The network of the background spread, likewise, where the checkpoint has one."""
+        network = build_spread(self.state, self.metadata.network)
+        return network and self._filled(network, "spread.")
+
+    def _filled(self, network: Network, prefix: str) -> Network:
+        own = {k.removeprefix(prefix): v.float() for k, v in self._load("network.safetensors").items() if k.startswith(prefix)}
+        try:
+            network.load_state_dict(own)
+        except RuntimeError as error:
+            raise InputError(
+                f"{self.path}: the weights do not fit the {self.state.n_channels} channels that model.json lists",
+                hint=str(error).splitlines()[-1].strip(),
+            ) from error
+        return network.eval().requires_grad_(False)
+
+
+def build_spread(spec: StateSpec, settings: NetworkSettings) -> BackgroundSpread | None:
+    """An untrained network of the background spread, where ``settings`` have one."""
+    return BackgroundSpread(spec.n_channels, spec.grid.shape, settings.spread, _on_sphere(spec)) if settings.spread else None
+
+
+def _on_sphere(spec: StateSpec) -> bool:
+    return spec.grid.periodic and all(spec.grid.covers_poles) and spec.grid.shape[1] % 2 == 0
 
 
 def build_networks(spec: StateSpec, settings: NetworkSettings) -> tuple[Encoder, Denoiser]:
     """Untrained networks for a state."""
-    sphere = spec.grid.periodic and all(spec.grid.covers_poles) and spec.grid.shape[1] % 2 == 0
+    sphere = _on_sphere(spec)
     encoder = Encoder(spec.n_channels, settings.encoder, sphere, settings.odd)
     return encoder, Denoiser(spec.n_channels, settings.denoiser, settings.encoder, sphere)
 
@@ -168,23 +209,36 @@ def save_checkpoint(
     members: torch.Tensor,
     encoder: Encoder,
     denoiser: Denoiser,
+    spread: BackgroundSpread | None = None,
+    mean_error: MeanError | None = None,
 ) -> Path:
-    """Write a checkpoint; ``metadata`` lacks ``files``, which is filled here and written last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {f"encoder.{k}": v for k, v in encoder.state_dict().items()} | {f"denoiser.{k}": v for k, v in denoiser.state_dict().items()}
+    """Write a checkpoint; ``metadata`` lacks ``files``, which is filled here. The folder appears, or is replaced, when all is written."""
+    partial, old = (folder.with_name(f".{folder.name}.{word}") for word in ("part", "old"))
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    networks = {"encoder": encoder, "denoiser": denoiser} | ({} if spread is None else {"spread": spread})
+    weights = {f"{name}.{k}": v for name, network in networks.items() for k, v in network.state_dict().items()}
     contents = {
         "network.safetensors": {k: v.half().contiguous() for k, v in weights.items()},
         "statics.safetensors": {k: torch.as_tensor(v, dtype=torch.float32).contiguous() for k, v in statics.items()},
     }
     for i, start in enumerate(range(0, members.shape[0], MEMBERS_PER_FILE)):
         contents[f"members_{i:02d}.safetensors"] = quantise(members[start : start + MEMBERS_PER_FILE])
+    if mean_error is not None:
+        contents[MEAN_ERROR] = {k: torch.from_numpy(getattr(mean_error, k)).contiguous() for k in ("origin", "patterns", "weights")}
     files = {}
     for name, tensors in contents.items():
-        save_file(tensors, str(folder / name))
-        (folder / name).chmod(0o644)
-        files[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        save_file(tensors, str(partial / name))
+        (partial / name).chmod(0o644)
+        files[name] = hashlib.sha256((partial / name).read_bytes()).hexdigest()
     model = Metadata.model_validate(metadata | {"files": files})
-    partial = folder / "model.json.part"
-    partial.write_text(json.dumps(model.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
-    partial.replace(folder / "model.json")
+    (partial / "model.json").write_text(json.dumps(model.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
+    for path in partial.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
     return folder

@@ -1,4 +1,6 @@
-"""Training cases: a pair, a random network, and what stage 1 makes of the observations, cached on disk.
+"""Training cases: a pair, a random network, and what becomes of the observations, cached on disk.
+
+That is what stage 1 makes of them, or the evidence of their innovations.
 
 As in an analysis, increments are in units of the background error as the innovations of the case show it (see
 :mod:`phyda_cli.analysis.background_scale`): backgrounds of every quality look alike to the networks.
@@ -12,25 +14,33 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from scipy import sparse
 
 from phyda_cli.analysis.background_scale import BackgroundScale, estimate_scale
+from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay, observed_evidence
 from phyda_cli.analysis.reconstruction import Ensemble, Virtual, reconstruct
 from phyda_cli.config import TrainingSettings
+from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.encoder import conditions
+from phyda_cli.model.evidence import N_MAPS
 from phyda_cli.model.state import StateSpec
 from phyda_cli.training.networks import Network, draw_network
 from phyda_cli.training.pool import MemberPool
 from phyda_cli.training.statistics import difference
 from phyda_cli.training.store import PairStore
 
-__all__ = ["Batch", "Cases", "build_cases", "innovations", "scaled", "simulate"]
+if TYPE_CHECKING:  # a simulation needs no processes
+    from phyda_cli.training.world import World
+
+__all__ = ["Batch", "Cases", "EvidenceBatch", "Maker", "StageOne", "build_cases", "evidence_maps", "innovations", "scaled", "simulate"]
 
 CHUNK = 32
 PARTS = ("increment", "spread", "residual", "information")
+Reports = tuple[sparse.csr_matrix, np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # of :func:`reconstruct`
 
 
 def innovations(spec: StateSpec, truth: np.ndarray, network: Network, rng: np.random.Generator) -> tuple[sparse.csr_matrix, np.ndarray]:
@@ -44,7 +54,7 @@ def scaled(
     ensemble: Ensemble, spec: StateSpec, network: Network, matrix: sparse.csr_matrix, innovation: np.ndarray, prior: float = 1.0
 ) -> tuple[BackgroundScale, np.ndarray, sparse.csr_matrix]:
     """The scale of the background error, its factor for each channel (C, 1, 1), and the operator (P, C*H*W) on increments so scaled."""
-    sigma_b = np.sqrt((ensemble.observed(matrix) ** 2).sum(axis=1))
+    sigma_b = ensemble.spread_at(matrix)
     names = np.array([c.variable for c in spec.channel_list])
     scale = estimate_scale(names[network.channel], innovation, network.error, sigma_b, network.latitude, network.longitude, prior)
     factor = scale.of(list(names)).astype(np.float32)[:, None, None]
@@ -52,14 +62,24 @@ def scaled(
 
 
 def simulate(
-    ensemble: Ensemble, spec: StateSpec, truth: np.ndarray, network: Network, rng: np.random.Generator, draws: int = 0, seed: int = 0
+    ensemble: Ensemble,
+    spec: StateSpec,
+    truth: np.ndarray,
+    network: Network,
+    rng: np.random.Generator,
+    draws: int = 0,
+    seed: int = 0,
+    today: ErrorsOfTheDay | None = None,
 ) -> tuple[Virtual, np.ndarray]:
-    """Stage 1, with ``draws`` perturbations, on simulated observations of the normalised increment ``truth`` (C, H, W).
+    """Stage 1, with ``draws`` perturbations, on simulated observations of the normalised increment ``truth`` (C, H, W); ``today`` scales
+    the members to the errors of the day.
 
     Times the factors (C, 1, 1) that come with it, the result is in the units of ``truth``.
     """
     matrix, innovation = innovations(spec, truth, network, rng)
     _, factor, operator = scaled(ensemble, spec, network, matrix, innovation)
+    if today is not None:
+        ensemble = today.ensemble(ensemble, operator, innovation, network.error)
     return reconstruct(ensemble, operator, innovation, network.error, network.latitude, network.longitude, draws, seed), factor
 
 
@@ -72,11 +92,16 @@ def build_cases(
     pairs: np.ndarray,
     settings: TrainingSettings,
     report: Callable[[str], None],
+    world: World | None = None,
+    make: Maker | None = None,
 ) -> None:
     """Simulate a case for each of ``pairs`` into chunk files of ``folder``, the factors beside; complete chunks are kept.
 
-    One thread a core, each with single-threaded algebra: a case is too small to share.
+    ``make`` is what becomes of the observations, stage 1 without errors of the day where it is not given.
+
+    One thread a core, each with single-threaded algebra: a case is too small to share. The processes of ``world`` divide the chunks.
     """
+    rank, size, local = (world.rank, world.size, world.local_size) if world else (0, 1, 1)
     folder.mkdir(parents=True, exist_ok=True)
 
     def build(index: int) -> None:
@@ -84,28 +109,65 @@ def build_cases(
         if path.exists():
             return
         numbers = range(index * CHUNK, min((index + 1) * CHUNK, pairs.size))
-        parts, factors = zip(*(_case(store, states, spec, pool, int(pairs[n]), n, settings) for n in numbers), strict=True)
+        parts, factors = zip(
+            *(_case(store, states, spec, pool, int(pairs[n]), n, settings, make or StageOne()) for n in numbers), strict=True
+        )
         for target, values in ((_factor_file(path), factors), (path, parts)):
             partial = path.with_suffix(".part.npy")
             np.save(partial, np.stack(values))
             partial.replace(target)
 
-    chunks = -(-pairs.size // CHUNK)
-    with ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as executor:
-        for done, _ in enumerate(executor.map(build, range(chunks)), 1):
-            if done % 10 == 0 or done == chunks:
-                report(f"{min(done * CHUNK, pairs.size)} of {pairs.size} cases simulated")
+    own = range(rank, -(-pairs.size // CHUNK), size)
+    threads = max(1, (os.cpu_count() or 1) // local)
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as executor:
+        for done, _ in enumerate(executor.map(build, own), 1):
+            if done % 10 == 0 or done == len(own):
+                report(f"{min(done * CHUNK * size, pairs.size)} of {pairs.size} cases simulated")
 
 
 def _case(
-    store: PairStore, states: np.ndarray, spec: StateSpec, pool: MemberPool, pair: int, number: int, settings: TrainingSettings
+    store: PairStore, states: np.ndarray, spec: StateSpec, pool: MemberPool, pair: int, number: int, settings: TrainingSettings, make: Maker
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The parts of one case (len(PARTS), C, H, W) float16, and its factors (C,)."""
+    """The parts of one case (parts, C, H, W) float16, and its factors (C,)."""
     rng = np.random.default_rng([settings.seed, number])
-    network = draw_network(spec, store.statics["lsm"], rng, settings.reports)
+    network = draw_network(spec, store.statics["lsm"], rng, settings.reports, complete=settings.complete_reports)
     truth = difference(store, states, pair) / spec.column("background_std")
-    virtual, factor = simulate(pool.ensemble(store.time[store.pairs[pair, 1]]), spec, truth, network, rng)
-    return np.stack([getattr(virtual, name).numpy() for name in PARTS]).astype(np.float16), factor.ravel()
+    matrix, innovation = innovations(spec, truth, network, rng)
+    ensemble = pool.ensemble(store.time[store.pairs[pair, 1]])
+    _, factor, operator = scaled(ensemble, spec, network, matrix, innovation)
+    state = (states[store.pairs[pair, 0]] - spec.column("mean")) / spec.column("std")
+    parts = make(ensemble, (operator, innovation, network.error, network.latitude, network.longitude), state, place_of(store, pair))
+    return parts.astype(np.float16), factor.ravel()
+
+
+def place_of(store: PairStore, pair: int) -> np.ndarray:
+    """The conditions (N_CONDITIONS, H, W) of a pair."""
+    time = store.time[store.pairs[pair, 1]]
+    return conditions(store.grid, store.statics["orography"], store.statics["lsm"], time, store.lead[pair])
+
+
+class Maker(Protocol):
+    """Makes the parts of a case (parts, C, H, W) of stage 1's static members, the observations, the normalised background and its place."""
+
+    def __call__(self, ensemble: Ensemble, reports: Reports, state: np.ndarray, place: np.ndarray) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class StageOne:
+    """What the encoder sees of stage 1, with the errors of the day that ``spread`` finds."""
+
+    spread: BackgroundSpread | None = None
+
+    def __call__(self, ensemble: Ensemble, reports: Reports, state: np.ndarray, place: np.ndarray) -> np.ndarray:
+        if self.spread is not None:
+            ensemble = ErrorsOfTheDay(self.spread, state, place).ensemble(ensemble, *reports[:3])
+        virtual = reconstruct(ensemble, *reports)
+        return np.stack([getattr(virtual, name).numpy() for name in PARTS])
+
+
+def evidence_maps(ensemble: Ensemble, reports: Reports, state: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """What the network of the background spread sees of the observations."""
+    return observed_evidence(ensemble, *reports[:3]).reshape(N_MAPS, *ensemble.members.shape[1:])
 
 
 def _factor_file(path: Path) -> Path:
@@ -118,7 +180,7 @@ class Batch:
     (B, C, 1, 1) what one of the target is."""
 
     background: torch.Tensor
-    virtual: tuple[torch.Tensor, ...]
+    parts: tuple[torch.Tensor, ...]
     place: torch.Tensor
     target: torch.Tensor
     state: torch.Tensor
@@ -127,43 +189,56 @@ class Batch:
     @property
     def inputs(self) -> tuple[torch.Tensor, ...]:
         """Arguments of the encoder."""
-        return (self.background, *self.virtual, self.place)
+        return (self.background, *self.parts, self.place)
 
     def turned(self, sign: torch.Tensor) -> Batch:
         """The same with errors and innovations times ``sign`` (B,), 1 or -1: as likely, and exactly what stage 1, which is odd, makes
         of them. A network cannot learn by heart which error each background had."""
         s = sign[:, None, None, None].to(self.target)
-        increment, spread, residual, information = self.virtual
-        return replace(self, virtual=(s * increment, spread, s * residual, information), target=s * self.target)
+        increment, spread, residual, information = self.parts
+        return replace(self, parts=(s * increment, spread, s * residual, information), target=s * self.target)
+
+
+class EvidenceBatch(Batch):
+    """With the evidence of the innovations for parts."""
+
+    @property
+    def inputs(self) -> tuple[torch.Tensor, ...]:
+        """Arguments of the background spread's network."""
+        return self.background, self.place, torch.cat(self.parts, dim=1)
+
+    def turned(self, sign: torch.Tensor) -> EvidenceBatch:
+        """The same: the evidence is of squares."""
+        return self
 
 
 class Cases:
-    """Random access to cached cases."""
+    """Random access to cached cases, as batches of ``kind``."""
 
-    def __init__(self, folder: Path, store: PairStore, states: np.ndarray, spec: StateSpec, pairs: np.ndarray) -> None:
+    def __init__(
+        self, folder: Path, store: PairStore, states: np.ndarray, spec: StateSpec, pairs: np.ndarray, kind: type[Batch] = Batch
+    ) -> None:
+        self._kind = kind
         files = sorted(folder.glob("?????.npy"))
         self._chunks = [np.load(p, mmap_mode="r") for p in files]
         self._factors = [np.load(_factor_file(p)) for p in files]
         self._store, self._states, self._spec, self._pairs = store, states, spec, pairs
+        self.shape = (spec.n_channels, *spec.grid.shape)
         self.count = min(pairs.size, sum(c.shape[0] for c in self._chunks))
 
-    def batch(self, numbers: np.ndarray, device: torch.device) -> Batch:
-        """Cases ``numbers`` (B,) on ``device``."""
+    def batch(self, numbers: np.ndarray, device: torch.device, channels_last: bool = False) -> Batch:
+        """Cases ``numbers`` (B,) on ``device``; ``channels_last`` is only an order in memory."""
         spec, store = self._spec, self._store
         pairs = self._pairs[numbers]
-        parts = np.stack([self._chunks[n // CHUNK][n % CHUNK] for n in numbers]).astype(np.float32)
+        parts = np.stack([self._chunks[n // CHUNK][n % CHUNK] for n in numbers], axis=1)
         state = self._states[store.pairs[pairs, 0]]
         unit = np.stack([self._factors[n // CHUNK][n % CHUNK] for n in numbers])[:, :, None, None] * spec.column("background_std")
         target = np.stack([difference(store, self._states, int(p)) for p in pairs]) / unit
-        place = np.stack(
-            [
-                conditions(spec.grid, store.statics["orography"], store.statics["lsm"], store.time[store.pairs[p, 1]], store.lead[p])
-                for p in pairs
-            ]
-        )
+        place = np.stack([place_of(store, int(p)) for p in pairs])
 
         def to(values: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+            made = torch.from_numpy(np.ascontiguousarray(values)).to(device).float()  # float16 is faster to send, and torch to convert
+            return made.to(memory_format=torch.channels_last) if channels_last else made
 
         background = (state - spec.column("mean")) / spec.column("std")
-        return Batch(to(background), tuple(to(parts[:, i]) for i in range(len(PARTS))), to(place), to(target), to(state), to(unit))
+        return self._kind(to(background), tuple(to(part) for part in parts), to(place), to(target), to(state), to(unit))

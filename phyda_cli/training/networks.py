@@ -96,15 +96,25 @@ def _reports(spec: StateSpec, kind: str, n: int, rng: np.random.Generator) -> tu
 
 
 def draw_network(
-    spec: StateSpec, land: np.ndarray, rng: np.random.Generator, reports: tuple[int, int] = (20, 2000), empty: float = 0.02
+    spec: StateSpec,
+    land: np.ndarray,
+    rng: np.random.Generator,
+    reports: tuple[int, int] = (20, 2000),
+    empty: float = 0.02,
+    complete: float = 0.0,
 ) -> Network:
     """A network of log-uniformly many reports in a random mix of kinds, with errors of 0.4 to 2.5 times the default table's.
 
     Against the background's errors, which are the unit here, that is also a background of so many times the usual quality.
 
-    ``land`` is the land fraction (H, W); with probability ``empty`` there is no observation at all.
+    ``land`` is the land fraction (H, W); with probability ``empty`` there is no observation at all, and of the others so many as
+    ``complete`` are of stations anywhere that report every channel.
     """
     total = 0 if rng.random() < empty else int(np.exp(rng.uniform(*np.log(reports))))
+    if complete and rng.random() < complete:
+        everything = np.tile(np.arange(spec.n_channels), total)
+        lat, lon = (np.repeat(a, spec.n_channels) for a in uniform_positions(spec.grid, total, rng))
+        return observe_channels(spec, lat, lon, everything, channel_errors(spec, everything) * ERROR_FACTOR ** rng.uniform(-1, 1))
     kinds = ["sounding", "surface", "aircraft"]
     shares = rng.dirichlet([0.7, 0.7, 0.4])
     if total > 600:  # soundings are the expensive, rare kind

@@ -18,7 +18,9 @@ def claim(folder: Path, record: Mapping[str, object]) -> None:
     path = folder / "run.json"
     text = json.dumps(record, indent=1)
     if not path.exists():
-        path.write_text(text, encoding="utf-8")
+        partial = path.with_suffix(".part")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
         return
     own = json.loads(text)
     try:

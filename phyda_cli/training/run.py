@@ -1,156 +1,110 @@
-"""``phyda train``: statistics, static members, simulated cases, the two networks, and the checkpoint they make."""
+"""``phyda train``: statistics, static members, simulated cases, the three networks, and the checkpoint they make."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from phyda_cli.config import TrainingSettings
-from phyda_cli.errors import UsageError
 from phyda_cli.model.checkpoint import Checkpoint, build_networks, save_checkpoint
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import Encoder
 from phyda_cli.model.state import StateSpec
-from phyda_cli.training.cases import Cases, build_cases
-from phyda_cli.training.loop import Phase, Physics, calibrate, denoiser_loss, encoder_loss, validate
-from phyda_cli.training.pool import MemberPool
+from phyda_cli.training.loop import Phase
+from phyda_cli.training.material import Material, simulated, statistics
+from phyda_cli.training.objectives import denoiser_loss, encoder_loss, noise_draws, precision_on
+from phyda_cli.training.progress import Lines, Watch, figures
 from phyda_cli.training.record import claim
-from phyda_cli.training.statistics import Split, choose_members, physics_scale, split_pairs, state_spec
+from phyda_cli.training.scores import calibrate, validate, validate_members
+from phyda_cli.training.spread import trained_spread
+from phyda_cli.training.start import fitted, require_fit
 from phyda_cli.training.store import PairStore
+from phyda_cli.training.world import World
 
-__all__ = ["train"]
+__all__ = ["denoiser_phase", "encoder_phase", "networks", "train"]
 
-VALIDATION_CASES = 128
-Report = Callable[[str], None]
+# Settings of how a run is made, not of what comes out: a run may go on with others.
+FREE = {"accumulate", "strategy", "compile", "channels_last", "keep", "save_every"}
 
 
-def train(
-    data: Path, run: Path, settings: TrainingSettings, device: torch.device, report: Report, init_from: Checkpoint | None = None
-) -> Path:
+def train(data: Path, run: Path, settings: TrainingSettings, world: World, watch: Watch, init_from: Checkpoint | None = None) -> Path:
     """Train on the store ``data`` in the folder ``run``, from the weights of ``init_from`` where it is given; returns the checkpoint
-    folder ``run/checkpoint``.
+    folder ``run/checkpoint``. Of several processes the first alone writes, and is watched.
 
     A second call with the same settings continues where the first stopped. Raises UsageError when ``run`` holds a run
     with other settings, or ``init_from`` does not fit the data.
     """
     began = time.monotonic()
+    watch = watch if world.rank == 0 else Lines(lambda _: None)
     store = PairStore.open(data)
-    record = {"data": str(data.resolve()), "settings": settings.model_dump(mode="json")}
-    claim(run, record if init_from is None else record | {"init_from": init_from.sha256})
-    states = store.load_states()
-    split = split_pairs(store, settings.validation_fraction)
-    spec, members, times = _prepare(run, store, states, split, settings)
-    report(f"{len(split.training)} training pairs, {len(split.validation)} for validation, {members.shape[0]} static members")
-    cases, validation = _cases(run, store, states, split, spec, members, times, settings, report)
-
-    torch.manual_seed(settings.seed)
-    encoder, denoiser = build_networks(spec, settings.network) if init_from is None else _networks_of(init_from, spec, settings)
-    encoder.to(device)
-    denoiser.to(device)
-    area = torch.from_numpy(store.grid.area_weights[:, None].astype(np.float32)).to(device)
+    record = {"data": str(data.resolve()), "settings": settings.model_dump(mode="json", exclude=FREE)}
+    world.first(lambda: claim(run, record if init_from is None else record | {"init_from": init_from.sha256}))
+    basis = statistics(run, store, settings, world, watch.say)
+    if init_from is not None:
+        require_fit(init_from, basis.spec, settings.network)
+    spread = trained_spread(run, basis, settings, world, watch, init_from)
+    material = simulated(run, basis, settings, world, watch.say, spread)
+    encoder, denoiser = networks(basis.spec, settings, world.device, watch, init_from)
 
     def check() -> dict[str, float]:
-        return validate(encoder.eval(), validation, area)
+        return validate(encoder.eval(), material.validation, material.area, world)
 
-    scale = physics_scale(store, states, spec, split.training, np.random.default_rng([settings.seed, 2]))
-    physics = Physics(spec, scale)
-    loss = encoder_loss(encoder, area, physics, settings.encoder_physics, settings.precision)
-    Phase("encoder", encoder, loss, cases, settings, settings.encoder_epochs, run).run(device, report, check)
+    encoder_phase(encoder, material, settings, run, world).run(watch, check)
     encoder.eval().requires_grad_(False)
-    calibration = calibrate(encoder, validation, area)
+    calibration = calibrate(encoder, material.validation, material.area, world)
     scores = check()
-    report(f"validation oi {scores['oi']:.4f} encoder {scores['encoder']:.4f}; spread calibration {float(calibration.mean()):.3f}")
+    watch.say(f"validation {figures(scores)}; spread calibration {float(calibration.mean()):.3f}")
 
-    loss = denoiser_loss(encoder, denoiser, area, physics, settings.physics, settings.precision)
-    Phase("denoiser", denoiser, loss, cases, settings, settings.denoiser_epochs, run).run(device, report)
+    def check_members() -> dict[str, float]:
+        return validate_members(encoder, denoiser.eval(), material.validation, material.area, world)
+
+    # The last averaged weights stay: the score of a few sampled members differs by chance more than it gains.
+    denoiser_phase(encoder, denoiser, material, settings, run, world).run(watch, check_members, keep_best=False)
 
     summary = {
         "data": data.name, "source": store.attributes.get("source", ""), "pairs_kind": store.attributes.get("pairs_kind", ""),
-        "first": str(store.time.min()), "last": str(store.time.max()), "pairs": len(split.training),
-        "settings": settings.model_dump(mode="json"), "validation": scores, "hardware": _hardware(device),
+        "data_license": store.attributes.get("license", ""), "references": store.attributes.get("references", ""),
+        "first": str(store.time.min()), "last": str(store.time.max()), "pairs": len(basis.split.training),
+        "settings": settings.model_dump(mode="json"), "validation": scores, "hardware": _hardware(world),
         "seconds_of_this_call": round(time.monotonic() - began),
     }  # fmt: skip
-    metadata = {
-        "name": run.name, "state": spec, "solver": settings.solver, "sampler": settings.sampler, "network": settings.network,
-        "member_times": times, "physics_scale": scale, "training": summary,
+    metadata: dict[str, Any] = {
+        "name": run.name, "state": basis.spec, "solver": settings.solver, "sampler": settings.sampler, "network": settings.network,
+        "member_times": basis.times, "physics_scale": material.scale, "training": summary,
     }  # fmt: skip
-    return save_checkpoint(run / "checkpoint", metadata, store.statics, members, encoder.cpu(), denoiser.cpu())
+    made = encoder.cpu(), denoiser.cpu(), spread, basis.mean_error
+    return world.first(lambda: save_checkpoint(run / "checkpoint", metadata, store.statics, basis.members, *made))
 
 
-def _networks_of(start: Checkpoint, spec: StateSpec, settings: TrainingSettings) -> tuple[Encoder, Denoiser]:
-    """The networks of ``start``, to be trained on."""
-    same_state = start.state.channels == spec.channels and start.state.grid.same_as(spec.grid)
-    if not same_state or start.metadata.network != settings.network:
-        raise UsageError(
-            f"training cannot start from {start.path}: its channels, grid or network sizes are others than those of the data",
-            hint="see `phyda train --config` for network sizes, or train from the beginning",
-        )
-    encoder, denoiser = start.networks()
-    return encoder.train().requires_grad_(True), denoiser.train().requires_grad_(True)
+def networks(
+    spec: StateSpec, settings: TrainingSettings, device: torch.device, watch: Watch, init_from: Checkpoint | None
+) -> tuple[Encoder, Denoiser]:
+    """The networks to train, on ``device``: new ones, with the weights of ``init_from`` as far as its channels are theirs."""
+    torch.manual_seed(settings.seed)
+    encoder, denoiser = build_networks(spec, settings.network)
+    if init_from is not None:
+        watch.say(fitted(init_from, spec, settings.network, encoder, denoiser))
+    return encoder.to(device), denoiser.to(device)
 
 
-def _prepare(
-    run: Path, store: PairStore, states: np.ndarray, split: Split, settings: TrainingSettings
-) -> tuple[StateSpec, torch.Tensor, tuple[str, ...]]:
-    """State statistics and static members, computed once a run."""
-    path, members_path = run / "state.json", run / "members.safetensors"
-    if path.exists():
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return StateSpec.model_validate(record["state"]), load_file(str(members_path))["members"], tuple(record["member_times"])
-    rng = np.random.default_rng([settings.seed, 0])
-    genuine = split.training[store.scale[split.training] == store.scale[split.training].max()]
-    spec = state_spec(store, states, genuine, rng)
-    members, times = choose_members(store, states, spec, genuine, settings.members, rng)
-    save_file({"members": members.contiguous()}, str(members_path))
-    path.write_text(json.dumps({"state": spec.model_dump(), "member_times": times}), encoding="utf-8")
-    return spec, members, times
+def encoder_phase(encoder: Encoder, material: Material, settings: TrainingSettings, run: Path, world: World) -> Phase:
+    """The encoder's training."""
+    loss = encoder_loss(material.area, material.physics, settings.encoder_physics, precision_on(world.device, settings), settings.balanced)
+    return Phase("encoder", encoder, loss, material.cases, settings, settings.encoder_epochs, run, world)
 
 
-def _cases(
-    run: Path,
-    store: PairStore,
-    states: np.ndarray,
-    split: Split,
-    spec: StateSpec,
-    members: torch.Tensor,
-    times: tuple[str, ...],
-    settings: TrainingSettings,
-    report: Report,
-) -> tuple[Cases, Cases]:
-    """Training cases, with as many members as ``case_members`` allows, and validation cases with all of them, as in use."""
-    pools = {
-        "validation": MemberPool(members, times, spec, settings.solver),
-        "training": MemberPool(members, times, spec, settings.solver, settings.case_members),
-    }
-    chosen = _drawn(split.training, settings.samples, np.random.default_rng([settings.seed, 3]))
-    held = _drawn(split.validation, min(VALIDATION_CASES, split.validation.size), np.random.default_rng([settings.seed, 4]))
-    out = []
-    for name, pairs in (("validation", held), ("training", chosen)):
-        folder = run / "cases" / name
-        build_cases(folder, store, states, spec, pools[name], pairs, settings, _prefixed(report, name))
-        out.append(Cases(folder, store, states, spec, pairs))
-    return out[1], out[0]
+def denoiser_phase(encoder: Encoder, denoiser: Denoiser, material: Material, settings: TrainingSettings, run: Path, world: World) -> Phase:
+    """The denoiser's training, for the encoder as it is now."""
+    loss = denoiser_loss(encoder, material.area, material.physics, settings.physics, precision_on(world.device, settings))
+    return Phase("denoiser", denoiser, loss, material.cases, settings, settings.denoiser_epochs, run, world, noise_draws)
 
 
-def _drawn(pairs: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """``count`` of ``pairs``, each as often as any other but for one; a larger ``count`` continues a smaller one."""
-    rounds = -(-count // max(pairs.size, 1))
-    return np.concatenate([rng.permutation(pairs) for _ in range(rounds)])[:count]
-
-
-def _prefixed(report: Report, name: str) -> Report:
-    return lambda message: report(f"{name}: {message}")
-
-
-def _hardware(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{os.cpu_count()} CPU cores, {platform.machine()}"
+def _hardware(world: World) -> str:
+    if world.device.type == "cuda":
+        return f"{world.size} x {torch.cuda.get_device_name(world.device)}"
+    return f"{os.cpu_count()} CPU cores, {platform.machine()}" + (f", {world.size} processes" if world.size > 1 else "")

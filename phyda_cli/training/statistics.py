@@ -9,6 +9,7 @@ import torch
 
 from phyda_cli.model.physics_loss import StatePhysics
 from phyda_cli.model.state import StateSpec
+from phyda_cli.training.pairing import boundary
 from phyda_cli.training.store import PairStore
 
 __all__ = ["Split", "choose_members", "difference", "physics_scale", "split_pairs", "state_spec"]
@@ -23,11 +24,14 @@ class Split:
 
 
 def split_pairs(store: PairStore, fraction: float) -> Split:
-    """The latest ``fraction`` of the valid times is for validation; genuine pairs only (scale 1) there."""
+    """As the store was split by years, else the latest ``fraction`` of the valid times is for validation; genuine pairs only (scale 1)
+    there. Without years for validation the fraction is of the training years; years for testing are left alone."""
+    given = np.zeros(len(store.pairs), np.int8) if store.split is None or not store.split_by_years else store.split
+    if np.any(given == 1):
+        return Split(np.flatnonzero(given == 0), np.flatnonzero((given == 1) & (store.scale == 1.0)))
     valid = store.time[store.pairs[:, 1]]
-    boundary = np.sort(np.unique(valid))[int((1 - fraction) * np.unique(valid).size)]
-    late = np.flatnonzero((valid >= boundary) & (store.scale == 1.0))
-    return Split(np.flatnonzero(valid < boundary), late)
+    late = valid >= boundary(valid[given == 0], fraction)
+    return Split(np.flatnonzero((given == 0) & ~late), np.flatnonzero((given == 0) & late & (store.scale == 1.0)))
 
 
 def difference(store: PairStore, states: np.ndarray, pair: int) -> np.ndarray:
@@ -60,9 +64,18 @@ def state_spec(store: PairStore, states: np.ndarray, pairs: np.ndarray, rng: np.
 
 
 def choose_members(
-    store: PairStore, states: np.ndarray, spec: StateSpec, pairs: np.ndarray, count: int, rng: np.random.Generator
+    store: PairStore,
+    states: np.ndarray,
+    spec: StateSpec,
+    pairs: np.ndarray,
+    count: int,
+    rng: np.random.Generator,
+    one_size: bool = True,
 ) -> tuple[torch.Tensor, tuple[str, ...]]:
     """``count`` normalised differences (N, C, H, W) spread evenly over the span, with their valid times.
+
+    Of ``one_size`` each is divided by its own rms, as the scale of the day is estimated anyway: a few large errors would count as much as
+    all others.
 
     Genuine pairs with distinct valid times are preferred, so that members are as independent as the data allows.
     """
@@ -75,7 +88,10 @@ def choose_members(
     chosen = pool[np.unique(np.linspace(0, pool.size - 1, min(count, pool.size)).round().astype(int))]
     scale = spec.column("background_std")
     members = np.stack([difference(store, states, int(p)) / scale for p in chosen])
-    return torch.from_numpy(members), tuple(str(t) for t in store.time[store.pairs[chosen, 1]])
+    size = np.ones((1, 1, 1, 1))
+    if one_size:
+        size = np.sqrt((members**2 * store.grid.area_weights[:, None]).mean(axis=(1, 2, 3), keepdims=True))
+    return torch.from_numpy(members / np.maximum(size, 1e-6).astype(np.float32)), tuple(str(t) for t in store.time[store.pairs[chosen, 1]])
 
 
 def physics_scale(

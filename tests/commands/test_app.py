@@ -28,7 +28,8 @@ finally:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["assimilate", "--help"], ["download", "--help"], ["cycle", "twin", "--help"], ["--version"]]
+    "arguments",
+    [["--help"], ["assimilate", "--help"], ["download", "--help"], ["cycle", "twin", "--help"], ["model", "card", "--help"], ["--version"]],
 )
 def test_help_is_light(arguments: list[str]) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
@@ -39,7 +40,7 @@ def test_help_is_light(arguments: list[str]) -> None:
     assert "typer" in loaded.split()
     assert not HEAVY & set(loaded.split())
     if arguments == ["--help"]:
-        assert all(command in text for command in ("download", "preprocess", "train", "assimilate", "verify", "demo", "cycle"))
+        assert all(command in text for command in ("download", "preprocess", "train", "assimilate", "verify", "demo", "cycle", "model"))
         assert "Exit codes" in text
 
 

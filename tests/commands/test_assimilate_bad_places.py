@@ -144,7 +144,7 @@ def test_channels_that_do_not_match(assimilate: Run, fails: Fails, model: Path) 
 def test_other_formats(fails: Fails, model: Path) -> None:
     text = json.loads((model / "model.json").read_text())
     (model / "model.json").write_text(json.dumps(text | {"format": 99}))
-    assert "checkpoint format 99, this phyda reads format 1" in fails(3, checkpoint=model)
+    assert "checkpoint format 99, this phyda reads format 2" in fails(3, checkpoint=model)
     (model / "model.json").write_text("{}")
     assert "is not a phyda checkpoint" in fails(3, checkpoint=model)
     (model / "model.json").write_text("weights")

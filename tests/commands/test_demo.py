@@ -39,7 +39,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         channels=tuple(CHANNELS), latitude=tuple(grid.latitude), longitude=tuple(grid.longitude),
         mean=(5.5e4, 280.0, 0.0, 0.0, 1.01e5, 285.0, 0.0, 0.0), std=tuple(10 * d for d in deviation), background_std=deviation,
     )  # fmt: skip
-    network = NetworkSettings(encoder=(8, 8), denoiser=(8, 8))
+    network = NetworkSettings(encoder=(8, 8), denoiser=(8, 8), spread=())
     metadata: dict[str, object] = {
         "name": "untrained", "state": spec.model_dump(), "solver": SolverSettings(radius_km=2500).model_dump(),
         "sampler": SamplerSettings(steps=2).model_dump(), "network": network.model_dump(),

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Grid
-from phyda_cli.fields.regrid import bilinear, conservative, grid_to_grid, log_pressure_weights
+from phyda_cli.fields.regrid import bilinear, grid_to_grid, log_pressure_weights
 
 POLES = Grid(np.linspace(90, -90, 37), np.arange(72) * 5.0)
 CENTRED = Grid(np.linspace(-87.1875, 87.1875, 32), np.arange(64) * 5.625)
@@ -75,34 +74,6 @@ def test_uniform_flow_crosses_the_pole_unchanged(grid: Grid, sign: int) -> None:
 def test_points_outside_a_limited_area_get_no_weight() -> None:
     matrix = bilinear(REGION, np.array([45.0, 65.0, 45.0]), np.array([0.0, 0.0, 40.0]))
     np.testing.assert_allclose(np.asarray(matrix.sum(axis=1)).ravel(), [1, 0, 0])
-
-
-@pytest.mark.parametrize("source", [POLES, Grid(POLES.latitude[::-1], POLES.longitude), Grid(POLES.latitude, POLES.longitude - 180)])
-@pytest.mark.parametrize("target", GRIDS[1:3])
-def test_conservative_preserves_constants_and_the_area_mean(source: Grid, target: Grid) -> None:
-    rows, columns = conservative(source, target)
-    assert rows.sum(axis=1) == pytest.approx(1)
-    assert columns.sum(axis=1) == pytest.approx(1)
-    field = np.random.default_rng(3).normal(size=source.shape)
-    coarse = rows @ field @ columns.T
-
-    def mean(values: np.ndarray, grid: Grid) -> float:
-        return float((values.mean(axis=1) * grid.area_weights).sum() / grid.area_weights.sum())
-
-    assert mean(coarse, target) == pytest.approx(mean(field, source), abs=1e-10)
-
-
-def test_conservative_puts_a_field_where_it_belongs() -> None:
-    lat, lon = POLES.mesh
-    rows, columns = conservative(POLES, CENTRED)
-    coarse = rows @ (np.cos(np.deg2rad(lat)) * np.sin(np.deg2rad(lon))) @ columns.T
-    lat_t, lon_t = CENTRED.mesh
-    np.testing.assert_allclose(coarse, np.cos(np.deg2rad(lat_t)) * np.sin(np.deg2rad(lon_t)), atol=0.03)
-
-
-def test_conservative_refuses_a_limited_area() -> None:
-    with pytest.raises(InputError, match="circle"):
-        conservative(REGION, CENTRED)
 
 
 @given(st.permutations([1e3, 1e4, 3e4, 5e4, 8.5e4, 1e5]), st.lists(st.floats(1e3, 1e5), min_size=1, max_size=5))

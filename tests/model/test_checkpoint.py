@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -122,9 +123,9 @@ def test_missing_folder_and_foreign_files(tmp_path: Path) -> None:
 
 
 def test_other_format(folder: Path) -> None:
-    text = json.loads((folder / "model.json").read_text()) | {"format": 2}
+    text = json.loads((folder / "model.json").read_text()) | {"format": 3}
     (folder / "model.json").write_text(json.dumps(text))
-    assert "checkpoint format 2, this phyda reads format 1" in message(folder)
+    assert "checkpoint format 3, this phyda reads format 2" in message(folder)
 
 
 @pytest.mark.parametrize("name", ["network.safetensors", "statics.safetensors", "members_01.safetensors"])
@@ -175,3 +176,14 @@ def test_season_goes_round_the_year() -> None:
     assert in_season(times, np.datetime64("2030-06-20"), 183).tolist() == [0, 1, 2, 3, 4]
     with pytest.raises(InputError, match="no static members within 10 days"):
         in_season(times, np.datetime64("2011-05-01"), 10)
+
+
+def test_a_checkpoint_of_the_first_format_has_no_background_spread(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "first"))
+    assert Checkpoint.open(folder).background_spread() is not None
+    text = json.loads((folder / "model.json").read_text())
+    del text["network"]["spread"]
+    (folder / "model.json").write_text(json.dumps(text | {"format": 1}))
+    checkpoint = Checkpoint.open(folder)
+    assert checkpoint.background_spread() is None
+    assert len(checkpoint.networks()) == 2

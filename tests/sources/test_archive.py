@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 from archive_server import ERA5, GRID, HRES, QUICK, Quiet, Server, serving
 
-from phyda_cli.config import DownloadSettings
+from phyda_cli.config import DownloadSettings, PreprocessSettings
 from phyda_cli.errors import BusyError, InputError, OutputError, UsageError
 from phyda_cli.fields.atomic import sha256
 from phyda_cli.sources.archive import Origin, download_archive
@@ -105,7 +105,7 @@ def test_preprocess_takes_the_folder(download: Download, tmp_path: Path) -> None
     files = download(origin={"forecasts": "hres"})
     assert [f.name for f in files if f.name.startswith("forecast")] == [f"forecast_{str(s)[:13]}.nc" for s in STARTS]
     inputs = sorted((tmp_path / "era5").glob("*.nc"))
-    count = preprocess(inputs, tmp_path / "pairs.zarr", ("z500", "t850", "msl"), None, "forecast")
+    count = preprocess(inputs, tmp_path / "pairs.zarr", PreprocessSettings(grid="as-is", channels=("z500", "t850", "msl")))
     assert count == 2 * STARTS.size
     store = PairStore.open(tmp_path / "pairs.zarr")
     states = store.load_states()
@@ -114,7 +114,8 @@ def test_preprocess_takes_the_folder(download: Download, tmp_path: Path) -> None
     np.testing.assert_array_equal(error[:, [0, 2]], 0)
     assert sorted(set(store.lead.tolist())) == [6, 24]
     assert store.statics["orography"].max() == pytest.approx(300, rel=1e-5)
-    assert preprocess(inputs, tmp_path / "lagged.zarr", ("z500",), None, "lagged", 24) == TIMES.size - 4
+    lagged = PreprocessSettings(grid="as-is", channels=("z500",), pairs=("lagged",))
+    assert preprocess(inputs, tmp_path / "lagged.zarr", lagged) == TIMES.size - 4
 
 
 def test_a_bad_network_changes_nothing(download: Download, server: Server, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import toy_nature
 import xarray as xr
 from toy_nature import START, Toy, toy
 
+from phyda_cli.config import PreprocessSettings
 from phyda_cli.errors import UsageError
 from phyda_cli.fields.background import read_background
 from phyda_cli.sources.nature import PROGNOSTIC, chunk_paths, lagged_perturbation, load_states, perturbed, run_nature
@@ -66,7 +67,8 @@ def test_files_of_a_run_with_twins_become_a_store(tmp_path: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in files}
     assert download_nature(tmp_path, 4, START, 1, twins=2, twins_every_hours=24, twin_hours=12) == files
     assert {p: p.stat().st_mtime_ns for p in files} == before
-    assert preprocess(files, tmp_path / "s.zarr", ("z500", "t850", "msl"), None, "twin") > 20
+    settings = PreprocessSettings(grid="as-is", channels=("z500", "t850", "msl"), pairs=("twin",))
+    assert preprocess(files, tmp_path / "s.zarr", settings) > 20
     assert np.isfinite(PairStore.open(tmp_path / "s.zarr").load_states()).all()
 
 

@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from phyda_cli.config import TrainingSettings
+from phyda_cli.model.background_spread import BackgroundSpread
+from phyda_cli.model.checkpoint import build_spread
 from phyda_cli.model.state import StateSpec
 from phyda_cli.training.cases import Cases
 from phyda_cli.training.pool import MemberPool
@@ -31,6 +33,7 @@ class Opened:
     pairs: np.ndarray
     cases: Cases
     area: torch.Tensor
+    spread: BackgroundSpread
 
 
 @pytest.fixture(scope="session")
@@ -44,4 +47,8 @@ def opened(tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings) ->
     pairs = np.random.default_rng([tiny_settings.seed, 3]).permutation(training)[: tiny_settings.samples]
     cases = Cases(tiny_run / "cases" / "training", store, states, spec, pairs)
     area = torch.from_numpy(store.grid.area_weights[:, None].astype(np.float32))
-    return Opened(store, states, spec, MemberPool(members, times, spec, tiny_settings.solver), times, pairs, cases, area)
+    spread = build_spread(spec, tiny_settings.network)
+    assert spread is not None
+    spread.load_state_dict(load_file(str(tiny_run / "spread.safetensors")))
+    pool = MemberPool(members, times, spec, tiny_settings.solver)
+    return Opened(store, states, spec, pool, times, pairs, cases, area, spread.eval().requires_grad_(False))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from synthetic import GRID, spec
 
+from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay
 from phyda_cli.config import SolverSettings, TrainingSettings
 from phyda_cli.model.encoder import conditions
 from phyda_cli.training.cases import CHUNK, PARTS, Batch, Cases, build_cases, simulate
@@ -102,10 +103,12 @@ def test_a_batch_is_what_was_simulated(opened: Opened, tiny_settings: TrainingSe
         np.testing.assert_array_equal(batch.place[row].numpy(), conditions(GRID, statics["orography"], statics["lsm"], time, 24.0))
         rng = np.random.default_rng([tiny_settings.seed, int(n)])
         network = draw_network(opened.spec, statics["lsm"], rng, tiny_settings.reports)
-        virtual, factor = simulate(opened.pool.ensemble(time), opened.spec, target, network, rng)
+        place = batch.place[row].numpy()
+        today = ErrorsOfTheDay(opened.spread, normal, place)
+        virtual, factor = simulate(opened.pool.ensemble(time), opened.spec, target, network, rng, today=today)
         np.testing.assert_allclose(batch.target[row].numpy(), target / factor, rtol=1e-5)
         np.testing.assert_allclose(batch.unit[row].numpy(), factor * opened.spec.column("background_std"), rtol=1e-6)
-        for part, name in zip(batch.virtual, ("increment", "spread", "residual", "information"), strict=True):
+        for part, name in zip(batch.parts, ("increment", "spread", "residual", "information"), strict=True):
             np.testing.assert_allclose(part[row].numpy(), getattr(virtual, name).numpy(), rtol=1e-3, atol=1e-4)
     assert len(batch.inputs) == 6
     assert opened.cases.count == 64
@@ -147,7 +150,7 @@ def test_turned_cases_are_those_of_the_opposite_error(opened: Opened) -> None:
         torch.from_numpy(target / factor)[None], batch.state[:1], batch.unit[:1],
     )  # fmt: skip
     turned = made.turned(torch.tensor([-1.0]))
-    for ours, name in zip(turned.virtual, PARTS, strict=True):
+    for ours, name in zip(turned.parts, PARTS, strict=True):
         torch.testing.assert_close(ours[0], getattr(opposite, name), rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(turned.target, -made.target)
     for part in ("background", "place", "state", "unit"):

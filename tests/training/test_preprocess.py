@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,20 @@ import xarray as xr
 import zarr
 from synthetic import CHANNELS, GRID, LEVELS, dataset, fields_at, history
 
+from phyda_cli.config import PreprocessSettings
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.fields.grid import Grid
 from phyda_cli.model.state import equiangular
 from phyda_cli.training.preprocess import preprocess
-from phyda_cli.training.store import PairStore, StoreWriter
+from phyda_cli.training.store import PairStore
 
 HOUR = np.timedelta64(1, "h")
+
+
+def run(files: Sequence[Path], out: Path, channels: tuple[str, ...] = CHANNELS, **wishes: Any) -> int:
+    """Preprocess on the grid of the data."""
+    report = wishes.pop("report", lambda _: None)
+    return preprocess(files, out, PreprocessSettings.model_validate({"grid": "as-is", "channels": channels} | wishes), report)
 
 
 def analyses(folder: Path, n: int = 8, grid: Grid = GRID) -> Path:
@@ -47,7 +54,7 @@ def stack(waves: np.ndarray, grid: Grid = GRID) -> np.ndarray:
 def test_lagged_pairs(tmp_path: Path) -> None:
     said: list[str] = []
     out = tmp_path / "s.zarr"
-    assert preprocess([analyses(tmp_path)], out, CHANNELS, None, "lagged", 12, 0.5, report=said.append) == 6
+    assert run([analyses(tmp_path)], out, pairs="lagged", lag_hours=12, lag_scale=0.5, report=said.append) == 6
     store = PairStore.open(out)
     assert store.channels == CHANNELS
     assert store.grid.same_as(GRID)
@@ -58,20 +65,20 @@ def test_lagged_pairs(tmp_path: Path) -> None:
     np.testing.assert_allclose(store.load_states()[3], stack(history()[1][3]), rtol=1e-5, atol=1e-6)
     assert store.statics["orography"].max() == 300
     assert store.attributes["pairs_kind"] == "lagged"
-    assert said == ["analysis.nc: 8 analyses"]
+    assert said[0] == "8 analyses and 0 forecasts in 1 files, 16 channels on 16x8: as they are"
     assert not (tmp_path / "s.zarr.part").exists()
 
 
 def test_a_span_keeps_times_out(tmp_path: Path) -> None:
     times = history()[0]
-    span = (times[2], times[6])
-    assert preprocess([analyses(tmp_path)], tmp_path / "s.zarr", CHANNELS, None, "lagged", 6, span=span) == 3
+    span = {"first": str(times[2]), "last": str(times[6])}
+    assert run([analyses(tmp_path)], tmp_path / "s.zarr", pairs="lagged", lag_hours=6, **span) == 3
     np.testing.assert_array_equal(PairStore.open(tmp_path / "s.zarr").time, times[2:6])
 
 
 def test_forecast_pairs(tmp_path: Path) -> None:
     files = [analyses(tmp_path, 4), forecasts(tmp_path, None)]
-    assert preprocess(files, tmp_path / "s.zarr", CHANNELS, None, "forecast") == 2  # the third has no analysis
+    assert run(files, tmp_path / "s.zarr") == 2  # the third has no analysis
     store = PairStore.open(tmp_path / "s.zarr")
     assert store.pairs.tolist() == [[4, 2], [5, 3]]
     assert store.lead.tolist() == [6.0, 12.0]
@@ -82,7 +89,7 @@ def test_forecast_pairs(tmp_path: Path) -> None:
 
 def test_twins_are_exchangeable(tmp_path: Path) -> None:
     files = [analyses(tmp_path, 4), forecasts(tmp_path, 3)]
-    n = preprocess(files, tmp_path / "s.zarr", CHANNELS, None, "twin")
+    n = run(files, tmp_path / "s.zarr", pairs="twin")
     store = PairStore.open(tmp_path / "s.zarr")
     assert n == 2 * (2 * 3 + 3 * 2)
     first = store.pairs[:12]
@@ -95,7 +102,7 @@ def test_twins_are_exchangeable(tmp_path: Path) -> None:
 def test_regrids_to_another_globe(tmp_path: Path) -> None:
     fine = equiangular(48, 24)
     target = equiangular(8, 4)
-    preprocess([analyses(tmp_path, 3, fine)], tmp_path / "s.zarr", ("t500", "msl"), target, "lagged", 6)
+    run([analyses(tmp_path, 3, fine)], tmp_path / "s.zarr", ("t500", "msl"), grid="8x4", pairs="lagged", lag_hours=6)
     states = PairStore.open(tmp_path / "s.zarr").load_states()
     assert states.shape == (3, 2, 4, 8)
     source = fields_at(history()[1][0], fine)["t"][LEVELS.index(500)]
@@ -103,15 +110,11 @@ def test_regrids_to_another_globe(tmp_path: Path) -> None:
     assert means[0] == pytest.approx(means[1], abs=1e-3)
 
 
-def test_regrids_a_limited_area(tmp_path: Path) -> None:
+def test_a_limited_area_is_not_the_globe(tmp_path: Path) -> None:
     area = Grid(np.linspace(60, 30, 7), np.linspace(10, 40, 6))
-    inside = Grid(np.array([35.0, 45.0, 55.0]), np.array([16.0, 22.0, 28.0]))
-    preprocess([analyses(tmp_path, 3, area)], tmp_path / "s.zarr", ("t500",), inside, "lagged", 6)
-    states = PairStore.open(tmp_path / "s.zarr").load_states()
-    expected = fields_at(history()[1][0], inside)["t"][1]
-    np.testing.assert_allclose(states[0, 0], expected, atol=0.15)
-    with pytest.raises(UsageError, match="reaches outside the data's area"):
-        preprocess([analyses(tmp_path, 3, area)], tmp_path / "s2.zarr", ("t500",), GRID, "lagged", 6)
+    with pytest.raises(UsageError, match="reaches outside the data's area: 126 of 128 points") as caught:
+        run([analyses(tmp_path, 3, area)], tmp_path / "s.zarr", ("t500",), grid="16x8", pairs="lagged")
+    assert "--grid as-is" in caught.value.hint
 
 
 def cycled(folder: Path, grid: Grid, start: int = 1, steps: int = 3) -> Path:
@@ -129,7 +132,7 @@ def test_files_on_different_grids_meet_on_the_target(tmp_path: Path) -> None:
     """Analyses and archived forecasts on a fine grid, cycled forecasts on the target's, which stay as they are."""
     fine, target = equiangular(48, 24), equiangular(16, 8)
     files = [analyses(tmp_path, 4, fine), cycled(tmp_path, target), forecasts(tmp_path, 2)]
-    assert preprocess(files, tmp_path / "s.zarr", CHANNELS, target, "forecast") == 2 + 4
+    assert run(files, tmp_path / "s.zarr", grid="16x8") == 2 + 4
     store = PairStore.open(tmp_path / "s.zarr")
     assert store.pairs.tolist() == [[4, 2], [5, 3], [6, 2], [7, 2], [8, 3], [9, 3]]
     assert store.lead.tolist() == [6.0, 12.0, 6.0, 6.0, 12.0, 12.0]
@@ -146,7 +149,7 @@ def test_own_is_the_grid_and_direction_of_the_first_analysis(tmp_path: Path) -> 
     times, waves = history()
     dataset(waves[:2], times[:2]).to_netcdf(first)
     dataset(waves[2:4], times[2:4]).isel(latitude=slice(None, None, -1)).to_netcdf(second)
-    preprocess([first, second], tmp_path / "s.zarr", CHANNELS, None, "lagged", 6)
+    run([first, second], tmp_path / "s.zarr", pairs="lagged", lag_hours=6)
     store = PairStore.open(tmp_path / "s.zarr")
     assert store.grid.same_as(GRID)
     np.testing.assert_allclose(store.load_states()[3], stack(waves[3]), rtol=1e-5, atol=1e-6)
@@ -157,8 +160,9 @@ def test_other_names_units_of_level_and_order(tmp_path: Path) -> None:
     with xr.open_dataset(analyses(tmp_path, 4)) as data:
         other = data.rename(t="temperature", msl="mean_sea_level_pressure", latitude="lat", longitude="lon", level="plev")
         other = other.assign_coords(plev=other["plev"] * 100).isel(lat=slice(None, None, -1)).transpose("lon", "lat", "plev", "time")
+        other["plev"].attrs["units"] = "Pa"
         other[["temperature", "mean_sea_level_pressure"]].to_netcdf(tmp_path / "other.nc")
-    preprocess([tmp_path / "other.nc"], tmp_path / "s.zarr", ("t850", "msl"), None, "lagged", 6)
+    run([tmp_path / "other.nc"], tmp_path / "s.zarr", ("t850", "msl"), pairs="lagged", lag_hours=6)
     store = PairStore.open(tmp_path / "s.zarr")
     assert store.grid.latitude[0] > 0
     expected = stack(history()[1][1])[[CHANNELS.index("t850"), CHANNELS.index("msl")], ::-1]
@@ -169,9 +173,13 @@ def test_other_names_units_of_level_and_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("channels", "change", "expected"),
     [
-        (("w500",), None, r"analysis\.nc: no variable for channel w500; found z, t, u, v, q, msl"),
-        (("t700",), None, r"analysis\.nc: t has no level 700 hPa; found \[300, 500, 850\]"),
-        (("t500",), lambda d: d.assign(t=d["t"].where(d["latitude"] > 0)), r"analysis\.nc: 512 values are missing or not finite"),
+        (("w500",), None, r"analysis\.nc: no variable for channel w500 at 2010-12-01T00:00 and 7 other times; found z, t, u, v, q, msl"),
+        (("t700",), None, r"analysis\.nc: t has no level 700 hPa at .* other times; found \[300, 500, 850\]"),
+        (
+            ("t500",),
+            lambda d: d.assign(t=d["t"].where(d["latitude"] > 0)),
+            r"analysis\.nc: t500 at 2010-12-01T00:00: 64 of 128 values are missing or not finite, and so at 7 other",
+        ),
     ],
 )
 def test_files_that_lack_something(tmp_path: Path, channels: tuple[str, ...], change: Callable[[Any], Any] | None, expected: str) -> None:
@@ -181,39 +189,44 @@ def test_files_that_lack_something(tmp_path: Path, channels: tuple[str, ...], ch
             changed = change(data.load())
         changed.to_netcdf(path)
     with pytest.raises(InputError, match=expected):
-        preprocess([path], tmp_path / "s.zarr", channels, None, "lagged")
+        run([path], tmp_path / "s.zarr", channels, pairs="lagged")
     assert not (tmp_path / "s.zarr").exists()
 
 
 def test_forecasts_alone_are_not_enough(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no analysis file"):
-        preprocess([forecasts(tmp_path, 2)], tmp_path / "s.zarr", CHANNELS, None, "twin")
+        run([forecasts(tmp_path, 2)], tmp_path / "s.zarr", pairs="twin")
 
 
 def test_stores_that_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a training store") as caught:
         PairStore.open(tmp_path / "none.zarr")
     assert "phyda preprocess" in caught.value.hint
-    writer = StoreWriter(tmp_path / "half.zarr", ("msl",), GRID, {n: np.zeros(GRID.shape) for n in ("orography", "lsm")})
-    writer.append(np.zeros((2, 1, *GRID.shape)), history()[0][:2])
-    with pytest.raises(InputError, match="is not a training store"):
-        PairStore.open(tmp_path / "half.zarr")
-    (tmp_path / "half.zarr.part").rename(tmp_path / "half.zarr")
-    with pytest.raises(InputError, match="is not a training store"):
-        PairStore.open(tmp_path / "half.zarr")
-
-
-def test_a_store_without_pairs_or_unfinished(tmp_path: Path) -> None:
-    preprocess([analyses(tmp_path)], tmp_path / "s.zarr", CHANNELS, None, "lagged", 1)
-    with pytest.raises(InputError, match=r"holds no .* pairs"):
-        PairStore.open(tmp_path / "s.zarr")
-    zarr.open_group(str(tmp_path / "s.zarr"), mode="a").attrs["complete"] = False
+    run([analyses(tmp_path)], tmp_path / "s.zarr", pairs="lagged")
+    group = zarr.open_group(str(tmp_path / "s.zarr"), mode="a")
+    group.attrs["complete"] = False
     with pytest.raises(InputError, match="is unfinished") as caught:
         PairStore.open(tmp_path / "s.zarr")
     assert "again" in caught.value.hint
+    group.create_array("pairs", data=np.zeros((0, 2), np.int64), overwrite=True)
+    group.attrs["complete"] = True
+    with pytest.raises(InputError, match=r"holds no .* pairs"):
+        PairStore.open(tmp_path / "s.zarr")
+    del group["pairs"]
+    with pytest.raises(InputError, match="is not a training store"):
+        PairStore.open(tmp_path / "s.zarr")
 
 
-def test_a_second_call_replaces_the_first(tmp_path: Path) -> None:
-    for n in (8, 5):
-        preprocess([analyses(tmp_path, n)], tmp_path / "s.zarr", CHANNELS, None, "lagged", 6)
-        assert PairStore.open(tmp_path / "s.zarr").pairs.shape == (n - 1, 2)
+def test_no_pairs_no_store(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no .* pairs of kind lagged: found 8 analyses and 0 forecasts") as caught:
+        run([analyses(tmp_path)], tmp_path / "s.zarr", pairs="lagged", lag_hours=1)
+    assert "--lag" in caught.value.hint
+    assert not (tmp_path / "s.zarr").exists()
+
+
+def test_the_store_says_where_its_data_come_from(tmp_path: Path) -> None:
+    told = {"source": "ERA5", "license": "terms of the provider", "references": "Hersbach et al. (2020)"}
+    times, waves = history()
+    dataset(waves[:4], times[:4]).assign_attrs(told).to_netcdf(tmp_path / "analysis.nc")
+    run([tmp_path / "analysis.nc"], tmp_path / "s.zarr", pairs="lagged", lag_hours=12)
+    assert {name: PairStore.open(tmp_path / "s.zarr").attributes[name] for name in told} == told

@@ -66,7 +66,10 @@ def test_members_are_spread_over_the_span_and_distinct(store: PairStore, states:
     variance = (members.double().square() * w).mean((0, 2, 3))
     torch.testing.assert_close(variance, torch.ones_like(variance), rtol=0, atol=0.35)
     at = int(np.flatnonzero(store.time[store.pairs[:, 1]] == np.datetime64(times[3]))[0])
-    np.testing.assert_allclose(members[3].numpy(), difference(store, states, at) / spec.column("background_std"), rtol=1e-6)
+    normalised = difference(store, states, at) / spec.column("background_std")
+    size = np.sqrt((normalised**2 * w.numpy()).mean())
+    np.testing.assert_allclose(members[3].numpy(), normalised / size, rtol=1e-5)
+    torch.testing.assert_close((members.double().square() * w).mean((1, 2, 3)), torch.ones(20, dtype=torch.float64), rtol=1e-5, atol=0)
     every, _ = choose_members(store, states, spec, pairs[:6], 20, np.random.default_rng(1))
     assert every.shape[0] == 6
 

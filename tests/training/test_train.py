@@ -12,31 +12,31 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from torch import Tensor
+from torch import Tensor, nn
 
 from phyda_cli.config import NetworkSettings, TrainingSettings
 from phyda_cli.errors import UsageError
 from phyda_cli.model.checkpoint import Checkpoint, build_networks
 from phyda_cli.model.encoder import Encoder
-from phyda_cli.training import loop
-from phyda_cli.training.cases import Batch
-from phyda_cli.training.loop import Phase, Physics, calibrate, encoder_loss, validate
+from phyda_cli.training.loop import Phase
+from phyda_cli.training.objectives import Loss, Physics, Share, encoder_loss
+from phyda_cli.training.progress import Lines
 from phyda_cli.training.run import train
+from phyda_cli.training.scores import calibrate, validate, validate_members
 from phyda_cli.training.statistics import physics_scale
+from phyda_cli.training.world import World
 
 if TYPE_CHECKING:
     from conftest import Opened
 
 CPU = torch.device("cpu")
+ALONE = World(CPU)
+QUIET = Lines(lambda _: None)
 FILES = ("network.safetensors", "statics.safetensors", "members_00.safetensors")
 
 
 class Stopped(Exception):
     """The power goes."""
-
-
-def quiet(_: str) -> None:
-    pass
 
 
 def opened_scale(opened: Opened) -> dict[str, list[float]]:
@@ -51,18 +51,22 @@ def encoder_phase(
     torch.manual_seed(settings.seed)
     encoder, _ = build_networks(opened.spec, settings.network)
     physics = Physics(opened.spec, opened_scale(opened))
-    train_step = encoder_loss(encoder, opened.area, physics, strength)
+    loss = stopping(encoder_loss(opened.area, physics, strength), stop_at)
+    folder.mkdir(exist_ok=True)
+    return Phase("encoder", encoder, loss, opened.cases, settings, settings.encoder_epochs, folder, ALONE), encoder
+
+
+def stopping(loss: Loss, stop_at: int | None) -> Loss:
     steps = 0
 
-    def loss(batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def counted(network: nn.Module, share: Share) -> tuple[Tensor, dict[str, Tensor]]:
         nonlocal steps
         steps += 1
         if steps == stop_at:
             raise Stopped
-        return train_step(batch, generator)
+        return loss(network, share)
 
-    folder.mkdir(exist_ok=True)
-    return Phase("encoder", encoder, loss, opened.cases, settings, settings.encoder_epochs, folder), encoder
+    return counted
 
 
 def test_the_physics_term_makes_the_mean_more_physical(opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
@@ -71,7 +75,7 @@ def test_the_physics_term_makes_the_mean_more_physical(opened: Opened, tiny_sett
     found = {}
     for strength in (0.0, 30.0):
         phase, encoder = encoder_phase(opened, tiny_settings, tmp_path / str(strength), strength=strength)
-        phase.run(CPU, quiet)
+        phase.run(QUIET)
         with torch.no_grad():
             found[strength] = float(physics(batch, encoder.eval()(*batch.inputs).mean).mean())
     assert 0 < found[30.0] < found[0.0]
@@ -79,17 +83,17 @@ def test_the_physics_term_makes_the_mean_more_physical(opened: Opened, tiny_sett
 
 @pytest.mark.parametrize("stop_at", [3, 9, 12])
 def test_a_stopped_phase_continues_as_if_it_had_not_been(
-    opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+    opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path, stop_at: int
 ) -> None:
-    monkeypatch.setattr(loop, "SAVE_EVERY", 4)
-    whole, expected = encoder_phase(opened, tiny_settings, tmp_path / "whole")
-    whole.run(CPU, quiet)
-    first, _ = encoder_phase(opened, tiny_settings, tmp_path / "parts", stop_at)
+    settings = tiny_settings.model_copy(update={"save_every": 4})
+    whole, expected = encoder_phase(opened, settings, tmp_path / "whole")
+    whole.run(QUIET)
+    first, _ = encoder_phase(opened, settings, tmp_path / "parts", stop_at)
     with pytest.raises(Stopped):
-        first.run(CPU, quiet)
-    second, found = encoder_phase(opened, tiny_settings, tmp_path / "parts")
+        first.run(QUIET)
+    second, found = encoder_phase(opened, settings, tmp_path / "parts")
     assert second.step == (stop_at - 1) // 4 * 4
-    second.run(CPU, quiet)
+    second.run(QUIET)
     assert second.step == whole.step == whole.total == 16
     for key, value in expected.state_dict().items():
         assert torch.equal(value, found.state_dict()[key]), key
@@ -106,7 +110,7 @@ def test_training_lowers_the_error_and_logs(opened: Opened, tiny_settings: Train
     settings = tiny_settings.model_copy(update={"encoder_epochs": 6.0, "ema": 0.9})
     phase, encoder = encoder_phase(opened, settings, tmp_path / "run")
     said: list[str] = []
-    phase.run(CPU, said.append, lambda: validate(encoder, opened.cases, opened.area))
+    phase.run(Lines(said.append), lambda: validate(encoder, opened.cases, opened.area))
     scores = validate(encoder.eval(), opened.cases, opened.area)
     assert scores["encoder"] < scores["oi"] < 1
     log = (tmp_path / "run" / "encoder.log.tsv").read_text().splitlines()
@@ -119,9 +123,18 @@ def test_a_time_limit_fits_the_schedule(opened: Opened, tiny_settings: TrainingS
     settings = tiny_settings.model_copy(update={"encoder_epochs": 500.0, "max_minutes": 1e-4})
     phase, _ = encoder_phase(opened, settings, tmp_path / "run")
     assert phase.total == 4000
-    phase.run(CPU, quiet)
+    phase.run(QUIET)
     assert phase.step == phase.total < 20
     assert phase._learning_rate() < 1e-9
+
+
+def test_an_untrained_denoiser_adds_what_it_draws_and_no_more(opened: Opened, tiny_settings: TrainingSettings) -> None:
+    """Members of a linear denoiser are mean plus and minus the same noise."""
+    encoder, denoiser = build_networks(opened.spec, tiny_settings.network)
+    scores = validate_members(encoder.eval(), denoiser, opened.cases, opened.area)
+    assert scores["denoiser"] == pytest.approx(scores["encoder"], rel=1e-4)
+    assert scores["encoder"] == pytest.approx(scores["oi"], rel=1e-6)
+    assert 0 < scores["oi"] < 1
 
 
 def test_calibration_makes_spread_and_error_agree(opened: Opened, tiny_settings: TrainingSettings) -> None:
@@ -133,9 +146,9 @@ def test_calibration_makes_spread_and_error_agree(opened: Opened, tiny_settings:
     batch = opened.cases.batch(np.arange(64), CPU)
     with torch.no_grad():
         posterior = encoder(*batch.inputs)
-    error = ((batch.target - posterior.mean).square() * opened.area).mean((0, 2, 3))
-    spread = (posterior.std.square() * opened.area).mean((0, 2, 3))
-    torch.testing.assert_close(spread, error, rtol=0.05, atol=1e-4)
+    error = ((batch.unit * (batch.target - posterior.mean)).square() * opened.area).mean((0, 2, 3))
+    spread = ((batch.unit * posterior.std).square() * opened.area).mean((0, 2, 3))
+    torch.testing.assert_close(spread, error, rtol=0.05, atol=0)
 
 
 def test_the_checkpoint_of_a_run(tiny_run: Path, opened: Opened) -> None:
@@ -155,41 +168,49 @@ def test_the_checkpoint_of_a_run(tiny_run: Path, opened: Opened) -> None:
     assert all(p.detach().abs().max() > 0 for p in denoiser.net.head.parameters())
 
 
+def test_losses_stay_what_they_were(tiny_run: Path) -> None:
+    """They change only when the algorithm does: of one process and of several they are the same."""
+    for phase, expected in (("encoder", [0.580531, -0.27058, 1.33628, 0.306399]), ("denoiser", [1.20061, 0.0496936, 0.253413])):
+        row = (tiny_run / f"{phase}.log.tsv").read_text().splitlines()[-1].split("\t")
+        assert row[0] == "16"
+        assert [float(v) for v in row[3:]] == pytest.approx(expected, rel=1e-2)
+
+
 def test_a_finished_run_repeats_itself(tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
     copy = tmp_path / "tiny"
     shutil.copytree(tiny_run, copy)
     shutil.rmtree(copy / "checkpoint")
-    train(store_path, copy, tiny_settings, CPU, quiet)
+    train(store_path, copy, tiny_settings, ALONE, QUIET)
     for name in FILES:
         assert (copy / "checkpoint" / name).read_bytes() == (tiny_run / "checkpoint" / name).read_bytes()
 
 
 def test_a_stopped_run_ends_with_the_same_weights(
-    tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings, tmp_path: Path
 ) -> None:
-    """Killed in the middle of the denoiser, and with part of the cases lost."""
+    """Stopped in the middle of the denoiser, and with part of the cases lost."""
     copy = tmp_path / "tiny"
     shutil.copytree(tiny_run, copy)
-    for name in ("checkpoint", "cases/training/00001.npy", "denoiser.state.pt"):
+    for name in ("checkpoint", "cases/training/00001.npy", "states/denoiser-0000016.pt"):
         path = copy / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    monkeypatch.setattr(loop, "SAVE_EVERY", 5)
+    settings = tiny_settings.model_copy(update={"save_every": 5})
 
     def stop(message: str) -> None:
         if message.startswith("denoiser step 10"):
             raise Stopped
 
     with pytest.raises(Stopped):
-        train(store_path, copy, tiny_settings, CPU, stop)
+        train(store_path, copy, settings, ALONE, Lines(stop))
     assert not (copy / "checkpoint").exists()
-    train(store_path, copy, tiny_settings, CPU, quiet)
+    train(store_path, copy, settings, ALONE, QUIET)
     for name in FILES:
         assert (copy / "checkpoint" / name).read_bytes() == (tiny_run / "checkpoint" / name).read_bytes()
 
 
 def test_a_folder_belongs_to_one_run(tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings) -> None:
     with pytest.raises(UsageError, match="holds a run with other settings"):
-        train(store_path, tiny_run, tiny_settings.model_copy(update={"physics": 0.0}), CPU, quiet)
+        train(store_path, tiny_run, tiny_settings.model_copy(update={"physics": 0.0}), ALONE, QUIET)
 
 
 def test_from_the_command_line(phyda: Callable[..., Any], nature: Path, case: Path, tmp_path: Path) -> None:
@@ -224,9 +245,9 @@ def test_from_the_command_line(phyda: Callable[..., Any], nature: Path, case: Pa
     ("arguments", "code", "expected"),
     [
         (("preprocess", "none.nc", "--out", "s.zarr"), 3, "no such file: none.nc"),
-        (("preprocess", ".", "--out", "s.zarr"), 3, "no NetCDF files in ."),
+        (("preprocess", ".", "--out", "s.zarr"), 3, "no NetCDF, GRIB or Zarr files in ."),
         (("preprocess", ".", "--out", "new/s.zarr"), 2, "does not exist"),
-        (("preprocess", "a.nc", "--out", "s.zarr", "--pairs", "random"), 2, "expected forecast, twin or lagged"),
+        (("preprocess", "a.nc", "--out", "s.zarr", "--pairs", "random"), 2, "should be 'cycled', 'forecast', 'lagged' or 'twin'"),
         (("train", "--data", "none.zarr", "--out", "run"), 3, "none.zarr is not a training store"),
         (("train", "--data", "none.zarr", "--out", "run", "--config", "none.toml"), 3, "none.toml"),
         (("download", "--source", "era5"), 2, "expected one of weatherbench2"),
@@ -246,16 +267,20 @@ def test_what_cannot_be_done(
 
 def test_training_starts_from_a_checkpoint(tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
     start = Checkpoint.open(tiny_run / "checkpoint")
-    still = tiny_settings.model_copy(update={"learning_rate": 1e-12, "encoder_epochs": 0.3, "denoiser_epochs": 0.3})
-    again = Checkpoint.open(train(store_path, tmp_path / "again", still, CPU, quiet, start))
-    for before, after in zip(start.networks(), again.networks(), strict=True):
+    still = tiny_settings.model_copy(update={"learning_rate": 1e-12, "spread_epochs": 0.3, "encoder_epochs": 0.3, "denoiser_epochs": 0.3})
+    again = Checkpoint.open(train(store_path, tmp_path / "again", still, ALONE, QUIET, start))
+    spreads = start.background_spread(), again.background_spread()
+    assert None not in spreads
+    for before, after in ((*pair,) for pair in zip((*start.networks(), spreads[0]), (*again.networks(), spreads[1]), strict=True)):
+        assert before is not None
+        assert after is not None
         for (name, a), b in zip(before.named_parameters(), after.parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-4, msg=name)
     with pytest.raises(UsageError, match="other init_from"):
-        train(store_path, tmp_path / "again", still, CPU, quiet)
-    wider = tiny_settings.model_copy(update={"network": NetworkSettings(encoder=(16, 24), denoiser=(16, 16))})
+        train(store_path, tmp_path / "again", still, ALONE, QUIET)
+    wider = tiny_settings.model_copy(update={"network": NetworkSettings(encoder=(16, 24), denoiser=(16, 16), spread=(8, 16))})
     with pytest.raises(UsageError, match="cannot start from"):
-        train(store_path, tmp_path / "wider", wider, CPU, quiet, start)
+        train(store_path, tmp_path / "wider", wider, ALONE, QUIET, start)
 
 
 def test_training_in_bfloat16_learns_as_well(opened: Opened, tiny_settings: TrainingSettings) -> None:
@@ -265,15 +290,15 @@ def test_training_in_bfloat16_learns_as_well(opened: Opened, tiny_settings: Trai
     for precision in ("float32", "bfloat16"):
         torch.manual_seed(0)
         encoder, _ = build_networks(opened.spec, tiny_settings.network)
-        loss = encoder_loss(encoder, opened.area, physics, 0.1, precision)  # type: ignore[arg-type]
+        loss = encoder_loss(opened.area, physics, 0.1, precision)  # type: ignore[arg-type]
         optimizer = torch.optim.AdamW(encoder.parameters(), lr=3e-3)
         for _ in range(12):
-            value, terms = loss(batch, torch.Generator())
+            value, terms = loss(encoder, Share(batch))
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
         assert all(p.dtype == torch.float32 for p in encoder.parameters())
-        found[precision] = terms["mse"]
-    first = float((batch.target - batch.virtual[0]).square().mul(opened.area).mean())
+        found[precision] = float(terms["mse"])
+    first = float((batch.target - batch.parts[0]).square().mul(opened.area).mean())
     assert found["float32"] < 0.95 * first
     assert abs(found["bfloat16"] / found["float32"] - 1) < 0.02
