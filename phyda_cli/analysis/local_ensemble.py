@@ -26,7 +26,7 @@ from phyda_cli.analysis.localisation import Draws, Layer, Localisation, Observed
 
 __all__ = ["Reconstruction", "combine", "normal_equations", "solve", "solve_members"]
 
-BOX_CHUNK = 256
+BOX_CHUNK = 96
 
 
 @dataclass(frozen=True)
