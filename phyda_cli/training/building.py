@@ -89,6 +89,8 @@ class Building:
 
     def publish(self, attributes: Mapping[str, Any]) -> None:
         """Mark the store complete and give it its name; one that has the name makes way at the last moment."""
+        for left in self.store.rglob("*.partial"):  # chunks that Zarr was writing when it was killed, and has written since
+            left.unlink()
         zarr.open_group(str(self.store), mode="a").attrs.update({**attributes, "complete": True})
         if self.path.exists():
             shutil.rmtree(self.folder / "replaced", ignore_errors=True)
