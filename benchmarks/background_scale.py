@@ -51,7 +51,7 @@ def score(
     def in_units(unit: np.ndarray) -> sparse.csr_matrix:
         return (network.matrix @ sparse.diags_array(np.repeat(unit.ravel(), spec.grid.size))).tocsr().astype(np.float32)
 
-    sigma_b = np.sqrt((ensemble.observed(in_units(nominal)) ** 2).sum(axis=1))
+    sigma_b = ensemble.spread_at(in_units(nominal))
     variable = np.array(names)[network.channel]
     found = estimate_scale(variable, innovation, network.error, sigma_b, network.latitude, network.longitude)
     background = torch.from_numpy((pair.background - spec.column("mean")) / spec.column("std"))

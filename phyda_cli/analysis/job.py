@@ -70,7 +70,6 @@ def assimilate(request: Request, settings: AnalysisSettings, dry_run: bool = Fal
         stages[stage] = time.monotonic() - began - sum(stages.values())
 
     read = read_observations(request.obs, request.obs_map, request.strict)
-    read = read_observations(request.obs, request.obs_map, request.strict)
     note("read")
     background, forecasts = read_forecasts(request, settings, read.table["time"])
     table = _prepared(request, settings, read, background)

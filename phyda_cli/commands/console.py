@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["console", "emit", "emit_json", "files_of", "say", "silence", "warn"]
+__all__ = ["console", "emit", "emit_json", "emit_text", "files_of", "say", "silence", "warn"]
 
 
 def console() -> Console:
@@ -50,6 +50,18 @@ def emit(table: Table) -> None:
 def emit_json(result: dict[str, Any]) -> None:
     """One JSON object on stdout."""
     print(json.dumps(result, indent=1, allow_nan=False))
+
+
+def emit_text(text: str, out: Path | None, overwrite: bool) -> None:
+    """``text`` in the file ``out``, or on stdout where there is none."""
+    if out is None:
+        print(text, end="")
+        return
+    from phyda_cli.fields.atomic import publish
+
+    with publish(out, overwrite) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    say(f"wrote {out}")
 
 
 def files_of(patterns: Sequence[Path | str]) -> list[Path]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from phyda_cli.commands.console import emit, emit_json, say
+from phyda_cli.commands.console import emit, emit_json, emit_text, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,18 +61,12 @@ def card(
 
       phyda model card runs/era5-64x32/checkpoint --out card.md
     """
-    from phyda_cli.fields.atomic import check_target, publish
+    from phyda_cli.fields.atomic import check_target
     from phyda_cli.model.card import card as text_of
 
     if out is not None:
         check_target(out, overwrite)
-    text = text_of(_facts(checkpoint))
-    if out is None:
-        print(text, end="")
-        return
-    with publish(out, overwrite) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    say(f"wrote {out}")
+    emit_text(text_of(_facts(checkpoint)), out, overwrite)
 
 
 def _facts(path: Path | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phyda_cli.commands.console import emit, emit_json, files_of, say, warn
+from phyda_cli.commands.console import emit, emit_json, emit_text, files_of, say, warn
 from phyda_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,18 +73,11 @@ def template(
 
       phyda obs template --kind wide --out stations.csv
     """
-    from phyda_cli.fields.atomic import publish
     from phyda_cli.observations.template import template as text_of
 
     if kind not in ("long", "wide"):
         raise UsageError(f"--kind {kind}: expected long or wide")
-    text = text_of(wide=kind == "wide")
-    if out is None:
-        print(text, end="")
-        return
-    with publish(out, overwrite) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    say(f"wrote {out}")
+    emit_text(text_of(wide=kind == "wide"), out, overwrite)
 
 
 @obs.command()

@@ -23,7 +23,7 @@ def train(
     samples: Annotated[int | None, typer.Option(min=1, help="Analysis cases to simulate. [default: 8000]")] = None,
     members: Annotated[int | None, typer.Option(min=2, help="Static background-error members. [default: 128]")] = None,
     max_minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="Limit for each of the two networks; the schedule fits itself to it.")
+        float | None, typer.Option(min=0.01, help="Limit for each of the networks; the schedule fits itself to it.")
     ] = None,
     physics: Annotated[
         float | None,
@@ -39,7 +39,7 @@ def train(
         bool, typer.Option("--dry-run", help="Show parameters, memory and time, from some measured steps; write nothing to OUT.")
     ] = False,
 ) -> None:
-    """Train a model: background-error members, the encoder and the diffusion denoiser.
+    """Train a model: background-error members, their spread of the day, the encoder and the diffusion denoiser.
 
     Started by torchrun or srun, the processes divide every batch among them and the result stays the same.
 

@@ -13,7 +13,7 @@ from phyda_cli.fields.grid import Grid
 from phyda_cli.sources.catalogue import ARCHIVES, FORECASTS, Provider, forecast_stores, store_of
 from phyda_cli.sources.cds import Cds, credentials
 from phyda_cli.sources.cds_months import cds_cost, cds_pieces
-from phyda_cli.sources.folder import Folder, locked
+from phyda_cli.sources.folder import Folder, alone
 from phyda_cli.sources.http import Client
 from phyda_cli.sources.pieces import Cost, Piece, Progress, check_space, fetch, outstanding, readable
 from phyda_cli.sources.zarr_archive import ZarrArchive, analysis_pieces, forecast_pieces
@@ -72,7 +72,7 @@ def download_archive(
     _announce(folder, held, plan, report)
     if dry_run:
         return []
-    with locked(folder):
+    with alone(folder):
         held.save()
         left = outstanding(held, plan.pieces, verify)
         fetch(held, left, len(plan.pieces), progress)

@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from phyda_cli.errors import BusyError, InputError, OutputError, UsageError
+from phyda_cli.errors import InputError, UsageError
 from phyda_cli.fields.atomic import publish, sha256
+from phyda_cli.fields.lock import locked
 
-__all__ = ["MANIFEST", "Folder", "locked"]
+__all__ = ["MANIFEST", "Folder", "alone"]
 
 MANIFEST = "manifest.json"
 _OTHER_CONTENT = ("*.nc", "native_*.npz")
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """The folder ``path``, made if need be, to ourselves: a lock that ends with the process, and no leftovers of a killed one.
+def alone(path: Path) -> Iterator[None]:
+    """The folder ``path``, made if need be, to ourselves, without leftovers of a killed download.
 
     Raises BusyError when another download works there.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path / ".lock", os.O_CREAT | os.O_RDWR)
-    except OSError as error:
-        raise OutputError(f"cannot write to the folder {path}: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BusyError(f"another download is filling {path}", hint="wait for it, or choose another --out") from error
+    with locked(path / ".lock", f"another download is filling {path}"):
         for left in path.glob(".*.part"):
             left.unlink()
         yield
-    finally:
-        os.close(descriptor)
 
 
 class Folder:

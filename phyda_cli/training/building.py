@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from phyda_cli.errors import BusyError, OutputError
+from phyda_cli.fields.lock import locked
 from phyda_cli.training.plan import Plan
 from phyda_cli.training.record import claim
 
@@ -38,21 +36,10 @@ class Building:
 
         Raises BusyError when another process works there, UsageError when it holds other work.
         """
-        try:
-            self.folder.mkdir(exist_ok=True)
-            descriptor = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR)
-        except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise BusyError(f"another phyda is making {self.path}", hint="wait for it, or choose another --out") from error
+        with locked(self.folder / "lock", f"another phyda is making {self.path}"):
             claim(self.folder, record)
             self._progress.mkdir(exist_ok=True)
             yield
-        finally:
-            os.close(descriptor)
 
     def prepare(self, plan: Plan, packing: str) -> None:
         """Make the store with everything but the results of work, unless it is there."""

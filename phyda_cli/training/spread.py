@@ -46,8 +46,8 @@ def trained_spread(
 
         phase.run(watch, check)
         watch.say(f"validation {figures(check())}")
-        world.first(lambda: save_file({k: v.contiguous() for k, v in network.cpu().state_dict().items()}, str(kept)))
-        world.first(lambda: shutil.rmtree(folder))
+        world.first(lambda: _keep(network.cpu(), kept))
+    world.first(lambda: shutil.rmtree(run / "cases" / "evidence", ignore_errors=True))  # large, and of no more use
     network.load_state_dict(load_file(str(kept)))
     return network.eval().requires_grad_(False)
 
@@ -56,6 +56,13 @@ def spread_phase(network: BackgroundSpread, cases: Cases, area: torch.Tensor, se
     """The training of ``network``."""
     loss = spread_loss(area, precision_on(world.device, settings))
     return Phase("spread", network, loss, cases, settings, settings.spread_epochs, run, world)
+
+
+def _keep(network: BackgroundSpread, path: Path) -> None:
+    """Write the weights, complete or not at all."""
+    partial = path.with_suffix(".part")
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, str(partial))
+    partial.replace(path)
 
 
 def _started(network: BackgroundSpread, cases: Cases, start: Checkpoint | None, basis: Basis) -> None:

@@ -19,7 +19,7 @@ from phyda_cli.config import DownloadSettings, PreprocessSettings
 from phyda_cli.errors import BusyError, InputError, OutputError, UsageError
 from phyda_cli.fields.atomic import sha256
 from phyda_cli.sources.archive import Origin, download_archive
-from phyda_cli.sources.folder import locked
+from phyda_cli.sources.folder import alone
 from phyda_cli.sources.http import Client
 from phyda_cli.training.preprocess import preprocess
 from phyda_cli.training.store import PairStore
@@ -198,7 +198,7 @@ def test_a_folder_of_other_files_is_left_alone(download: Download, tmp_path: Pat
 
 
 def test_two_downloads_do_not_share_a_folder(download: Download, tmp_path: Path) -> None:
-    with locked(tmp_path / "era5"), pytest.raises(BusyError) as caught:
+    with alone(tmp_path / "era5"), pytest.raises(BusyError) as caught:
         download()
     assert caught.value.exit_code == 75
     assert len(download()) == 2

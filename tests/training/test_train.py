@@ -208,6 +208,25 @@ def test_a_stopped_run_ends_with_the_same_weights(
         assert (copy / "checkpoint" / name).read_bytes() == (tiny_run / "checkpoint" / name).read_bytes()
 
 
+def test_a_run_stopped_in_its_first_network_ends_with_the_same_weights(
+    tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings, tmp_path: Path
+) -> None:
+    run = tmp_path / "tiny"
+
+    def stop(message: str) -> None:
+        if message.startswith("spread step 10"):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(store_path, run, tiny_settings.model_copy(update={"save_every": 5}), ALONE, Lines(stop))
+    assert not (run / "spread.safetensors").exists()
+    train(store_path, run, tiny_settings, ALONE, QUIET)
+    assert (run / "spread.safetensors").read_bytes() == (tiny_run / "spread.safetensors").read_bytes()
+    assert not (run / "cases" / "evidence").exists()
+    for name in FILES:
+        assert (run / "checkpoint" / name).read_bytes() == (tiny_run / "checkpoint" / name).read_bytes()
+
+
 def test_a_folder_belongs_to_one_run(tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings) -> None:
     with pytest.raises(UsageError, match="holds a run with other settings"):
         train(store_path, tiny_run, tiny_settings.model_copy(update={"physics": 0.0}), ALONE, QUIET)
