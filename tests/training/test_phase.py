@@ -158,6 +158,7 @@ def test_curves_go_on_where_the_training_does(opened: Opened, tiny_settings: Tra
     for path in (tmp_path / "states").glob("encoder-00000*.pt"):
         if int(path.stem[-7:]) > 6:
             path.unlink()
+    time.sleep(1.1)  # event files are in the order of their names, which begin with the second
     phase(opened, settings, tmp_path).run(QUIET, lambda: {"oi": 0.5, "encoder": 0.4})
     events = EventAccumulator(str(tmp_path / "tensorboard" / "encoder"))
     events.Reload()
