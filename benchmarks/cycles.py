@@ -6,7 +6,8 @@
 The first background is the truth of five days before; ensembles add differences of states of the training run. Needs the extra
 ``nature``. An interrupted method continues where it stopped. ``--out`` holds one line of scores for each analysis and method,
 ``cycles.md`` and ``cycles.png``. Scores: RMSE by channel over the background-error standard deviation of the checkpoint,
-averaged over channels; the first ten days are left out of the means.
+averaged over channels; the first ten days are left out of the means. At every ``--shock-every``-th analysis of a method with one
+background, forecasts of 24 h start from truth, background and analysis: their surface-pressure noise as in :mod:`benchmarks.shock`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from benchmarks.cycle_report import write_report
 from benchmarks.methods import CYCLED, METHODS, Analyser, Method, Valid
 from benchmarks.networks import NETWORKS, draw
+from benchmarks.shock import SAVED_PER_DAY, noise
 from phyda_cli.cycle.speedy import SpeedyLink
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.sources.nature import (
@@ -43,7 +45,7 @@ INITIAL_U = 6.0  # m/s, wind of the perturbations that make the first ensemble: 
 class Experiment:
     """A nature run, a forecast model and a network."""
 
-    def __init__(self, nature: Path, pool: Path, checkpoint: Checkpoint, network: str, samples: int) -> None:
+    def __init__(self, nature: Path, pool: Path, checkpoint: Checkpoint, network: str, samples: int, shock_every: int) -> None:
         chunks = [load_states(path) for path in chunk_paths(nature)]
         self.times = np.concatenate([times for times, _ in chunks])
         self.truth: list[Native] = [state for _, states in chunks for state in states]
@@ -52,6 +54,7 @@ class Experiment:
         self.model = SpeedyModel(self.times[0], 1 / STEPS_PER_DAY)
         self.analyser = Analyser(checkpoint, samples)
         self.weights = checkpoint.state.grid.area_weights[:, None]
+        self.shock_every, self.day = shock_every, SpeedyModel(self.times[0], 1.0, SAVED_PER_DAY)
 
     def first(self, method: Method) -> list[Native]:
         """Forecasts before the first analysis."""
@@ -81,15 +84,24 @@ class Experiment:
             rng = np.random.default_rng([41, index])
             network = draw(self.network, 1.0, self.checkpoint.state, self.checkpoint.statics["lsm"], rng)
             done = self.analyser(method, ours, truth, network, Valid(self.times[index], 24 / STEPS_PER_DAY, index), prior)
+            before = forecasts[0]
             forecasts = [self.link.add(state, change) for state, change in zip(forecasts, done.increments, strict=True)]
             prior = done.scale
             unit = self.checkpoint.state.column("background_std").ravel()
             record["spread"] = (np.sqrt((done.spread**2 * self.weights).mean(axis=(1, 2))) / unit).tolist()
             mean = mean + done.increment
+            if self.shock_every and index % self.shock_every == 0 and method.members == 1:
+                record["noise"] = self.noise(index, before, forecasts[0])
         record |= {"analysis": self.error(mean, truth).tolist(), "scale": prior, "analysis_seconds": clock.perf_counter() - began}
         following = [self.model.forecast(state, self.times[index])[-1] for state in forecasts]
         record["seconds"] = clock.perf_counter() - began
         return following, record
+
+    def noise(self, index: int, background: Native, analysis: Native) -> dict[str, float]:
+        """Mean |dps/dt| [Pa/h] of 24 h from nature state ``index``, its background and its analysis."""
+        starts = {"truth": {k: self.truth[index][k] for k in PROGNOSTIC}, "background": background, "analysis": analysis}
+        weights = self.link.native.area_weights
+        return {k: noise(self.day.forecast(s, self.times[index]), weights)["first_24h"] for k, s in starts.items()}
 
     def run(self, name: str, method: Method, out: Path, days: float, keep_every: int) -> None:
         """Cycle one method to the end of ``days``."""
@@ -134,6 +146,9 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=list(CYCLED), default=list(CYCLED))
     parser.add_argument("--samples", type=int, default=8, help="members phyda draws for its mean and spread")
     parser.add_argument("--keep-every", type=int, default=0, help="keep the forecasts of ensembles at every so-many-th output")
+    parser.add_argument(
+        "--shock-every", type=int, default=8, help="forecasts for surface-pressure noise at every so-many-th analysis; 0: none"
+    )
     parser.add_argument("--radius", type=float, help="replaces the methods' localisation [km]")
     parser.add_argument("--rtps", type=float, help="replaces the methods' relaxation")
     parser.add_argument("--weight", type=float, help="replaces the hybrids' share of the ensemble")
@@ -145,7 +160,7 @@ def main() -> None:
     if not (args.nature and args.pool and args.out):
         parser.error("give --nature, --pool and --out, or --table")
     args.out.mkdir(parents=True, exist_ok=True)
-    experiment = Experiment(args.nature, args.pool, Checkpoint.open(args.checkpoint), args.network, args.samples)
+    experiment = Experiment(args.nature, args.pool, Checkpoint.open(args.checkpoint), args.network, args.samples, args.shock_every)
     for name in args.methods:
         method = METHODS[name]
         changes = {"radius_km": args.radius, "rtps": args.rtps, "ensemble_weight": args.weight if 0 < method.ensemble_weight < 1 else None}

@@ -166,6 +166,9 @@ class TrainingSettings(Settings):
         description="Correct backgrounds first by what so many of their leading patterns tell of their error (linear regression). For "
         "persistence and the like, with network.odd = false; 0: no correction.",
     )
+    mean_error_products: int = Field(
+        0, ge=0, description="So many of these patterns are predictors in pairs and with the season as well: advection is a product."
+    )
     solver: SolverSettings = Field(default_factory=SolverSettings, description="Stage 1, stored in the checkpoint.")
     sampler: SamplerSettings = Field(default_factory=SamplerSettings, description="Stage 3, stored in the checkpoint.")
     network: NetworkSettings = Field(default_factory=NetworkSettings, description="Network sizes.")

@@ -12,13 +12,14 @@ from phyda_cli.analysis.guided import Guide
 from phyda_cli.analysis.reconstruction import Virtual
 from phyda_cli.config import SamplerSettings
 from phyda_cli.model.denoiser import Denoiser
-from phyda_cli.model.encoder import MIN_SPREAD, Encoder
+from phyda_cli.model.encoder import MIN_SPREAD, Encoder, cosine_of_latitude
 from phyda_cli.model.guidance import guided_samples
 from phyda_cli.model.sampler import antithetic, heun, initial_noise, noise_levels
 
-__all__ = ["Sampled", "sample_members"]
+__all__ = ["Sampled", "of_unit_variance", "sample_members"]
 
 MEMBERS_AT_ONCE = 8
+MOST_RESCALING = 2.0  # more would be no matter of calibration
 
 
 class Sampled:
@@ -46,7 +47,8 @@ def sample_members(
     settings: SamplerSettings,
     guide: Guide | None = None,
 ) -> Sampled:
-    """Draw ``members`` of the posterior, each rank some of them.
+    """Draw ``members`` of the posterior, each rank some of them. Their mean variance in each channel is the encoder's, which was
+    calibrated; sampling in few steps comes out some percent narrower.
 
     Sampling from stage 1's draws keeps their balance of mass and wind, which a network that starts from noise has to invent
     for every member; the denoiser corrects what is not Gaussian in them (compare SDEdit, Meng et al. 2022, arXiv 2108.01073).
@@ -77,4 +79,13 @@ def sample_members(
         return torch.cat([sample(part, levels) for part in chosen.split(MEMBERS_AT_ONCE)])
 
     residual = in_parts(-(-members // together), drawn, start)
+    if guide is None:
+        residual = of_unit_variance(residual, cosine_of_latitude(place))
     return Sampled(posterior.mean + posterior.std * residual, posterior.mean[0], posterior.std[0])
+
+
+def of_unit_variance(residual: torch.Tensor, area: np.ndarray) -> torch.Tensor:
+    """Members (M, C, H, W) around zero, scaled by channel so that their mean square over members and ``area`` (H, W) is one."""
+    weight = torch.from_numpy(area / area.mean()).to(residual)
+    rms = (residual.square() * weight).mean(dim=(0, 2, 3)).sqrt()
+    return residual / rms.clamp(1 / MOST_RESCALING, MOST_RESCALING)[:, None, None]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from phyda_cli.fields.grid import Grid
 from phyda_cli.model.unet import UNet
 
-__all__ = ["MIN_SPREAD", "N_CONDITIONS", "Encoder", "Posterior", "conditions"]
+__all__ = ["MIN_SPREAD", "N_CONDITIONS", "Encoder", "Posterior", "conditions", "cosine_of_latitude"]
 
 N_CONDITIONS = 11
 MIN_SPREAD = 0.02  # in background-error standard deviations: the floor of any claimed accuracy
@@ -45,6 +45,11 @@ def conditions(grid: Grid, orography: np.ndarray, land: np.ndarray, time: np.dat
         np.sin(year) * ones, np.cos(year) * ones, np.sin(solar), np.cos(solar), lead_hours / 24 * ones,
     ]  # fmt: skip
     return np.stack(fields).astype(np.float32)
+
+
+def cosine_of_latitude(place: np.ndarray) -> np.ndarray:
+    """The share of each point in the area (H, W), from :func:`conditions` (N_CONDITIONS, H, W)."""
+    return place[3]
 
 
 class Encoder(nn.Module):

@@ -62,7 +62,8 @@ def statistics(run: Path, store: PairStore, settings: TrainingSettings, world: W
     mean_error = None
     if settings.mean_error_patterns:  # cheap and repeatable, so nothing is kept
         first = state_spec(store, states, split.training, np.random.default_rng([settings.seed, 5]))
-        store, states, mean_error = corrected(store, states, first, split.training, settings.mean_error_patterns)
+        count, products = settings.mean_error_patterns, settings.mean_error_products
+        store, states, mean_error = corrected(store, states, first, split.training, count, products)
     world.first(lambda: _prepare(run, store, states, split, settings))
     record = json.loads((run / "state.json").read_text(encoding="utf-8"))
     spec, times = StateSpec.model_validate(record["state"]), tuple(record["member_times"])

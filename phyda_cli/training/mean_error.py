@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from phyda_cli.errors import UsageError
-from phyda_cli.model.mean_error import N_SEASON, MeanError
+from phyda_cli.model.mean_error import N_SEASON, MeanError, n_predictors
 from phyda_cli.model.state import StateSpec
 from phyda_cli.training.pool import date_folds, leading
 from phyda_cli.training.store import PairStore
@@ -18,8 +18,10 @@ __all__ = ["corrected", "fit_mean_error"]
 RIDGES = (30.0, 100.0, 300.0, 1000.0)
 
 
-def fit_mean_error(states: np.ndarray, errors: np.ndarray, time: np.ndarray, spec: StateSpec, count: int) -> tuple[MeanError, np.ndarray]:
-    """The regression on ``count`` patterns and what it says of each state without having seen it.
+def fit_mean_error(
+    states: np.ndarray, errors: np.ndarray, time: np.ndarray, spec: StateSpec, count: int, products: int = 0
+) -> tuple[MeanError, np.ndarray]:
+    """The regression on ``count`` patterns, with products of the first ``products``, and what it says of each state without having seen it.
 
     Args:
         states: backgrounds (n, C, H, W); errors: truth minus background, same shape, both in physical units; time: (n,) valid times.
@@ -32,7 +34,9 @@ def fit_mean_error(states: np.ndarray, errors: np.ndarray, time: np.ndarray, spe
     origin = states.mean(axis=0, dtype=np.float64).astype(np.float32)
     eofs = leading(torch.from_numpy((states - origin) / scale) / len(states) ** 0.5, count).numpy()
     patterns = eofs / np.square(eofs).sum(axis=(1, 2, 3), keepdims=True) / scale  # their scores have a mean square of one
-    x = MeanError(origin, patterns, np.zeros((N_SEASON + len(eofs), *shape), np.float32)).predictors(states, time)
+    x = MeanError(origin, patterns, np.zeros((n_predictors(len(eofs), min(products, len(eofs))), *shape), np.float32)).predictors(
+        states, time
+    )
     y = (errors / unit).reshape(len(errors), -1)
     folds = date_folds(time)
     grams = [(x[folds == k].T @ x[folds == k], x[folds == k].T @ y[folds == k]) for k in range(folds.max() + 1)]
@@ -40,7 +44,7 @@ def fit_mean_error(states: np.ndarray, errors: np.ndarray, time: np.ndarray, spe
 
     def solve(ridge: float, left_out: int | None) -> np.ndarray:
         a, b = (gram, right) if left_out is None else (gram - grams[left_out][0], right - grams[left_out][1])
-        penalty = np.r_[np.zeros(N_SEASON), np.full(len(eofs), ridge)]
+        penalty = np.r_[np.zeros(N_SEASON), np.full(x.shape[1] - N_SEASON, ridge)]
         return np.asarray(np.linalg.solve(a + np.diag(penalty + 1e-6), b))
 
     best, lowest = np.zeros(y.shape), np.inf
@@ -55,7 +59,7 @@ def fit_mean_error(states: np.ndarray, errors: np.ndarray, time: np.ndarray, spe
 
 
 def corrected(
-    store: PairStore, states: np.ndarray, spec: StateSpec, training: np.ndarray, count: int
+    store: PairStore, states: np.ndarray, spec: StateSpec, training: np.ndarray, count: int, products: int = 0
 ) -> tuple[PairStore, np.ndarray, MeanError]:
     """The store and its states with a corrected background for each pair, fitted to the ``training`` pairs; their own are left out.
 
@@ -65,7 +69,7 @@ def corrected(
         raise UsageError("mean_error_patterns needs genuine pairs, these are scaled", hint="see `phyda preprocess --lag-scale`")
     backgrounds, time = states[store.pairs[:, 0]], store.time[store.pairs[:, 1]]
     errors = states[store.pairs[training, 1]] - backgrounds[training]
-    fitted, own = fit_mean_error(backgrounds[training], errors, time[training], spec, count)
+    fitted, own = fit_mean_error(backgrounds[training], errors, time[training], spec, count, products)
     expected = fitted(backgrounds, time)
     expected[training] = own
     pairs = np.stack([len(states) + np.arange(len(store.pairs)), store.pairs[:, 1]], axis=1)

@@ -12,6 +12,7 @@ from synthetic import GRID, LEVELS, TIME, amplitudes, fields_at
 
 from phyda_cli.analysis.departures import choose_device, quality_control
 from phyda_cli.analysis.engine import Analysis, analyse
+from phyda_cli.analysis.generative import of_unit_variance
 from phyda_cli.config import AnalysisSettings
 from phyda_cli.errors import NoObservationsError, UsageError
 from phyda_cli.fields.grid import Fields
@@ -74,6 +75,20 @@ def test_one_member_takes_the_spread_of_the_encoder(background: Fields, table: p
     result = run(background, table, checkpoint, PHYDA.model_copy(update={"members": 1}))
     assert np.isfinite(result.spread.upper["t"]).all()
     assert result.spread.surface["msl"].max() > 10
+
+
+def test_members_have_unit_variance_over_the_area() -> None:
+    """Whatever the sampler made of a channel, up to a factor of two; zero stays zero, and opposite pairs opposite."""
+    rng = np.random.default_rng(0)
+    made = rng.standard_normal((6, 4, 8, 5)) * np.array([0.8, 1.3, 0.01, 0.0])[:, None, None]
+    residual = torch.from_numpy(np.concatenate([made, -made]))
+    area = np.cos(np.deg2rad(np.linspace(-80, 80, 8)))[:, None] * np.ones((1, 5))
+    scaled = of_unit_variance(residual, area)
+    square = (scaled.square() * torch.from_numpy(area / area.mean())).mean(dim=(0, 2, 3))
+    torch.testing.assert_close(square[:2], torch.ones(2, dtype=torch.float64))
+    torch.testing.assert_close(scaled[:, 2], 2 * residual[:, 2])
+    assert not scaled[:, 3].any()
+    torch.testing.assert_close(scaled.mean(dim=0), torch.zeros_like(scaled[0]))
 
 
 def test_passive_and_rejected_rows_change_nothing(background: Fields, table: pd.DataFrame, checkpoint: Checkpoint) -> None:

@@ -45,6 +45,25 @@ def test_errors_linear_in_state_and_season_are_known() -> None:
         assert np.sqrt(np.mean(((found - errors) / unit) ** 2)) < 0.06 * np.sqrt(np.mean((errors / unit) ** 2))
 
 
+def test_errors_that_are_products_of_patterns_are_known() -> None:
+    """Errors s_i s_j, as of advection: the linear fit knows nothing of them, that with products all but what rare states lose."""
+    states, _ = weather(0.0)
+    unit = SPEC.column("background_std")
+    plain, _ = fit_mean_error(states, np.zeros_like(states), TIME, SPEC, 6)
+    scores = plain.predictors(states, TIME)[:, 5:].clip(-3, 3)
+    response = np.random.default_rng(3).standard_normal((2, 2, *AREA.shape))
+    errors = (unit * np.einsum("kn,kchw->nchw", [scores[:, 0] * scores[:, 1], scores[:, 2] ** 2 - 1], response)).astype(np.float32)
+
+    def left(products: int) -> float:
+        fitted, own = fit_mean_error(states, errors, TIME, SPEC, 6, products)
+        assert fitted.products == products
+        np.testing.assert_allclose(fitted(states[:5], TIME[:5]), fitted(states, TIME)[:5], rtol=1e-4, atol=1e-4)
+        return float(np.sqrt(np.mean(((own - errors) / unit) ** 2) / np.mean((errors / unit) ** 2)))
+
+    assert left(0) > 0.95
+    assert left(4) < 0.1
+
+
 def test_what_cannot_be_known_is_not_claimed() -> None:
     """Pure noise: the fit explains some of it on its own dates, but of dates left out nothing."""
     states, _ = weather(0.0)
