@@ -184,6 +184,7 @@ class TwinSettings(Settings):
     """``phyda cycle twin``."""
 
     seed: int = Field(0, ge=0, description="Seed of networks and observation errors.")
+    method: Literal["oi", "phyda"] = Field("oi", description="Analyses of stage 1 alone, or phyda's mean.")
     forecast_hours: int = Field(24, ge=6, multiple_of=6, description="Length of the forecast from every analysis [h].")
     regime_days: int = Field(6, ge=1, description="A network keeps its size for so many days.")
     reports: tuple[PositiveInt, PositiveInt] = Field((20, 2000), description="Fewest and most reports of a network.")

@@ -29,12 +29,13 @@ def twin(
         Path | None, typer.Option(help="Model folder. The bundled one is the default.", envvar="PHYDA_CHECKPOINT")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of networks and observation errors.")] = 0,
+    method: Annotated[str, typer.Option(help="oi: stage 1 alone; phyda: the mean of the checkpoint's networks.")] = "oi",
     forecast_hours: Annotated[int, typer.Option(min=6, help="Length of the forecast from every analysis, a multiple of 6.")] = 24,
     regime_days: Annotated[int, typer.Option(min=1, help="A network keeps its size for so many days.")] = 6,
     reports: Annotated[tuple[int, int], typer.Option(metavar="LOW HIGH", help="Fewest and most reports of a network.")] = (20, 2000),
     max_cycles: Annotated[int | None, typer.Option(min=1, help="Stop after so many cycles; the same command goes on from there.")] = None,
 ) -> None:
-    """Cycle jcm over a nature run: stage-1 analyses every 6 h of random networks, forecasts for training pairs.
+    """Cycle jcm over a nature run: analyses every 6 h of random networks, forecasts for training pairs.
 
     Examples:
 
@@ -48,7 +49,9 @@ def twin(
     from phyda_cli.cycle.twin import run_twin_cycle
     from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 
-    values: dict[str, Any] = {"seed": seed, "forecast_hours": forecast_hours, "regime_days": regime_days, "reports": reports}
+    values: dict[str, Any] = {
+        "seed": seed, "method": method, "forecast_hours": forecast_hours, "regime_days": regime_days, "reports": reports,
+    }  # fmt: skip
     settings = load_settings(TwinSettings, None, values)
     model = Checkpoint.open(checkpoint or BUNDLED)
     done = 0

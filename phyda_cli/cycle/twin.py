@@ -1,7 +1,8 @@
-"""A perfect-model cycle for training data: analyses with stage 1 every 6 h, forecasts with jcm, random networks.
+"""A perfect-model cycle for training data: analyses every 6 h, forecasts with jcm, random networks.
 
 The nature run is the truth. The forecasts from each analysis, against the nature run, are background errors as a cycle
-makes them: they follow the flow, and the network of the last days. Only the model grid is involved in the analysis.
+makes them: they follow the flow, and the network of the last days. Only the model grid is involved in the analysis. Analyses are stage
+1's, or the mean of phyda's: a network that has seen the errors that its own analyses leave does not let them grow.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 import xarray as xr
 
 from phyda_cli.analysis.background_scale import BackgroundScale
@@ -20,9 +22,10 @@ from phyda_cli.config import TwinSettings
 from phyda_cli.cycle.speedy import SpeedyLink
 from phyda_cli.errors import UsageError
 from phyda_cli.model.checkpoint import Checkpoint
+from phyda_cli.model.encoder import conditions
 from phyda_cli.model.state import StateSpec
 from phyda_cli.sources.nature import STEPS_PER_DAY, Native, SpeedyModel, chunk_paths, load_states, read_arrays
-from phyda_cli.training.cases import innovations, scaled
+from phyda_cli.training.cases import Reports, StageOne, innovations, scaled
 from phyda_cli.training.networks import Network, draw_network
 from phyda_cli.training.record import claim
 
@@ -80,6 +83,9 @@ class _TwinCycle:
                 hint="extend it with `phyda download --source nature --days N` in the same folder",
             )
         self.position = _Position(first, dict(self.truth[0]), FIRST_SCALE)
+        phyda = settings.method == "phyda"
+        self.encoder = checkpoint.networks()[0] if phyda else None
+        self.spread = checkpoint.background_spread() if phyda else None
 
     def analyse(self, index: int, background: Native) -> tuple[Native, BackgroundScale]:
         """The analysis at nature state ``index`` and the scale of the background error it was made with."""
@@ -92,8 +98,20 @@ class _TwinCycle:
 
         ensemble = Ensemble(self.checkpoint.members(self.times[index]), self.localisation)
         scale, factor, operator = scaled(ensemble, spec, network, matrix, innovation, self.position.prior)
-        virtual = reconstruct(ensemble, operator, innovation, network.error, network.latitude, network.longitude)
-        return self.link.add(background, virtual.increment.numpy() * factor * unit), scale
+        reports = (operator, innovation, network.error, network.latitude, network.longitude)
+        increment = self._increment(ensemble, reports, stacks[0], index)
+        return self.link.add(background, increment * factor * unit), scale
+
+    @torch.no_grad()
+    def _increment(self, ensemble: Ensemble, reports: Reports, background: np.ndarray, index: int) -> np.ndarray:
+        """The normalised increment (C, H, W) to ``background`` (C, H, W) at nature state ``index``."""
+        if self.encoder is None:
+            return reconstruct(ensemble, *reports).increment.numpy()
+        spec, statics = self.spec, self.checkpoint.statics
+        state = (background - spec.column("mean")) / spec.column("std")
+        place = conditions(spec.grid, statics["orography"], statics["lsm"], self.times[index], HOURS)
+        parts = StageOne(self.spread)(ensemble, reports, state, place)
+        return self.encoder(*(torch.from_numpy(a)[None].float() for a in (state, *parts, place))).mean[0].numpy()
 
     def dataset(self, index: int, forecast: list[Native]) -> xr.Dataset:
         """Forecasts from the analysis at ``index`` on the model grid, one variable a channel."""

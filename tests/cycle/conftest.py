@@ -41,15 +41,16 @@ def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[State
     """A checkpoint for a state; its members (those of the toy, where the state is the toy's) are differences over up to a day."""
 
     def make(spec: StateSpec) -> Path:
+        network = NetworkSettings(encoder=(8, 16), denoiser=(8, 16), spread=())
         members = torch.zeros(MEMBERS, spec.n_channels, *spec.grid.shape)
         if spec.channels == synthetic.CHANNELS:
             members = torch.from_numpy(_differences(spec) / spec.column("background_std")).contiguous()
         metadata: dict[str, object] = {
             "name": "toy", "state": spec, "solver": SolverSettings(radius_km=20000, column_stride=1), "sampler": SamplerSettings(),
-            "network": NetworkSettings(encoder=(8, 16), denoiser=(8, 16)), "physics_scale": {}, "training": {},
+            "network": network, "physics_scale": {}, "training": {},
             "member_times": (str(toy_nature.START),) * MEMBERS,
         }  # fmt: skip
-        networks = build_networks(spec, NetworkSettings(encoder=(8, 16), denoiser=(8, 16)))
+        networks = build_networks(spec, network)
         statics = {name: np.zeros(spec.grid.shape) for name in ("orography", "lsm")}
         return save_checkpoint(tmp_path_factory.mktemp("models"), metadata, statics, members, *networks)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synthetic
+import torch
 import xarray as xr
 
 from phyda_cli.config import TwinSettings
@@ -64,6 +65,22 @@ def test_a_stopped_cycle_continues_as_if_it_had_not(toy_run: Path, checkpoint: C
     list(islice(run_twin_cycle(toy_run, parts, checkpoint, SETTINGS), 4))
     assert len(contents(whole)) == 6
     assert contents(parts) == contents(whole)
+
+
+@pytest.mark.usefixtures("toy_model")
+def test_an_encoder_that_corrects_nothing_leaves_the_analyses_of_stage_one(toy_run: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """An encoder begins with zeros in its last layer; another one makes another cycle."""
+    phyda = SETTINGS.model_copy(update={"method": "phyda"})
+    list(islice(run_twin_cycle(toy_run, tmp_path / "oi", checkpoint, SETTINGS), 2))
+    list(islice(run_twin_cycle(toy_run, tmp_path / "same", checkpoint, phyda), 2))
+    assert contents(tmp_path / "same") == contents(tmp_path / "oi")
+    encoder = checkpoint.networks()[0]
+    torch.manual_seed(0)
+    torch.nn.init.normal_(encoder.net.head.conv.weight, std=0.1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "networks", lambda _: (encoder, None))
+        list(islice(run_twin_cycle(toy_run, tmp_path / "other", checkpoint, phyda), 2))
+    assert contents(tmp_path / "other") != contents(tmp_path / "oi")
 
 
 @pytest.mark.usefixtures("toy_model")
