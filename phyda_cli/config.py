@@ -119,6 +119,9 @@ class TrainingSettings(Settings):
     case_eofs: int | None = Field(
         None, ge=2, description="Cases use so many leading EOFs of the members instead: faster on a small grid with many; none: no EOFs."
     )
+    keep_statistics: bool = Field(
+        False, description="Keep statistics and static members of --init-from, for more training on data of the same kind."
+    )
     samples: int = Field(8000, ge=1, description="Analysis cases simulated for training.")
     reports: tuple[int, int] = Field((20, 2000), description="Fewest and most reports of a simulated network.")
     complete_reports: float = Field(

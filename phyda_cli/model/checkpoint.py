@@ -132,13 +132,18 @@ class Checkpoint:
         except (OSError, SafetensorError) as error:
             raise InputError(f"{self.path / name} cannot be read: {error}") from error
 
-    def members(self, time: np.datetime64) -> torch.Tensor:
-        """Static members (N, C, H, W) of normalised increments for ``time``, scaled so that X X^T = B."""
+    def all_members(self) -> torch.Tensor:
+        """Every static member (N, C, H, W), a normalised background error each."""
         parts = [self._load(name) for name in sorted(self.metadata.files) if name.startswith("members_")]
         members = torch.cat([p["members"].float() * p["scale"][:, :, None, None] for p in parts])
         expected = (len(self.metadata.member_times), self.state.n_channels, *self.state.grid.shape)
         if tuple(members.shape) != expected:
             raise InputError(f"{self.path}: members have shape {tuple(members.shape)}, model.json says {expected}")
+        return members
+
+    def members(self, time: np.datetime64) -> torch.Tensor:
+        """Static members (N, C, H, W) of normalised increments for ``time``, scaled so that X X^T = B."""
+        members = self.all_members()
         if self.metadata.solver.season_days is not None:
             members = members[
                 in_season(np.array(self.metadata.member_times, dtype="datetime64[s]"), time, self.metadata.solver.season_days)

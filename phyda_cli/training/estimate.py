@@ -82,7 +82,7 @@ def estimate(data: Path, settings: TrainingSettings, world: World, watch: Watch,
 
 def _measured(data: Path, folder: Path, settings: TrainingSettings, world: World, watch: Watch, init_from: Checkpoint | None) -> Estimate:
     store = PairStore.open(data)
-    basis = statistics(folder, store, settings, world, watch.say)
+    basis = statistics(folder, store, settings, world, watch.say, init_from)
     few = settings.model_copy(update={"samples": min(settings.samples, max(SIMULATED, settings.batch))})
     held = min(SIMULATED, basis.split.validation.size)
     phases, spread = _spread(folder, basis, few, settings, world, watch, held)

@@ -13,12 +13,14 @@ from safetensors.torch import load_file, save_file
 
 from phyda_cli.config import TrainingSettings
 from phyda_cli.model.background_spread import BackgroundSpread
+from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.model.mean_error import MeanError
 from phyda_cli.model.state import StateSpec
 from phyda_cli.training.cases import Batch, Cases, Maker, StageOne, build_cases
 from phyda_cli.training.mean_error import corrected
 from phyda_cli.training.objectives import Physics
 from phyda_cli.training.pool import MemberPool
+from phyda_cli.training.start import same_state
 from phyda_cli.training.statistics import Split, choose_members, physics_scale, split_pairs, state_spec
 from phyda_cli.training.store import PairStore
 from phyda_cli.training.world import World
@@ -55,8 +57,11 @@ class Material:
     area: torch.Tensor
 
 
-def statistics(run: Path, store: PairStore, settings: TrainingSettings, world: World, report: Report) -> Basis:
-    """Statistics and members from the folder ``run``, made by the first process where they are not there yet."""
+def statistics(
+    run: Path, store: PairStore, settings: TrainingSettings, world: World, report: Report, init_from: Checkpoint | None = None
+) -> Basis:
+    """Statistics and members from the folder ``run``, made by the first process where they are not there yet, or those of ``init_from``
+    where the settings keep them. Raises UsageError when these are of another state."""
     states = store.load_states()
     split = split_pairs(store, settings.validation_fraction)
     mean_error = None
@@ -64,7 +69,11 @@ def statistics(run: Path, store: PairStore, settings: TrainingSettings, world: W
         first = state_spec(store, states, split.training, np.random.default_rng([settings.seed, 5]))
         count, products = settings.mean_error_patterns, settings.mean_error_products
         store, states, mean_error = corrected(store, states, first, split.training, count, products)
-    world.first(lambda: _prepare(run, store, states, split, settings))
+    if settings.keep_statistics:
+        kept = same_state(init_from, store.channels, store.grid)
+        world.first(lambda: _keep(run, kept.state, kept.all_members(), kept.metadata.member_times))
+    else:
+        world.first(lambda: _prepare(run, store, states, split, settings))
     record = json.loads((run / "state.json").read_text(encoding="utf-8"))
     spec, times = StateSpec.model_validate(record["state"]), tuple(record["member_times"])
     members = load_file(str(run / "members.safetensors"))["members"]
@@ -116,14 +125,21 @@ def simulated(
 
 def _prepare(run: Path, store: PairStore, states: np.ndarray, split: Split, settings: TrainingSettings) -> None:
     """State statistics and static members, unless they are there."""
-    path, members_path = run / "state.json", run / "members.safetensors"
-    if path.exists():
+    if (run / "state.json").exists():
         return
     rng = np.random.default_rng([settings.seed, 0])
     genuine = split.training[store.scale[split.training] == store.scale[split.training].max()]
     spec = state_spec(store, states, genuine, rng)
     members, times = choose_members(store, states, spec, genuine, settings.members, rng, settings.one_size)
-    save_file({"members": members.contiguous()}, str(members_path))
+    _keep(run, spec, members, times)
+
+
+def _keep(run: Path, spec: StateSpec, members: torch.Tensor, times: tuple[str, ...]) -> None:
+    """Write statistics and members, complete or not at all."""
+    path = run / "state.json"
+    if path.exists():
+        return
+    save_file({"members": members.contiguous()}, str(run / "members.safetensors"))
     partial = path.with_suffix(".part")
     partial.write_text(json.dumps({"state": spec.model_dump(), "member_times": times}), encoding="utf-8")
     partial.replace(path)

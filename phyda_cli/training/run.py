@@ -44,7 +44,7 @@ def train(data: Path, run: Path, settings: TrainingSettings, world: World, watch
     store = PairStore.open(data)
     record = {"data": str(data.resolve()), "settings": settings.model_dump(mode="json", exclude=FREE)}
     world.first(lambda: claim(run, record if init_from is None else record | {"init_from": init_from.sha256}))
-    basis = statistics(run, store, settings, world, watch.say)
+    basis = statistics(run, store, settings, world, watch.say, init_from)
     if init_from is not None:
         require_fit(init_from, basis.spec, settings.network)
     spread = trained_spread(run, basis, settings, world, watch, init_from)

@@ -10,13 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from phyda_cli.config import NetworkSettings
+from phyda_cli.config import NetworkSettings, TrainingSettings
 from phyda_cli.errors import UsageError
-from phyda_cli.model.checkpoint import Checkpoint, build_networks
+from phyda_cli.model.checkpoint import BUNDLED, Checkpoint, build_networks
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import N_CONDITIONS, Encoder, Posterior
 from phyda_cli.model.state import StateSpec
+from phyda_cli.training.material import statistics
 from phyda_cli.training.start import fitted
+from phyda_cli.training.store import PairStore
+from phyda_cli.training.world import World
 
 
 @dataclass(frozen=True)
@@ -101,3 +104,17 @@ def test_what_cannot_be_started_from(tiny_checkpoint: Path) -> None:
     wide = NetworkSettings(encoder=(16, 24), denoiser=(16, 16))
     with pytest.raises(UsageError, match="cannot start from"):
         fitted(start, start.state, wide, *build_networks(start.state, wide))
+
+
+def test_statistics_and_members_can_be_those_of_the_checkpoint(
+    tiny_checkpoint: Path, store_path: Path, tiny_settings: TrainingSettings, tmp_path: Path
+) -> None:
+    store, start, alone = PairStore.open(store_path), Checkpoint.open(tiny_checkpoint), World(torch.device("cpu"))
+    settings = tiny_settings.model_copy(update={"keep_statistics": True, "members": 3, "validation_fraction": 0.4})
+    basis = statistics(tmp_path, store, settings, alone, str, start)
+    assert basis.spec == start.state
+    assert basis.times == start.metadata.member_times
+    torch.testing.assert_close(basis.members, start.all_members())
+    for other in (None, Checkpoint.open(BUNDLED)):
+        with pytest.raises(UsageError, match="keep_statistics"):
+            statistics(tmp_path, store, settings, alone, str, other)
