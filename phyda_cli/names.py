@@ -68,7 +68,7 @@ _TABLE = (
            ((10.0, 450.0), (100.0, 220.0), (250.0, 150.0), (500.0, 100.0), (850.0, 60.0), (1000.0, 50.0))),
     _upper("gh", "geopotential_height", "m", "geopotential height", "geopotential_height hgt zg height_pl", (-800.0, 7e4),
            ((10.0, 45.0), (100.0, 22.0), (250.0, 15.0), (500.0, 10.0), (850.0, 6.0), (1000.0, 5.0))),
-    _upper("t", "air_temperature", "K", "temperature", "temperature ta air_temperature tmp temp air", (150.0, 345.0),
+    _upper("t", "air_temperature", "K", "temperature", "temperature ta air_temperature tmp temp air", (130.0, 345.0),
            ((10.0, 1.6), (100.0, 1.2), (300.0, 1.0), (850.0, 1.0), (1000.0, 1.3))),
     _upper("u", "eastward_wind", "m s-1", "eastward wind", "u_component_of_wind ua uwnd ugrd eastward_wind",
            (-150.0, 150.0), _WIND_ERRORS, True),
