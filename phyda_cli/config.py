@@ -107,6 +107,10 @@ class NetworkSettings(Settings):
         description="The mean's correction turns its sign with the innovations: what a cycle needs. False where backgrounds err in a way "
         "that can be known from them alone, such as persistence.",
     )
+    linear: tuple[str, ...] = Field(
+        (),
+        description="Channels whose mean stays that of stage 1, such as those at a model's top that a correction would let drift.",
+    )
 
 
 class TrainingSettings(Settings):

@@ -184,7 +184,8 @@ def _on_sphere(spec: StateSpec) -> bool:
 def build_networks(spec: StateSpec, settings: NetworkSettings) -> tuple[Encoder, Denoiser]:
     """Untrained networks for a state."""
     sphere = _on_sphere(spec)
-    encoder = Encoder(spec.n_channels, settings.encoder, sphere, settings.odd)
+    linear = tuple(i for i, c in enumerate(spec.channels) if c in settings.linear)
+    encoder = Encoder(spec.n_channels, settings.encoder, sphere, settings.odd, linear)
     return encoder, Denoiser(spec.n_channels, settings.denoiser, settings.encoder, sphere)
 
 

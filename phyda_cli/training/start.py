@@ -25,7 +25,7 @@ INPUTS, OUTPUTS = 5, 2  # fields of C channels each that enter the encoder, befo
 def require_fit(start: Checkpoint, spec: StateSpec, network: NetworkSettings) -> None:
     """Raise UsageError when encoder and denoiser of ``start`` have other sizes than ``network`` or no channel of the state ``spec``."""
     old, new = start.state.channels, spec.channels
-    if start.metadata.network.model_copy(update={"spread": network.spread}) != network:
+    if start.metadata.network.model_copy(update={"spread": network.spread, "linear": network.linear}) != network:
         raise UsageError(
             f"training cannot start from {start.path}: its network is {start.metadata.network}, that of the settings {network}",
             hint="give the checkpoint's sizes in [network] of `phyda train --config`, or train from the beginning",
