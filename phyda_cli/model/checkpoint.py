@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from phyda_cli.config import NetworkSettings, SamplerSettings, Settings, SolverSettings
-from phyda_cli.errors import InputError
+from phyda_cli.errors import InputError, UsageError
 from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import Encoder
@@ -182,8 +182,12 @@ def _on_sphere(spec: StateSpec) -> bool:
 
 
 def build_networks(spec: StateSpec, settings: NetworkSettings) -> tuple[Encoder, Denoiser]:
-    """Untrained networks for a state."""
+    """Untrained networks for a state. Raises UsageError when ``settings.linear`` names a channel that it does not have."""
     sphere = _on_sphere(spec)
+    if unknown := sorted(set(settings.linear) - set(spec.channels)):
+        raise UsageError(
+            f"network.linear names {', '.join(unknown)}, which the state does not have", hint=f"it has {', '.join(spec.channels)}"
+        )
     linear = tuple(i for i, c in enumerate(spec.channels) if c in settings.linear)
     encoder = Encoder(spec.n_channels, settings.encoder, sphere, settings.odd, linear)
     return encoder, Denoiser(spec.n_channels, settings.denoiser, settings.encoder, sphere)
