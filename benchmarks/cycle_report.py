@@ -3,81 +3,113 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["read_scores", "write_report"]
+__all__ = ["Scores", "noise_ratios", "read_scores", "write_report"]
 
 SPIN_UP_DAYS = 10
 STEPS_PER_DAY = 4
 DRAWS = 2000
-NOISE = ("truth", "background", "analysis")
 
 
-def read_scores(path: Path) -> dict[str, np.ndarray]:
-    """``background``, ``analysis`` and, where there is one, ``spread`` (T, C), ``time``, ``scale`` and ``seconds`` (T,); ``noise`` (T, 3)
-    of truth, background and analysis, missing where it was not measured."""
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Lines of scores of T analyses, C channels: ``background``, ``analysis`` and, where there is one, ``spread`` (T, C), ``seconds`` and
+    ``analysis_seconds`` (T,); ``noise`` [Pa/h] of forecasts from ``truth``, ``background``, ``analysis`` and those of other checkpoints
+    (N,), at the analyses ``noisy`` (N,) where it was measured."""
+
+    background: np.ndarray
+    analysis: np.ndarray
+    spread: np.ndarray | None
+    seconds: np.ndarray
+    analysis_seconds: np.ndarray
+    noise: dict[str, np.ndarray]
+    noisy: np.ndarray
+
+
+def read_scores(path: Path) -> Scores:
+    """The scores of a method."""
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    found = {k: np.array([r[k] for r in records]) for k in records[0] if k != "noise"}
-    nothing = dict.fromkeys(NOISE, np.nan)
-    return found | {"noise": np.array([[r.get("noise", nothing)[k] for k in NOISE] for r in records])}
+    scores = {k: np.array([r[k] for r in records]) for k in ("background", "analysis", "seconds", "analysis_seconds")}
+    spread = np.array([r["spread"] for r in records]) if "spread" in records[0] else None
+    noisy = np.array([i for i, r in enumerate(records) if "noise" in r], int)
+    names = records[noisy[0]]["noise"] if noisy.size else ()
+    return Scores(**scores, spread=spread, noisy=noisy, noise={k: np.array([records[i]["noise"][k] for i in noisy]) for k in names})
 
 
-def noise_ratio(noise: np.ndarray) -> dict[str, float]:
-    """Noise from the analyses and from the backgrounds over the truth's, of ``noise`` (T, 3), with the 95 % interval of the former."""
-    known = noise[np.isfinite(noise).all(axis=1)]
-    if not known.size:
+def noise_ratios(noise: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    """Noise over the truth's of everything else in ``noise`` (N,), with 95 % intervals by a bootstrap over cases."""
+    truth = noise.get("truth", np.zeros(0))
+    if not truth.size:
         return {}
-    drawn = known[np.random.default_rng(0).integers(0, len(known), (DRAWS, len(known)))].mean(axis=1)
-    low, high = np.percentile(drawn[:, 2] / drawn[:, 0], [2.5, 97.5])
-    truth, background, analysis = known.mean(axis=0)
-    return {"analysis": analysis / truth, "background": background / truth, "low": float(low), "high": float(high), "cases": len(known)}
+    draws = np.random.default_rng(0).integers(0, truth.size, (DRAWS, truth.size))
+    found = {}
+    for name, values in noise.items():
+        low, high = np.percentile(values[draws].mean(axis=1) / truth[draws].mean(axis=1), [2.5, 97.5])
+        found[name] = {"ratio": float(values.mean() / truth.mean()), "low": float(low), "high": float(high), "cases": truth.size}
+    return {name: row for name, row in found.items() if name != "truth"}
 
 
 def write_report(folder: Path) -> None:
     """``cycles.md``, ``cycles.json`` and ``cycles.png`` of every method in ``folder``; intervals by a bootstrap over days."""
     scores = {p.stem: read_scores(p) for p in sorted(folder.glob("*.jsonl")) if p.stat().st_size}
-    length = min(len(s["time"]) for s in scores.values())
+    length = min(len(s.analysis) for s in scores.values())
     first = SPIN_UP_DAYS * STEPS_PER_DAY if length > 2 * SPIN_UP_DAYS * STEPS_PER_DAY else length // 2
-    days = (length - first) // STEPS_PER_DAY
-    draws = np.random.default_rng(0).integers(0, max(days, 1), (DRAWS, max(days, 1)))
-    rows = {}
+    rows = {name: _row(s, slice(first, length)) for name, s in scores.items()}
+    rows = dict(sorted(rows.items(), key=lambda item: item[1]["analysis"]))
     lines = ["| method | analysis | 95 % | background (6 h) | spread/skill | s/cycle | s/analysis | noise: analysis | background |"]
     lines.append("|---" * 9 + "|")
-    for name, s in sorted(scores.items(), key=lambda item: item[1]["analysis"][first:length].mean()):
-        analysis = s["analysis"][first:length].mean(axis=1)
-        by_day = analysis[: days * STEPS_PER_DAY].reshape(days, -1).mean(axis=1) if days else analysis
-        low, high = np.percentile(by_day[draws].mean(axis=1), [2.5, 97.5]) if days else (np.nan, np.nan)
-        spread = np.nan
-        if "spread" in s:
-            spread = float(np.mean(np.sqrt((s["spread"][first:length] ** 2).mean(0) / (s["analysis"][first:length] ** 2).mean(0))))
-        row: dict[str, Any] = {
-            "analysis": float(analysis.mean()), "low": float(low), "high": float(high),
-            "background": float(s["background"][first:length].mean()), "spread_skill": float(spread),
-            "noise": noise_ratio(s["noise"][first:length]),
-            "seconds": float(np.median(s["seconds"])), "analysis_seconds": float(np.median(s["analysis_seconds"])),
-        }  # fmt: skip
-        rows[name], told = row, " |"
-        if ratio := row["noise"]:
-            told = f"{ratio['analysis']:.3f} ({ratio['low']:.3f}–{ratio['high']:.3f}) | {ratio['background']:.3f}"
+    for name, row in rows.items():
+        noise = row["noise"]
         lines.append(
             f"| {name} | {row['analysis']:.3f} | {row['low']:.3f}–{row['high']:.3f} | {row['background']:.3f} "
-            f"| {row['spread_skill']:.2f} | {row['seconds']:.1f} | {row['analysis_seconds']:.1f} | {told} |"
+            f"| {row['spread_skill']:.2f} | {row['seconds']:.1f} | {row['analysis_seconds']:.1f} "
+            + (f"| {_told(noise['analysis'])} | {noise['background']['ratio']:.3f} |" if noise else "| | |")
         )
-    lines.append("")
-    lines.append(
+    lines += [
+        "",
         f"{length} analyses, the first {first} left out; RMSE over the background-error standard deviation, mean over channels. "
-        "Noise: mean |dps/dt| of forecasts of 24 h over that from the truth."
-    )
+        "Noise: mean |dps/dt| of forecasts of 24 h over that from the truth.",
+    ]
+    for name, row in rows.items():
+        others = {k: v for k, v in row["noise"].items() if k not in ("analysis", "background")}
+        if others:
+            lines += ["", f"Noise of other checkpoints' analyses of the backgrounds of {name} ({_told(row['noise']['analysis'])}): "
+                      + ", ".join(f"{other} {_told(ratio)}" for other, ratio in others.items()) + "."]  # fmt: skip
     (folder / "cycles.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "cycles.json").write_text(json.dumps({"analyses": length, "left_out": first, "methods": rows}, indent=1), encoding="utf-8")
     print("\n".join(lines))
     _picture(folder / "cycles.png", scores)
 
 
-def _picture(path: Path, scores: dict[str, dict[str, np.ndarray]]) -> None:
+def _row(scores: Scores, part: slice) -> dict[str, Any]:
+    """Means of a method over the analyses of ``part``."""
+    analysis = scores.analysis[part].mean(axis=1)
+    days = len(analysis) // STEPS_PER_DAY
+    low, high, spread = np.nan, np.nan, np.nan
+    if days:
+        by_day = analysis[: days * STEPS_PER_DAY].reshape(days, -1).mean(axis=1)
+        draws = np.random.default_rng(0).integers(0, days, (DRAWS, days))
+        low, high = np.percentile(by_day[draws].mean(axis=1), [2.5, 97.5])
+    if scores.spread is not None:
+        spread = float(np.mean(np.sqrt((scores.spread[part] ** 2).mean(0) / (scores.analysis[part] ** 2).mean(0))))
+    chosen = (scores.noisy >= part.start) & (scores.noisy < part.stop)
+    return {
+        "analysis": float(analysis.mean()), "low": float(low), "high": float(high), "background": float(scores.background[part].mean()),
+        "spread_skill": float(spread), "noise": noise_ratios({k: v[chosen] for k, v in scores.noise.items()}),
+        "seconds": float(np.median(scores.seconds)), "analysis_seconds": float(np.median(scores.analysis_seconds)),
+    }  # fmt: skip
+
+
+def _told(ratio: dict[str, float]) -> str:
+    return f"{ratio['ratio']:.3f} ({ratio['low']:.3f}–{ratio['high']:.3f})"
+
+
+def _picture(path: Path, scores: dict[str, Scores]) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -85,8 +117,8 @@ def _picture(path: Path, scores: dict[str, dict[str, np.ndarray]]) -> None:
 
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for name, s in scores.items():
-        whole = len(s["analysis"]) // STEPS_PER_DAY * STEPS_PER_DAY
-        by_day = s["analysis"][:whole].mean(axis=1).reshape(-1, STEPS_PER_DAY).mean(axis=1)
+        whole = len(s.analysis) // STEPS_PER_DAY * STEPS_PER_DAY
+        by_day = s.analysis[:whole].mean(axis=1).reshape(-1, STEPS_PER_DAY).mean(axis=1)
         axes.plot(np.arange(by_day.size) + 0.5, by_day, label=name)
     axes.set(xlabel="day", ylabel="analysis RMSE over the background-error\nstandard deviation, mean over channels", yscale="log")
     axes.grid(True, which="both", alpha=0.3)

@@ -7,7 +7,8 @@ The first background is the truth of five days before; ensembles add differences
 ``nature``. An interrupted method continues where it stopped. ``--out`` holds one line of scores for each analysis and method,
 ``cycles.md`` and ``cycles.png``. Scores: RMSE by channel over the background-error standard deviation of the checkpoint,
 averaged over channels; the first ten days are left out of the means. At every ``--shock-every``-th analysis of a method with one
-background, forecasts of 24 h start from truth, background and analysis: their surface-pressure noise as in :mod:`benchmarks.shock`.
+background, forecasts of 24 h start from truth, background and analysis: their surface-pressure noise as in :mod:`benchmarks.shock`;
+and from the analyses that the ``--others`` make of the same background, such as networks trained without the physics term.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ INITIAL_U = 6.0  # m/s, wind of the perturbations that make the first ensemble: 
 class Experiment:
     """A nature run, a forecast model and a network."""
 
-    def __init__(self, nature: Path, pool: Path, checkpoint: Checkpoint, network: str, samples: int, shock_every: int) -> None:
+    def __init__(
+        self, nature: Path, pool: Path, checkpoint: Checkpoint, network: str, samples: int, shock_every: int, others: list[Path]
+    ) -> None:
         chunks = [load_states(path) for path in chunk_paths(nature)]
         self.times = np.concatenate([times for times, _ in chunks])
         self.truth: list[Native] = [state for _, states in chunks for state in states]
@@ -54,6 +57,7 @@ class Experiment:
         self.model = SpeedyModel(self.times[0], 1 / STEPS_PER_DAY)
         self.analyser = Analyser(checkpoint, samples)
         self.weights = checkpoint.state.grid.area_weights[:, None]
+        self.others = {path.name: Analyser(Checkpoint.open(path), samples) for path in others}
         self.shock_every, self.day = shock_every, SpeedyModel(self.times[0], 1.0, SAVED_PER_DAY)
 
     def first(self, method: Method) -> list[Native]:
@@ -83,7 +87,8 @@ class Experiment:
         if method.analyses:
             rng = np.random.default_rng([41, index])
             network = draw(self.network, 1.0, self.checkpoint.state, self.checkpoint.statics["lsm"], rng)
-            done = self.analyser(method, ours, truth, network, Valid(self.times[index], 24 / STEPS_PER_DAY, index), prior)
+            case = (method, ours, truth, network, Valid(self.times[index], 24 / STEPS_PER_DAY, index), prior)
+            done = self.analyser(*case)
             before = forecasts[0]
             forecasts = [self.link.add(state, change) for state, change in zip(forecasts, done.increments, strict=True)]
             prior = done.scale
@@ -91,17 +96,19 @@ class Experiment:
             record["spread"] = (np.sqrt((done.spread**2 * self.weights).mean(axis=(1, 2))) / unit).tolist()
             mean = mean + done.increment
             if self.shock_every and index % self.shock_every == 0 and method.members == 1:
-                record["noise"] = self.noise(index, before, forecasts[0])
+                starts = {"truth": self.truth[index], "background": before, "analysis": forecasts[0]}
+                starts |= {name: self.link.add(before, other(*case).increments[0]) for name, other in self.others.items()}
+                record["noise"] = self.noise(index, starts)
         record |= {"analysis": self.error(mean, truth).tolist(), "scale": prior, "analysis_seconds": clock.perf_counter() - began}
         following = [self.model.forecast(state, self.times[index])[-1] for state in forecasts]
         record["seconds"] = clock.perf_counter() - began
         return following, record
 
-    def noise(self, index: int, background: Native, analysis: Native) -> dict[str, float]:
-        """Mean |dps/dt| [Pa/h] of 24 h from nature state ``index``, its background and its analysis."""
-        starts = {"truth": {k: self.truth[index][k] for k in PROGNOSTIC}, "background": background, "analysis": analysis}
+    def noise(self, index: int, starts: dict[str, Native]) -> dict[str, float]:
+        """Mean |dps/dt| [Pa/h] of 24 h from each of ``starts``, all valid at nature state ``index``."""
         weights = self.link.native.area_weights
-        return {k: noise(self.day.forecast(s, self.times[index]), weights)["first_24h"] for k, s in starts.items()}
+        states = {name: {k: state[k] for k in PROGNOSTIC} for name, state in starts.items()}
+        return {name: noise(self.day.forecast(s, self.times[index]), weights)["first_24h"] for name, s in states.items()}
 
     def run(self, name: str, method: Method, out: Path, days: float, keep_every: int) -> None:
         """Cycle one method to the end of ``days``."""
@@ -149,6 +156,7 @@ def main() -> None:
     parser.add_argument(
         "--shock-every", type=int, default=8, help="forecasts for surface-pressure noise at every so-many-th analysis; 0: none"
     )
+    parser.add_argument("--others", type=Path, nargs="+", default=[], help="checkpoints for noise of other analyses")
     parser.add_argument("--radius", type=float, help="replaces the methods' localisation [km]")
     parser.add_argument("--rtps", type=float, help="replaces the methods' relaxation")
     parser.add_argument("--weight", type=float, help="replaces the hybrids' share of the ensemble")
@@ -160,7 +168,9 @@ def main() -> None:
     if not (args.nature and args.pool and args.out):
         parser.error("give --nature, --pool and --out, or --table")
     args.out.mkdir(parents=True, exist_ok=True)
-    experiment = Experiment(args.nature, args.pool, Checkpoint.open(args.checkpoint), args.network, args.samples, args.shock_every)
+    experiment = Experiment(
+        args.nature, args.pool, Checkpoint.open(args.checkpoint), args.network, args.samples, args.shock_every, args.others
+    )
     for name in args.methods:
         method = METHODS[name]
         changes = {"radius_km": args.radius, "rtps": args.rtps, "ensemble_weight": args.weight if 0 < method.ensemble_weight < 1 else None}

@@ -61,7 +61,8 @@ class Bench:
         drawn = network(rng)
         matrix, innovation = innovations(spec, target, drawn, rng)
         began = time.perf_counter()
-        _, factor, matrix = scaled(ensemble, spec, drawn, matrix, innovation)
+        deviation = self.checkpoint.metadata.solver.scale_deviation
+        _, factor, matrix = scaled(ensemble, spec, drawn, matrix, innovation, deviation=deviation)
         position = drawn.latitude, drawn.longitude
         virtual = reconstruct(ensemble, matrix, innovation, drawn.error, *position, (self.members + 1) // 2, number)
         stage1 = time.perf_counter() - began

@@ -105,7 +105,8 @@ class Analyser:
         where = self._localisation(method)
         anomalies = torch.from_numpy(((forecasts - mean) / self.unit / max(len(forecasts) - 1, 1) ** 0.5).astype(np.float32))
         ensemble = Ensemble(self._background_members(method, anomalies, valid.time), where)
-        scale, factor, operator = scaled(ensemble, self.spec, network, matrix, innovation, prior)
+        deviation = self.checkpoint.metadata.solver.scale_deviation
+        scale, factor, operator = scaled(ensemble, self.spec, network, matrix, innovation, prior, deviation)
         reports = (operator, innovation, network.error, network.latitude, network.longitude)
         if method.today and self.background_spread:
             today = ErrorsOfTheDay(self.background_spread, self._normalised(mean), self._place(valid))

@@ -83,6 +83,12 @@ class SolverSettings(Settings):
     )
     column_stride: int = Field(2, ge=1, description="Weights are solved at every so-many-th grid point and interpolated.")
     season_days: int | None = Field(None, ge=1, description="Use static members within so many days of the date; none: all.")
+    scale_deviation: float = Field(
+        0.5,
+        gt=0,
+        description="How far the scale of the background's error may be from the expected one (standard deviation of its logarithm): less "
+        "where all backgrounds are of one kind, such as persistence.",
+    )
 
 
 class SamplerSettings(Settings):
@@ -130,6 +136,9 @@ class TrainingSettings(Settings):
     reports: tuple[int, int] = Field((20, 2000), description="Fewest and most reports of a simulated network.")
     complete_reports: float = Field(
         0.0, ge=0, le=1, description="Fraction of the networks that are of stations which report every channel; the others are mixed."
+    )
+    error_factor: float = Field(
+        2.5, ge=1, description="A network's observation errors are up to so many times the default ones, or as much smaller."
     )
     validation_fraction: float = Field(0.08, gt=0, lt=0.5, description="Latest part of the span, kept from training.")
     spread_epochs: float = Field(4.0, gt=0, description="Passes over the cases for the network of the background spread.")

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import brentq
 
-__all__ = ["GROUPS", "BackgroundScale", "estimate_scale"]
+__all__ = ["DEVIATION", "GROUPS", "BackgroundScale", "estimate_scale"]
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "mass": ("z", "thickness", "msl", "sp"),
@@ -29,8 +29,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
 _GROUP_OF = {variable: group for group, variables in GROUPS.items() for variable in variables}
 
 BOUNDS = (0.25, 4.0)
-PRIOR = 0.5  # standard deviation of ln alpha of all observations together around the prior's centre
-GROUP_PRIOR = 0.3  # of a group's around that
+DEVIATION = 0.5  # standard deviation of ln alpha of all observations together around the prior's centre
+OF_GROUPS = 0.6  # that of a group's around it, over DEVIATION
 CUT = 3.5  # real errors are heavy-tailed: 3 biases alpha by -9 % on the held-out days, 4 lets gross errors of 5 sigma change it by 10 %
 CUT_VARIANCE = 0.99389  # of a normal variable within CUT standard deviations
 MEDIAN = 0.67449  # of the modulus of a normal variable
@@ -62,6 +62,7 @@ def estimate_scale(
     latitude: np.ndarray,
     longitude: np.ndarray,
     prior: float = 1.0,
+    deviation: float = DEVIATION,
 ) -> BackgroundScale:
     """Factors for P observations, between a quarter and four.
 
@@ -70,6 +71,7 @@ def estimate_scale(
         innovation, error, sigma_b: y - H(x_b) and the standard deviations of observation and background error, all (P,) [same units].
         latitude, longitude: (P,) [degrees].
         prior: where the estimate starts from and stays without evidence; in a cycle, that of the analysis before.
+        deviation: standard deviation of ln alpha around that; small where all backgrounds are of one kind.
     """
     if innovation.size == 0:
         return BackgroundScale(prior)
@@ -79,8 +81,9 @@ def estimate_scale(
     def estimate(rows: np.ndarray, centre: float, width: float) -> float:
         return _maximum(innovation[rows], error[rows], sigma_b[rows], weight[rows], centre, width)
 
-    pooled = estimate(np.arange(innovation.size), prior, PRIOR)
-    return BackgroundScale(pooled, {g: estimate(np.flatnonzero(group == g), pooled, GROUP_PRIOR) for g in GROUPS if (group == g).any()})
+    pooled = estimate(np.arange(innovation.size), prior, deviation)
+    of_groups = OF_GROUPS * deviation
+    return BackgroundScale(pooled, {g: estimate(np.flatnonzero(group == g), pooled, of_groups) for g in GROUPS if (group == g).any()})
 
 
 def _cell_weights(group: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:

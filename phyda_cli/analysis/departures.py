@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from scipy import sparse
 
-from phyda_cli.analysis.background_scale import BackgroundScale, estimate_scale
+from phyda_cli.analysis.background_scale import DEVIATION, BackgroundScale, estimate_scale
 from phyda_cli.analysis.ensemble_filter import hybrid
 from phyda_cli.analysis.layout import as_fields, ensemble_anomalies, in_channel_order, model_background
 from phyda_cli.analysis.localisation import Localisation
@@ -93,7 +93,8 @@ def quality_control(
     hofx0 = full.apply(np.nan_to_num(background.vector()))
     correction = _correction(state, background.time, checkpoint, settings, forecasts)
     innovation = table["value"].to_numpy() - hofx0 - matrix @ correction.ravel()
-    table, scale = _check(table, innovation, ensemble.observed(_in_units(matrix, unit)), settings)
+    deviation = checkpoint.metadata.solver.scale_deviation if forecasts is None else DEVIATION
+    table, scale = _check(table, innovation, ensemble.observed(_in_units(matrix, unit)), settings, deviation)
     used = _thinned(table, innovation, background.time, settings.qc)
     unit = unit * scale.of([c.variable for c in spec.channel_list]).astype(np.float32)[:, None, None]
     matrix = _in_units(matrix, unit)
@@ -139,13 +140,13 @@ def _in_units(matrix: sparse.csr_matrix, unit: np.ndarray) -> sparse.csr_matrix:
 
 
 def _check(
-    table: pd.DataFrame, innovation: np.ndarray, anomalies: np.ndarray, settings: AnalysisSettings
+    table: pd.DataFrame, innovation: np.ndarray, anomalies: np.ndarray, settings: AnalysisSettings, deviation: float
 ) -> tuple[pd.DataFrame, BackgroundScale]:
     """The first-guess check, the buddy check, both components of a wind, and the scale of the background error they are made with.
 
-    ``anomalies`` (P, N) is the ensemble at the observations. The checks need the scale and the scale good observations: a first
-    one, which gross errors hardly move, serves the checks, the final one comes from what passed. A scale below one does not make
-    them stricter: a forecast that is good but for one storm needs the reports of that storm.
+    ``anomalies`` (P, N) is the ensemble at the observations, ``deviation`` that of :func:`estimate_scale`. The checks need the scale
+    and the scale good observations: a first one, which gross errors hardly move, serves the checks, the final one comes from what
+    passed. A scale below one does not make them stricter: a forecast that is good but for one storm needs the reports of that storm.
     """
     sigma_b = np.sqrt((anomalies**2).sum(axis=1))
 
@@ -155,7 +156,7 @@ def _check(
         rows = np.flatnonzero((of["qc"] == QC.PASS).to_numpy())
         names = ("variable", "error", "latitude", "longitude")
         variable, error, latitude, longitude = (of[n].to_numpy()[rows] for n in names)
-        return estimate_scale(variable, innovation[rows], error, sigma_b[rows], latitude, longitude)
+        return estimate_scale(variable, innovation[rows], error, sigma_b[rows], latitude, longitude, deviation=deviation)
 
     first = np.maximum(scale(table).of(list(table["variable"])), 1.0)
     table = first_guess_check(table, innovation, first * sigma_b, settings.qc.first_guess_factor)

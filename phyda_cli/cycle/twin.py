@@ -97,7 +97,8 @@ class _TwinCycle:
         matrix, innovation = innovations(spec, (stacks[1] - stacks[0]) / unit, network, rng)
 
         ensemble = Ensemble(self.checkpoint.members(self.times[index]), self.localisation)
-        scale, factor, operator = scaled(ensemble, spec, network, matrix, innovation, self.position.prior)
+        deviation = self.checkpoint.metadata.solver.scale_deviation
+        scale, factor, operator = scaled(ensemble, spec, network, matrix, innovation, self.position.prior, deviation)
         reports = (operator, innovation, network.error, network.latitude, network.longitude)
         increment = self._increment(ensemble, reports, stacks[0], index)
         return self.link.add(background, increment * factor * unit), scale

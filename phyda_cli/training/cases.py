@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from phyda_cli.analysis.background_scale import BackgroundScale, estimate_scale
+from phyda_cli.analysis.background_scale import DEVIATION, BackgroundScale, estimate_scale
 from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay, observed_evidence
 from phyda_cli.analysis.reconstruction import Ensemble, Virtual, reconstruct
 from phyda_cli.config import TrainingSettings
@@ -51,12 +51,19 @@ def innovations(spec: StateSpec, truth: np.ndarray, network: Network, rng: np.ra
 
 
 def scaled(
-    ensemble: Ensemble, spec: StateSpec, network: Network, matrix: sparse.csr_matrix, innovation: np.ndarray, prior: float = 1.0
+    ensemble: Ensemble,
+    spec: StateSpec,
+    network: Network,
+    matrix: sparse.csr_matrix,
+    innovation: np.ndarray,
+    prior: float = 1.0,
+    deviation: float = DEVIATION,
 ) -> tuple[BackgroundScale, np.ndarray, sparse.csr_matrix]:
     """The scale of the background error, its factor for each channel (C, 1, 1), and the operator (P, C*H*W) on increments so scaled."""
     sigma_b = ensemble.spread_at(matrix)
     names = np.array([c.variable for c in spec.channel_list])
-    scale = estimate_scale(names[network.channel], innovation, network.error, sigma_b, network.latitude, network.longitude, prior)
+    where = network.latitude, network.longitude
+    scale = estimate_scale(names[network.channel], innovation, network.error, sigma_b, *where, prior, deviation)
     factor = scale.of(list(names)).astype(np.float32)[:, None, None]
     return scale, factor, (matrix @ sparse.diags_array(np.repeat(factor.ravel(), spec.grid.size))).tocsr()
 
@@ -130,11 +137,13 @@ def _case(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The parts of one case (parts, C, H, W) float16, and its factors (C,)."""
     rng = np.random.default_rng([settings.seed, number])
-    network = draw_network(spec, store.statics["lsm"], rng, settings.reports, complete=settings.complete_reports)
+    network = draw_network(
+        spec, store.statics["lsm"], rng, settings.reports, complete=settings.complete_reports, error_factor=settings.error_factor
+    )
     truth = difference(store, states, pair) / spec.column("background_std")
     matrix, innovation = innovations(spec, truth, network, rng)
     ensemble = pool.ensemble(store.time[store.pairs[pair, 1]])
-    _, factor, operator = scaled(ensemble, spec, network, matrix, innovation)
+    _, factor, operator = scaled(ensemble, spec, network, matrix, innovation, deviation=settings.solver.scale_deviation)
     state = (states[store.pairs[pair, 0]] - spec.column("mean")) / spec.column("std")
     parts = make(ensemble, (operator, innovation, network.error, network.latitude, network.longitude), state, place_of(store, pair))
     return parts.astype(np.float16), factor.ravel()

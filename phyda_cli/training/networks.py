@@ -14,7 +14,6 @@ from phyda_cli.names import default_error
 
 __all__ = ["Network", "draw_network", "observe_channels"]
 
-ERROR_FACTOR = 2.5  # largest, and inverse of the smallest, over the default errors
 AIRCRAFT_LEVELS = (180.0, 320.0)  # hPa
 
 
@@ -102,8 +101,10 @@ def draw_network(
     reports: tuple[int, int] = (20, 2000),
     empty: float = 0.02,
     complete: float = 0.0,
+    error_factor: float = 2.5,
 ) -> Network:
-    """A network of log-uniformly many reports in a random mix of kinds, with errors of 0.4 to 2.5 times the default table's.
+    """A network of log-uniformly many reports in a random mix of kinds, with errors of up to ``error_factor`` times the default table's
+    and down to their ``error_factor``-th part.
 
     Against the background's errors, which are the unit here, that is also a background of so many times the usual quality.
 
@@ -114,7 +115,7 @@ def draw_network(
     if complete and rng.random() < complete:
         everything = np.tile(np.arange(spec.n_channels), total)
         lat, lon = (np.repeat(a, spec.n_channels) for a in uniform_positions(spec.grid, total, rng))
-        return observe_channels(spec, lat, lon, everything, channel_errors(spec, everything) * ERROR_FACTOR ** rng.uniform(-1, 1))
+        return observe_channels(spec, lat, lon, everything, channel_errors(spec, everything) * error_factor ** rng.uniform(-1, 1))
     kinds = ["sounding", "surface", "aircraft"]
     shares = rng.dirichlet([0.7, 0.7, 0.4])
     if total > 600:  # soundings are the expensive, rare kind
@@ -131,7 +132,7 @@ def draw_network(
         channel.append(index)
     flat = [np.concatenate(a) if a else np.zeros(0) for a in (latitude, longitude, channel)]
     index = flat[2].astype(int)
-    return observe_channels(spec, flat[0], flat[1], index, channel_errors(spec, index) * ERROR_FACTOR ** rng.uniform(-1, 1))
+    return observe_channels(spec, flat[0], flat[1], index, channel_errors(spec, index) * error_factor ** rng.uniform(-1, 1))
 
 
 def channel_errors(spec: StateSpec, channel: np.ndarray) -> np.ndarray:

@@ -8,30 +8,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.cycle_report import noise_ratio, write_report
+from benchmarks.cycle_report import noise_ratios, write_report
 
 
-def test_noise_is_the_ratio_of_means_where_it_was_measured() -> None:
-    noise = np.full((6, 3), np.nan)
-    noise[1], noise[4] = (100.0, 110.0, 120.0), (300.0, 300.0, 320.0)
-    found = noise_ratio(noise)
-    assert found == pytest.approx({"analysis": 440 / 400, "background": 410 / 400, "low": 320 / 300, "high": 1.2, "cases": 2})
-    assert noise_ratio(np.full((6, 3), np.nan)) == {}
+def test_noise_is_the_ratio_of_means() -> None:
+    found = noise_ratios({"truth": np.array([100.0, 300.0]), "background": np.array([110.0, 300.0]), "analysis": np.array([120.0, 320.0])})
+    assert found["analysis"] == pytest.approx({"ratio": 440 / 400, "low": 320 / 300, "high": 1.2, "cases": 2})
+    assert found["background"]["ratio"] == pytest.approx(410 / 400)
+    assert noise_ratios({}) == {}
 
 
 def test_the_table_has_noise_of_methods_that_measured_it(tmp_path: Path) -> None:
     for name, noisy in (("oi", True), ("free", False)):
         records = [
             {"time": f"{i}", "background": [1.0, 2.0], "analysis": [0.5, 1.0], "scale": 1.0, "seconds": 2.0, "analysis_seconds": 1.0}
-            | ({"noise": {"truth": 50.0, "background": 52.0, "analysis": 55.0}} if noisy and i % 8 == 0 else {})
+            | ({"noise": {"truth": 50.0, "background": 52.0, "analysis": 55.0, "b": 60.0}} if noisy and i % 8 == 0 else {})
             for i in range(24)
         ]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
     write_report(tmp_path)
-    rows = {
-        line.split("|")[1].strip(): line
-        for line in (tmp_path / "cycles.md").read_text(encoding="utf-8").splitlines()
-        if "| 0.750 |" in line
-    }
+    text = (tmp_path / "cycles.md").read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip(): line for line in text.splitlines() if "| 0.750 |" in line}
     assert "1.100 (1.100–1.100) | 1.040 |" in rows["oi"]
-    assert rows["free"].rstrip().endswith("| 1.0 |  | |")
+    assert rows["free"].rstrip().endswith("| 1.0 | | |")
+    assert "backgrounds of oi (1.100 (1.100–1.100)): b 1.200 (1.200–1.200)." in text

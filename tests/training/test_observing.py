@@ -11,7 +11,7 @@ from synthetic import CHANNELS, GRID, spec
 from phyda_cli.fields.grid import Grid
 from phyda_cli.model.state import StateSpec
 from phyda_cli.names import default_error
-from phyda_cli.training.networks import draw_network, observe_channels
+from phyda_cli.training.networks import channel_errors, draw_network, observe_channels
 
 AREA = Grid(np.linspace(60, 30, 11), np.linspace(350, 380, 13))
 LAND = (np.indices(GRID.shape).sum(0) % 3 == 0).astype(float)
@@ -80,6 +80,17 @@ def test_sometimes_nothing_is_observed() -> None:
     assert network.matrix.shape == (0, len(CHANNELS) * GRID.size)
     counts = [draw_network(spec(), LAND, np.random.default_rng(s), (20, 30), 0.5).error.size for s in range(40)]
     assert 8 < sum(c == 0 for c in counts) < 32
+
+
+@pytest.mark.parametrize("complete", [0.0, 1.0])
+def test_errors_are_within_the_factor_of_the_default_ones(complete: float) -> None:
+    ratios = []
+    for seed in range(20):
+        network = draw_network(spec(), LAND, np.random.default_rng(seed), (20, 30), 0.0, complete, error_factor=1.5)
+        ratios.append(network.error / channel_errors(spec(), network.channel))
+    assert np.concatenate(ratios).min() >= 1 / 1.501
+    assert np.concatenate(ratios).max() <= 1.501
+    assert np.ptp(np.concatenate(ratios)) > 0.3
 
 
 @pytest.mark.parametrize("channels", [("msl",), ("z500", "t850"), ("z500", "msl"), ("u250", "v250", "t250")])
