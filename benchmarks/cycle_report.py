@@ -78,8 +78,9 @@ def write_report(folder: Path) -> None:
     for name, row in rows.items():
         others = {k: v for k, v in row["noise"].items() if k not in ("analysis", "background")}
         if others:
-            lines += ["", f"Noise of other checkpoints' analyses of the backgrounds of {name} ({_told(row['noise']['analysis'])}): "
-                      + ", ".join(f"{other} {_told(ratio)}" for other, ratio in others.items()) + "."]  # fmt: skip
+            told = ", ".join(f"{other} {_told(ratio)}" for other, ratio in others.items())
+            own = _told(row["noise"]["analysis"])
+            lines += ["", f"Noise of other analyses of the same observations and backgrounds as those of {name} ({own}): {told}."]
     (folder / "cycles.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "cycles.json").write_text(json.dumps({"analyses": length, "left_out": first, "methods": rows}, indent=1), encoding="utf-8")
     print("\n".join(lines))

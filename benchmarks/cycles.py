@@ -8,7 +8,7 @@ The first background is the truth of five days before; ensembles add differences
 ``cycles.md`` and ``cycles.png``. Scores: RMSE by channel over the background-error standard deviation of the checkpoint,
 averaged over channels; the first ten days are left out of the means. At every ``--shock-every``-th analysis of a method with one
 background, forecasts of 24 h start from truth, background and analysis: their surface-pressure noise as in :mod:`benchmarks.shock`;
-and from the analyses that the ``--others`` make of the same background, such as networks trained without the physics term.
+and from those that oi and the checkpoints ``--others``, such as networks trained without the physics term, make of the same background.
 """
 
 from __future__ import annotations
@@ -97,7 +97,10 @@ class Experiment:
             mean = mean + done.increment
             if self.shock_every and index % self.shock_every == 0 and method.members == 1:
                 starts = {"truth": self.truth[index], "background": before, "analysis": forecasts[0]}
-                starts |= {name: self.link.add(before, other(*case).increments[0]) for name, other in self.others.items()}
+                others = {name: other(*case) for name, other in self.others.items()}
+                if method.networks != "none":
+                    others["oi"] = self.analyser(METHODS["oi"], *case[1:])
+                starts |= {name: self.link.add(before, other.increments[0]) for name, other in others.items()}
                 record["noise"] = self.noise(index, starts)
         record |= {"analysis": self.error(mean, truth).tolist(), "scale": prior, "analysis_seconds": clock.perf_counter() - began}
         following = [self.model.forecast(state, self.times[index])[-1] for state in forecasts]

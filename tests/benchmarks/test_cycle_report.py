@@ -31,4 +31,4 @@ def test_the_table_has_noise_of_methods_that_measured_it(tmp_path: Path) -> None
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if "| 0.750 |" in line}
     assert "1.100 (1.100–1.100) | 1.040 |" in rows["oi"]
     assert rows["free"].rstrip().endswith("| 1.0 | | |")
-    assert "backgrounds of oi (1.100 (1.100–1.100)): b 1.200 (1.200–1.200)." in text
+    assert "backgrounds as those of oi (1.100 (1.100–1.100)): b 1.200 (1.200–1.200)." in text
