@@ -56,10 +56,7 @@ def assemble(
         (outside, QC.DOMAIN, "latitude outside -90..90 or longitude outside -180..360"),
         *doubts,
     ]
-    code, reason = np.zeros(size, int), np.full(size, "", object)
-    for mask, verdict, text in checks:
-        new = mask & (code == 0)
-        code[new], reason[new] = verdict, text
+    code, reason = _first(checks, size)
     present = np.array([~np.isnan(v.value) for v in values], bool).reshape(len(values), size).T
     upper = np.array([v.upper for v in values], bool)
     floating = present & upper & (level & (code == 0))[:, None]
@@ -97,3 +94,12 @@ def assemble(
         problems=sorted([*told, *lost], key=lambda p: p.row),
         ignored_columns={file: list(ignored)} if ignored else {},
     )
+
+
+def _first(checks: Sequence[tuple[np.ndarray, QC, str]], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The code and the reason of the first of ``checks`` whose mask holds, 0 and nothing where none does, (size,) each."""
+    code, reason = np.zeros(size, int), np.full(size, "", object)
+    for mask, verdict, text in checks:
+        new = mask & (code == 0)
+        code[new], reason[new] = verdict, text
+    return code, reason
