@@ -8,6 +8,7 @@ process group that others have made, such as that of a training, changes nothing
 
 from __future__ import annotations
 
+import atexit
 import copy
 import os
 import traceback
@@ -138,12 +139,16 @@ def _join() -> Ranks:
 
 
 def _leave(place: Ranks) -> None:
-    """After an error the others stay until the first has spoken and ended: ``torchrun`` ends all as soon as one has."""
-    if place.failed:
-        if place.rank > 0:
-            with suppress(RuntimeError):
-                dist.recv(torch.zeros(1), src=0)
+    """After an error the others stay until the first has spoken and ended: ``torchrun`` ends all as soon as one has.
+
+    The first leaves the group at its very end: a process that ends within a group is aborted by gloo's threads now and then.
+    """
+    if place.failed and place.rank == 0:
+        atexit.register(dist.destroy_process_group)
         return
+    if place.failed:
+        with suppress(RuntimeError):
+            dist.recv(torch.zeros(1), src=0)
     dist.destroy_process_group()
 
 
