@@ -16,7 +16,7 @@ __all__ = ["TUNED", "baseline"]
 # Solver and background-error scale, as --tune finds them on the training years (docs/experiments.md)
 TUNED = {
     "weurope": (SolverSettings(season_days=90, radius_km=4000, radius_log_p=None, column_stride=2), 0.9),
-    "iberia": (SolverSettings(season_days=45, radius_km=3000, radius_log_p=None, column_stride=2), 1.0),
+    "iberia": (SolverSettings(season_days=60, radius_km=16000, radius_log_p=None, column_stride=2), 1.0),
 }
 
 
