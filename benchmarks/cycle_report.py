@@ -18,9 +18,10 @@ DRAWS = 2000
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Lines of scores of T analyses, C channels: ``background``, ``analysis`` and, where there is one, ``spread`` (T, C), ``seconds`` and
-    ``analysis_seconds`` (T,); ``noise`` [Pa/h] of forecasts from ``truth``, ``background``, ``analysis`` and those of other checkpoints
-    (N,), at the analyses ``noisy`` (N,) where it was measured."""
+    """Lines of scores of T analyses, C channels: ``background``, ``analysis`` and, where there is
+    one, ``spread`` (T, C), ``seconds`` and ``analysis_seconds`` (T,); ``noise`` [Pa/h] of forecasts
+    from ``truth``, ``background``, ``analysis`` and those of other checkpoints (N,), at the
+    analyses ``noisy`` (N,) where it was measured."""
 
     background: np.ndarray
     analysis: np.ndarray
@@ -34,45 +35,73 @@ class Scores:
 def read_scores(path: Path) -> Scores:
     """The scores of a method."""
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    scores = {k: np.array([r[k] for r in records]) for k in ("background", "analysis", "seconds", "analysis_seconds")}
+    scores = {
+        k: np.array([r[k] for r in records])
+        for k in ("background", "analysis", "seconds", "analysis_seconds")
+    }
     spread = np.array([r["spread"] for r in records]) if "spread" in records[0] else None
     noisy = np.array([i for i, r in enumerate(records) if "noise" in r], int)
     names = records[noisy[0]]["noise"] if noisy.size else ()
-    return Scores(**scores, spread=spread, noisy=noisy, noise={k: np.array([records[i]["noise"][k] for i in noisy]) for k in names})
+    return Scores(
+        **scores,
+        spread=spread,
+        noisy=noisy,
+        noise={k: np.array([records[i]["noise"][k] for i in noisy]) for k in names},
+    )
 
 
 def noise_ratios(noise: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """Noise over the truth's of everything else in ``noise`` (N,), with 95 % intervals by a bootstrap over cases."""
+    """Noise over the truth's of everything else in ``noise`` (N,), with 95 % intervals by a
+    bootstrap over cases."""
     truth = noise.get("truth", np.zeros(0))
     if not truth.size:
         return {}
     draws = np.random.default_rng(0).integers(0, truth.size, (DRAWS, truth.size))
     found = {}
     for name, values in noise.items():
-        low, high = np.percentile(values[draws].mean(axis=1) / truth[draws].mean(axis=1), [2.5, 97.5])
-        found[name] = {"ratio": float(values.mean() / truth.mean()), "low": float(low), "high": float(high), "cases": truth.size}
+        low, high = np.percentile(
+            values[draws].mean(axis=1) / truth[draws].mean(axis=1), [2.5, 97.5]
+        )
+        found[name] = {
+            "ratio": float(values.mean() / truth.mean()),
+            "low": float(low),
+            "high": float(high),
+            "cases": truth.size,
+        }
     return {name: row for name, row in found.items() if name != "truth"}
 
 
 def write_report(folder: Path) -> None:
-    """``cycles.md``, ``cycles.json`` and ``cycles.png`` of every method in ``folder``; intervals by a bootstrap over days."""
+    """``cycles.md``, ``cycles.json`` and ``cycles.png`` of every method in ``folder``; intervals by
+    a bootstrap over days."""
     scores = {p.stem: read_scores(p) for p in sorted(folder.glob("*.jsonl")) if p.stat().st_size}
     length = min(len(s.analysis) for s in scores.values())
-    first = SPIN_UP_DAYS * STEPS_PER_DAY if length > 2 * SPIN_UP_DAYS * STEPS_PER_DAY else length // 2
+    first = (
+        SPIN_UP_DAYS * STEPS_PER_DAY if length > 2 * SPIN_UP_DAYS * STEPS_PER_DAY else length // 2
+    )
     rows = {name: _row(s, slice(first, length)) for name, s in scores.items()}
     rows = dict(sorted(rows.items(), key=lambda item: item[1]["analysis"]))
-    lines = ["| method | analysis | 95 % | background (6 h) | spread/skill | s/cycle | s/analysis | noise: analysis | background |"]
+    lines = [
+        "| method | analysis | 95 % | background (6 h) | spread/skill | s/cycle | s/analysis | "
+        "noise: analysis | background |"
+    ]
     lines.append("|---" * 9 + "|")
     for name, row in rows.items():
         noise = row["noise"]
         lines.append(
-            f"| {name} | {row['analysis']:.3f} | {row['low']:.3f}–{row['high']:.3f} | {row['background']:.3f} "
+            f"| {name} | {row['analysis']:.3f} | {row['low']:.3f}–{row['high']:.3f} | "
+            f"{row['background']:.3f} "
             f"| {row['spread_skill']:.2f} | {row['seconds']:.1f} | {row['analysis_seconds']:.1f} "
-            + (f"| {_told(noise['analysis'])} | {noise['background']['ratio']:.3f} |" if noise else "| | |")
+            + (
+                f"| {_told(noise['analysis'])} | {noise['background']['ratio']:.3f} |"
+                if noise
+                else "| | |"
+            )
         )
     lines += [
         "",
-        f"{length} analyses, the first {first} left out; RMSE over the background-error standard deviation, mean over channels. "
+        f"{length} analyses, the first {first} left out; RMSE over the background-error standard "
+        "deviation, mean over channels. "
         "Noise: mean |dps/dt| of forecasts of 24 h over that from the truth.",
     ]
     for name, row in rows.items():
@@ -80,9 +109,16 @@ def write_report(folder: Path) -> None:
         if others:
             told = ", ".join(f"{other} {_told(ratio)}" for other, ratio in others.items())
             own = _told(row["noise"]["analysis"])
-            lines += ["", f"Noise of other analyses of the same observations and backgrounds as those of {name} ({own}): {told}."]
+            lines += [
+                "",
+                "Noise of other analyses of the same observations and backgrounds as those of "
+                f"{name} ({own}): {told}.",
+            ]
     (folder / "cycles.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (folder / "cycles.json").write_text(json.dumps({"analyses": length, "left_out": first, "methods": rows}, indent=1), encoding="utf-8")
+    (folder / "cycles.json").write_text(
+        json.dumps({"analyses": length, "left_out": first, "methods": rows}, indent=1),
+        encoding="utf-8",
+    )
     print("\n".join(lines))
     _picture(folder / "cycles.png", scores)
 
@@ -97,13 +133,22 @@ def _row(scores: Scores, part: slice) -> dict[str, Any]:
         draws = np.random.default_rng(0).integers(0, days, (DRAWS, days))
         low, high = np.percentile(by_day[draws].mean(axis=1), [2.5, 97.5])
     if scores.spread is not None:
-        spread = float(np.mean(np.sqrt((scores.spread[part] ** 2).mean(0) / (scores.analysis[part] ** 2).mean(0))))
+        spread = float(
+            np.mean(
+                np.sqrt((scores.spread[part] ** 2).mean(0) / (scores.analysis[part] ** 2).mean(0))
+            )
+        )
     chosen = (scores.noisy >= part.start) & (scores.noisy < part.stop)
     return {
-        "analysis": float(analysis.mean()), "low": float(low), "high": float(high), "background": float(scores.background[part].mean()),
-        "spread_skill": float(spread), "noise": noise_ratios({k: v[chosen] for k, v in scores.noise.items()}),
-        "seconds": float(np.median(scores.seconds)), "analysis_seconds": float(np.median(scores.analysis_seconds)),
-    }  # fmt: skip
+        "analysis": float(analysis.mean()),
+        "low": float(low),
+        "high": float(high),
+        "background": float(scores.background[part].mean()),
+        "spread_skill": float(spread),
+        "noise": noise_ratios({k: v[chosen] for k, v in scores.noise.items()}),
+        "seconds": float(np.median(scores.seconds)),
+        "analysis_seconds": float(np.median(scores.analysis_seconds)),
+    }
 
 
 def _told(ratio: dict[str, float]) -> str:
@@ -121,7 +166,11 @@ def _picture(path: Path, scores: dict[str, Scores]) -> None:
         whole = len(s.analysis) // STEPS_PER_DAY * STEPS_PER_DAY
         by_day = s.analysis[:whole].mean(axis=1).reshape(-1, STEPS_PER_DAY).mean(axis=1)
         axes.plot(np.arange(by_day.size) + 0.5, by_day, label=name)
-    axes.set(xlabel="day", ylabel="analysis RMSE over the background-error\nstandard deviation, mean over channels", yscale="log")
+    axes.set(
+        xlabel="day",
+        ylabel="analysis RMSE over the background-error\nstandard deviation, mean over channels",
+        yscale="log",
+    )
     axes.grid(True, which="both", alpha=0.3)
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")

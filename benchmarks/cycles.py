@@ -1,14 +1,17 @@
-"""Thirty days of cycling jcm with every method, 6-hourly, all with the same observations of the same nature run.
+"""Thirty days of cycling jcm with every method, 6-hourly, all with the same observations of the
+same nature run.
 
-    python -m benchmarks.cycles --nature data/nature-test --pool data/nature --out runs/cycles [--days 30] [--methods oi phyda …]
-    python -m benchmarks.cycles --table runs/cycles
+    python -m benchmarks.cycles --nature data/nature-test --pool data/nature --out runs/cycles
+    [--days 30] [--methods oi phyda …] python -m benchmarks.cycles --table runs/cycles
 
-The first background is the truth of five days before; ensembles add differences of states of the training run. Needs the extra
-``nature``. An interrupted method continues where it stopped. ``--out`` holds one line of scores for each analysis and method,
-``cycles.md`` and ``cycles.png``. Scores: RMSE by channel over the background-error standard deviation of the checkpoint,
-averaged over channels; the first ten days are left out of the means. At every ``--shock-every``-th analysis of a method with one
-background, forecasts of 24 h start from truth, background and analysis: their surface-pressure noise as in :mod:`benchmarks.shock`;
-and from those that oi and the checkpoints ``--others``, such as networks trained without the physics term, make of the same background.
+The first background is the truth of five days before; ensembles add differences of states of the
+training run. Needs the extra ``nature``. An interrupted method continues where it stopped.
+``--out`` holds one line of scores for each analysis and method, ``cycles.md`` and ``cycles.png``.
+Scores: RMSE by channel over the background-error standard deviation of the checkpoint, averaged
+over channels; the first ten days are left out of the means. At every ``--shock-every``-th analysis
+of a method with one background, forecasts of 24 h start from truth, background and analysis: their
+surface-pressure noise as in :mod:`benchmarks.shock`; and from those that oi and the checkpoints
+``--others``, such as networks trained without the physics term, make of the same background.
 """
 
 from __future__ import annotations
@@ -25,9 +28,8 @@ from benchmarks.cycle_report import write_report
 from benchmarks.methods import CYCLED, METHODS, Analyser, Method, Valid
 from benchmarks.networks import NETWORKS, draw
 from benchmarks.shock import SAVED_PER_DAY, noise
-from phyda_cli.cycle.speedy import SpeedyLink
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
-from phyda_cli.sources.nature import (
+from phyda_cli.simulation.jcm import (
     PROGNOSTIC,
     STEPS_PER_DAY,
     Native,
@@ -37,17 +39,26 @@ from phyda_cli.sources.nature import (
     load_states,
     perturbed,
     read_arrays,
-)  # fmt: skip
+)
+from phyda_cli.simulation.speedy_link import SpeedyLink
 
 LAG_DAYS = 5
-INITIAL_U = 6.0  # m/s, wind of the perturbations that make the first ensemble: that of a forecast without skill
+# m/s, wind of the perturbations that make the first ensemble: that of a forecast without skill
+INITIAL_U = 6.0
 
 
 class Experiment:
     """A nature run, a forecast model and a network."""
 
     def __init__(
-        self, nature: Path, pool: Path, checkpoint: Checkpoint, network: str, samples: int, shock_every: int, others: list[Path]
+        self,
+        nature: Path,
+        pool: Path,
+        checkpoint: Checkpoint,
+        network: str,
+        samples: int,
+        shock_every: int,
+        others: list[Path],
     ) -> None:
         chunks = [load_states(path) for path in chunk_paths(nature)]
         self.times = np.concatenate([times for times, _ in chunks])
@@ -67,7 +78,10 @@ class Experiment:
             return [dict(self.truth[0])]
         states = load_states(chunk_paths(self.pool)[0])[1]
         rng = np.random.default_rng(5)
-        around = [perturbed(start, lagged_perturbation(states, rng, INITIAL_U)) for _ in range(method.members)]
+        around = [
+            perturbed(start, lagged_perturbation(states, rng, INITIAL_U))
+            for _ in range(method.members)
+        ]
         return [self.model.forecast(state, self.times[0])[-1] for state in around]
 
     def error(self, stack: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -75,43 +89,78 @@ class Experiment:
         square = ((stack - truth) ** 2 * self.weights).mean(axis=(1, 2))
         return np.sqrt(square) / self.checkpoint.state.column("background_std").ravel()
 
-    def step(self, method: Method, index: int, forecasts: list[Native], prior: float, keep: Path | None) -> tuple[list[Native], dict]:
-        """Analyse ``forecasts`` valid at nature state ``index`` and forecast the next; the scores in a record."""
+    def step(
+        self, method: Method, index: int, forecasts: list[Native], prior: float, keep: Path | None
+    ) -> tuple[list[Native], dict]:
+        """Analyse ``forecasts`` valid at nature state ``index`` and forecast the next; the scores
+        in a record."""
         began = clock.perf_counter()
         stacks = self.link.stack([*forecasts, self.truth[index]])
         truth, ours = stacks[-1], stacks[:-1]
         mean = ours.mean(axis=0)
-        record: dict = {"time": str(self.times[index]), "background": self.error(mean, truth).tolist()}
+        record: dict = {
+            "time": str(self.times[index]),
+            "background": self.error(mean, truth).tolist(),
+        }
         if keep:
             np.savez(keep, forecasts=ours.astype(np.float32), time=self.times[index])
         if method.analyses:
             rng = np.random.default_rng([41, index])
-            network = draw(self.network, 1.0, self.checkpoint.state, self.checkpoint.statics["lsm"], rng)
-            case = (method, ours, truth, network, Valid(self.times[index], 24 / STEPS_PER_DAY, index), prior)
+            network = draw(
+                self.network, 1.0, self.checkpoint.state, self.checkpoint.statics["lsm"], rng
+            )
+            case = (
+                method,
+                ours,
+                truth,
+                network,
+                Valid(self.times[index], 24 / STEPS_PER_DAY, index),
+                prior,
+            )
             done = self.analyser(*case)
             before = forecasts[0]
-            forecasts = [self.link.add(state, change) for state, change in zip(forecasts, done.increments, strict=True)]
+            forecasts = [
+                self.link.add(state, change)
+                for state, change in zip(forecasts, done.increments, strict=True)
+            ]
             prior = done.scale
             unit = self.checkpoint.state.column("background_std").ravel()
-            record["spread"] = (np.sqrt((done.spread**2 * self.weights).mean(axis=(1, 2))) / unit).tolist()
+            record["spread"] = (
+                np.sqrt((done.spread**2 * self.weights).mean(axis=(1, 2))) / unit
+            ).tolist()
             mean = mean + done.increment
             if self.shock_every and index % self.shock_every == 0 and method.members == 1:
-                starts = {"truth": self.truth[index], "background": before, "analysis": forecasts[0]}
+                starts = {
+                    "truth": self.truth[index],
+                    "background": before,
+                    "analysis": forecasts[0],
+                }
                 others = {name: other(*case) for name, other in self.others.items()}
                 if method.networks != "none":
                     others["oi"] = self.analyser(METHODS["oi"], *case[1:])
-                starts |= {name: self.link.add(before, other.increments[0]) for name, other in others.items()}
+                starts |= {
+                    name: self.link.add(before, other.increments[0])
+                    for name, other in others.items()
+                }
                 record["noise"] = self.noise(index, starts)
-        record |= {"analysis": self.error(mean, truth).tolist(), "scale": prior, "analysis_seconds": clock.perf_counter() - began}
+        record |= {
+            "analysis": self.error(mean, truth).tolist(),
+            "scale": prior,
+            "analysis_seconds": clock.perf_counter() - began,
+        }
         following = [self.model.forecast(state, self.times[index])[-1] for state in forecasts]
         record["seconds"] = clock.perf_counter() - began
         return following, record
 
     def noise(self, index: int, starts: dict[str, Native]) -> dict[str, float]:
-        """Mean |dps/dt| [Pa/h] of 24 h from each of ``starts``, all valid at nature state ``index``."""
+        """Mean |dps/dt| [Pa/h] of 24 h from each of ``starts``, all valid at nature state
+        ``index``."""
         weights = self.link.native.area_weights
         states = {name: {k: state[k] for k in PROGNOSTIC} for name, state in starts.items()}
-        return {name: noise(self.day.forecast(s, self.times[index]), weights)["first_24h"] for name, s in states.items()}
+        return {
+            name: noise(self.day.forecast(s, self.times[index]), weights)["first_24h"]
+            for name, s in states.items()
+        }
 
     def run(self, name: str, method: Method, out: Path, days: float, keep_every: int) -> None:
         """Cycle one method to the end of ``days``."""
@@ -128,7 +177,11 @@ class Experiment:
             log.write_text("", encoding="utf-8")
             forecasts = self.first(method)
         while index < min(last, len(self.truth)):
-            keep = out / f"{name}_{index:04d}_forecasts.npz" if keep_every and index % keep_every == 0 and method.members > 1 else None
+            keep = (
+                out / f"{name}_{index:04d}_forecasts.npz"
+                if keep_every and index % keep_every == 0 and method.members > 1
+                else None
+            )
             forecasts, record = self.step(method, index, forecasts, prior, keep)
             if not all(np.isfinite(v).all() for state in forecasts for v in state.values()):
                 raise SystemExit(f"{name} diverged at {self.times[index]}")
@@ -140,26 +193,46 @@ class Experiment:
             np.savez(partial, index=np.array(index), prior=np.array(prior), **stacked)  # type: ignore[arg-type]
             partial.replace(state_file)
             if index % STEPS_PER_DAY == 0:
-                print(f"{name} {record['time']} background {np.mean(record['background']):.3f} analysis {np.mean(record['analysis']):.3f} "
-                      f"scale {record['scale']:.2f} {record['seconds']:.1f} s", flush=True)  # fmt: skip
+                print(
+                    f"{name} {record['time']} background {np.mean(record['background']):.3f} "
+                    f"analysis {np.mean(record['analysis']):.3f} "
+                    f"scale {record['scale']:.2f} {record['seconds']:.1f} s",
+                    flush=True,
+                )
 
 
 def main() -> None:
     """Run the methods, or write the report of those that have run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--nature", type=Path, help="folder of a nature run never trained on")
-    parser.add_argument("--pool", type=Path, help="folder of the training's nature run, for the first ensemble")
+    parser.add_argument(
+        "--pool", type=Path, help="folder of the training's nature run, for the first ensemble"
+    )
     parser.add_argument("--checkpoint", type=Path, default=BUNDLED)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--days", type=float, default=30)
     parser.add_argument("--network", choices=list(NETWORKS), default="mix over land")
     parser.add_argument("--methods", nargs="+", choices=list(CYCLED), default=list(CYCLED))
-    parser.add_argument("--samples", type=int, default=8, help="members phyda draws for its mean and spread")
-    parser.add_argument("--keep-every", type=int, default=0, help="keep the forecasts of ensembles at every so-many-th output")
     parser.add_argument(
-        "--shock-every", type=int, default=8, help="forecasts for surface-pressure noise at every so-many-th analysis; 0: none"
+        "--samples", type=int, default=8, help="members phyda draws for its mean and spread"
     )
-    parser.add_argument("--others", type=Path, nargs="+", default=[], help="checkpoints for noise of other analyses")
+    parser.add_argument(
+        "--keep-every",
+        type=int,
+        default=0,
+        help="keep the forecasts of ensembles at every so-many-th output",
+    )
+    parser.add_argument(
+        "--shock-every",
+        type=int,
+        default=8,
+        help="forecasts for surface-pressure noise at every so-many-th analysis; 0: none",
+    )
+    parser.add_argument(
+        "--others", type=Path, nargs="+", default=[], help="checkpoints for noise of other analyses"
+    )
     parser.add_argument("--radius", type=float, help="replaces the methods' localisation [km]")
     parser.add_argument("--rtps", type=float, help="replaces the methods' relaxation")
     parser.add_argument("--weight", type=float, help="replaces the hybrids' share of the ensemble")
@@ -172,11 +245,21 @@ def main() -> None:
         parser.error("give --nature, --pool and --out, or --table")
     args.out.mkdir(parents=True, exist_ok=True)
     experiment = Experiment(
-        args.nature, args.pool, Checkpoint.open(args.checkpoint), args.network, args.samples, args.shock_every, args.others
+        args.nature,
+        args.pool,
+        Checkpoint.open(args.checkpoint),
+        args.network,
+        args.samples,
+        args.shock_every,
+        args.others,
     )
     for name in args.methods:
         method = METHODS[name]
-        changes = {"radius_km": args.radius, "rtps": args.rtps, "ensemble_weight": args.weight if 0 < method.ensemble_weight < 1 else None}
+        changes = {
+            "radius_km": args.radius,
+            "rtps": args.rtps,
+            "ensemble_weight": args.weight if 0 < method.ensemble_weight < 1 else None,
+        }
         method = replace(method, **{k: v for k, v in changes.items() if v is not None})
         experiment.run(name, method, args.out, args.days, args.keep_every)
     write_report(args.out)

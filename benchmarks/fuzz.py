@@ -2,8 +2,9 @@
 
     python -m benchmarks.fuzz [--copies 10000] [--seed 0] FILE...
 
-Reads COPIES mutated copies of each FILE (bytes changed, removed, repeated, cut off) in a worker process, and prints how many
-were read, refused, crashed the decoder (and were contained), or took too long. Any other exception ends it with the copy kept.
+Reads COPIES mutated copies of each FILE (bytes changed, removed, repeated, cut off) in a worker
+process, and prints how many were read, refused, crashed the decoder (and were contained), or took
+too long. Any other exception ends it with the copy kept.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from pathlib import Path
 import numpy as np
 
 from phyda_cli.errors import PhydaError
+from phyda_cli.observations.read.worker import Worker
 from phyda_cli.observations.table import check
-from phyda_cli.observations.worker import Worker
 
 __all__ = ["fuzz", "mutate"]
 
 
 def mutate(content: bytes, generator: np.random.Generator) -> bytes:
-    """A damaged copy: one to eight bytes changed, a stretch removed or repeated, or the end cut off."""
+    """A damaged copy: one to eight bytes changed, a stretch removed or repeated, or the end cut
+    off."""
     data = bytearray(content)
     kind = generator.integers(8)
     at, length = int(generator.integers(len(data))), int(generator.integers(1, 20))
@@ -37,12 +39,15 @@ def mutate(content: bytes, generator: np.random.Generator) -> bytes:
         data[at:at] = data[at : at + length]
     else:
         for _ in range(generator.integers(1, 9)):
-            data[generator.integers(len(data))] = generator.choice([0, 255, int(generator.integers(256))])
+            data[generator.integers(len(data))] = generator.choice(
+                [0, 255, int(generator.integers(256))]
+            )
     return bytes(data)
 
 
 def fuzz(content: bytes, copies: int, folder: Path, seed: int = 0) -> dict[str, int | float]:
-    """What became of ``copies`` mutated copies of ``content``, and the longest time for one [s]; ``folder`` holds the one at hand."""
+    """What became of ``copies`` mutated copies of ``content``, and the longest time for one [s];
+    ``folder`` holds the one at hand."""
     generator = np.random.default_rng(seed)
     counts: Counter[str] = Counter()
     longest = 0.0
@@ -66,14 +71,22 @@ def fuzz(content: bytes, copies: int, folder: Path, seed: int = 0) -> dict[str, 
 
 def main() -> None:
     """Fuzz the files on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--copies", type=int, default=10000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="phyda-fuzz-"))
     for file in arguments.files:
-        print(json.dumps({"file": str(file)} | fuzz(file.read_bytes(), arguments.copies, folder, arguments.seed)), flush=True)
+        print(
+            json.dumps(
+                {"file": str(file)}
+                | fuzz(file.read_bytes(), arguments.copies, folder, arguments.seed)
+            ),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

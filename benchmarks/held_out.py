@@ -1,12 +1,14 @@
-"""Stage 1 and the full model on days never trained on, from simulated observations: mean square error over the background's.
+"""Stage 1 and the full model on days never trained on, from simulated observations: mean square
+error over the background's.
 
-    python -m benchmarks.held_out --data data/nature-test.zarr [--cases 48] [--members 16] [--json FILE]
-    python -m benchmarks.held_out --quick
+    python -m benchmarks.held_out --data data/nature-test.zarr [--cases 48] [--members 16] [--json
+    FILE] python -m benchmarks.held_out --quick
 
-Networks: 400 and 100 random soundings (u v t q at all levels and msl; errors 1 m/s, 0.8 K, 0.5 g/kg, 1 hPa), 1000 surface
-stations, and the random mixes of training. All methods see the same observations. A ratio is the mean over channels of
-the area-weighted mean square error divided by the background's, both summed over the cases.
-``--quick`` uses the one pair that is bundled with the demo.
+Networks: 400 and 100 random soundings (u v t q at all levels and msl; errors 1 m/s, 0.8 K, 0.5
+g/kg, 1 hPa), 1000 surface stations, and the random mixes of training. All methods see the same
+observations. A ratio is the mean over channels of the area-weighted mean square error divided by
+the background's, both summed over the cases. ``--quick`` uses the one pair that is bundled with the
+demo.
 """
 
 from __future__ import annotations
@@ -26,14 +28,14 @@ from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay
 from phyda_cli.analysis.generative import Sampled, sample_members
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, Virtual
-from phyda_cli.fields.background import read_background
 from phyda_cli.fields.remap import to_grid
+from phyda_cli.fields.state import StateSpec
+from phyda_cli.formats.background import read_background
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.model.encoder import Posterior, conditions
-from phyda_cli.model.state import StateSpec
+from phyda_cli.preprocessing.store import PairStore
+from phyda_cli.simulation.observing_network import Network, draw_network
 from phyda_cli.training.cases import simulate
-from phyda_cli.training.networks import Network, draw_network
-from phyda_cli.training.store import PairStore
 
 BARS = {"400 soundings": 0.55, "100 soundings": 0.76}
 Draw = Callable[[np.random.Generator], Network]
@@ -51,12 +53,16 @@ class Pair:
 
 
 def pairs_of_store(path: Path, spec: StateSpec, count: int, skip: float = 0.0) -> Iterator[Pair]:
-    """``count`` pairs spread evenly over a store after the first ``skip`` of its span. Only forecasts against analyses are used."""
+    """``count`` pairs spread evenly over a store after the first ``skip`` of its span. Only
+    forecasts against analyses are used."""
     store = PairStore.open(path)
     if store.channels != spec.channels:
         raise SystemExit(f"{path} has other channels than the checkpoint")
     starts = store.time[store.pairs].min(axis=1)
-    genuine = np.flatnonzero((store.scale == 1.0) & (starts >= store.time.min() + skip * (store.time.max() - store.time.min())))
+    genuine = np.flatnonzero(
+        (store.scale == 1.0)
+        & (starts >= store.time.min() + skip * (store.time.max() - store.time.min()))
+    )
     for p in genuine[np.linspace(0, genuine.size - 1, min(count, genuine.size)).astype(int)]:
         b, t = store.pairs[p]
         states = {int(i): np.asarray(store.states[int(i)]) for i in (b, t)}
@@ -66,7 +72,9 @@ def pairs_of_store(path: Path, spec: StateSpec, count: int, skip: float = 0.0) -
 def bundled_pair(spec: StateSpec) -> Pair:
     """The demo's background and truth on the model grid."""
     background, truth = (read_background(DEMO / f"{n}.nc").fields for n in ("background", "truth"))
-    stacks = [to_grid(f, spec.channel_list, spec.grid)[0].astype(np.float32) for f in (background, truth)]
+    stacks = [
+        to_grid(f, spec.channel_list, spec.grid)[0].astype(np.float32) for f in (background, truth)
+    ]
     return Pair(stacks[0], stacks[1], background.time, background.lead_hours)
 
 
@@ -79,14 +87,31 @@ class Scores:
         self.sums: dict[str, dict[str, np.ndarray]] = {}
         self.cases: dict[str, list[float]] = {}
 
-    def add(self, method: str, pair: Pair, increment: np.ndarray, spread: np.ndarray | None, seconds: float) -> None:
+    def add(
+        self,
+        method: str,
+        pair: Pair,
+        increment: np.ndarray,
+        spread: np.ndarray | None,
+        seconds: float,
+    ) -> None:
         """One analysis; ``increment`` and ``spread`` normalised (C, H, W)."""
         target = (pair.truth - pair.background) / self.unit
         error = ((increment - target) ** 2 * self.weights).mean(axis=(1, 2))
         prior = (target**2 * self.weights).mean(axis=(1, 2))
-        width = np.zeros_like(error) if spread is None else (spread**2 * self.weights).mean(axis=(1, 2))
-        row = {"error": error, "prior": prior, "width": width, "seconds": np.array(seconds), "n": np.array(1)}
-        kept = self.sums.setdefault(method, {k: np.zeros_like(v, dtype=float) for k, v in row.items()})
+        width = (
+            np.zeros_like(error) if spread is None else (spread**2 * self.weights).mean(axis=(1, 2))
+        )
+        row = {
+            "error": error,
+            "prior": prior,
+            "width": width,
+            "seconds": np.array(seconds),
+            "n": np.array(1),
+        }
+        kept = self.sums.setdefault(
+            method, {k: np.zeros_like(v, dtype=float) for k, v in row.items()}
+        )
         for key, value in row.items():
             kept[key] += value
         self.cases.setdefault(method, []).append(float((error / prior).mean()))
@@ -106,7 +131,8 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What stages 1 to 3 make of one pair, in units of the background error times ``factor`` (C, 1, 1); seconds of oi and of all.
+    """What stages 1 to 3 make of one pair, in units of the background error times ``factor`` (C, 1,
+    1); seconds of oi and of all.
 
     ``linear`` is oi's stage 1, ``virtual`` phyda's, with the errors of the day."""
 
@@ -119,7 +145,9 @@ class Case:
     seconds: tuple[float, float]
 
 
-def cases(checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int, repeats: int = 1) -> Iterator[Case]:
+def cases(
+    checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int, repeats: int = 1
+) -> Iterator[Case]:
     """Analyses of every pair; the observations are the same for every checkpoint of one state."""
     spec = checkpoint.state
     encoder, denoiser = checkpoint.networks()
@@ -145,10 +173,24 @@ def cases(checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int
         virtual, _ = stage1((members + 1) // 2, today)
         parts = (virtual.increment, virtual.spread, virtual.residual, virtual.information)
         with torch.inference_mode():
-            posterior = encoder(background[None], *(a[None] for a in parts), torch.from_numpy(place)[None])
+            posterior = encoder(
+                background[None], *(a[None] for a in parts), torch.from_numpy(place)[None]
+            )
         sampler = checkpoint.metadata.sampler
-        sampled = sample_members(encoder, denoiser, background, virtual, place, members, number, sampler) if members else None
-        yield Case(pair, factor, linear, virtual, posterior, sampled, (oi_seconds, time.perf_counter() - began))
+        sampled = (
+            sample_members(encoder, denoiser, background, virtual, place, members, number, sampler)
+            if members
+            else None
+        )
+        yield Case(
+            pair,
+            factor,
+            linear,
+            virtual,
+            posterior,
+            sampled,
+            (oi_seconds, time.perf_counter() - began),
+        )
 
 
 def networks(spec: StateSpec, land: np.ndarray) -> dict[str, Draw]:
@@ -161,14 +203,29 @@ def networks(spec: StateSpec, land: np.ndarray) -> dict[str, Draw]:
     }
 
 
-def run(checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int, repeats: int = 1) -> Scores:
-    """Score ``oi``, ``virtual`` (with the errors of the day), ``encoder`` (its mean) and ``phyda`` on the same observations."""
+def run(
+    checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int, repeats: int = 1
+) -> Scores:
+    """Score ``oi``, ``virtual`` (with the errors of the day), ``encoder`` (its mean) and ``phyda``
+    on the same observations."""
     scores = Scores(checkpoint.state)
     for case in cases(checkpoint, pairs, network, members, repeats):
         oi, all_stages = case.seconds
 
-        def add(method: str, increment: torch.Tensor, spread: torch.Tensor, seconds: float, case: Case = case) -> None:
-            scores.add(method, case.pair, increment.numpy() * case.factor, spread.numpy() * case.factor, seconds)
+        def add(
+            method: str,
+            increment: torch.Tensor,
+            spread: torch.Tensor,
+            seconds: float,
+            case: Case = case,
+        ) -> None:
+            scores.add(
+                method,
+                case.pair,
+                increment.numpy() * case.factor,
+                spread.numpy() * case.factor,
+                seconds,
+            )
 
         add("oi", case.linear.increment, case.linear.spread, oi)
         add("virtual", case.virtual.increment, case.virtual.spread, all_stages)
@@ -180,31 +237,50 @@ def run(checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int, 
 
 def main() -> None:
     """Print the table; exit 1 when a bar is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, help="training store of the held-out days")
     parser.add_argument("--checkpoint", type=Path, default=BUNDLED)
     parser.add_argument("--cases", type=int, default=48)
     parser.add_argument("--members", type=int, default=16)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--quick", action="store_true", help="the bundled pair only, two draws of each network, 4 members")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="the bundled pair only, two draws of each network, 4 members",
+    )
     args = parser.parse_args()
     if not args.quick and args.data is None:
         parser.error("give --data, or --quick")
     checkpoint = Checkpoint.open(args.checkpoint)
     spec, land = checkpoint.state, checkpoint.statics["lsm"]
-    pairs = [bundled_pair(spec)] if args.quick else list(pairs_of_store(args.data, spec, args.cases))
+    pairs = (
+        [bundled_pair(spec)] if args.quick else list(pairs_of_store(args.data, spec, args.cases))
+    )
     result, missed = {}, []
-    print(f"{'network':15} {'method':8} {'mse/background':>14} {'spread/skill':>12} {'s/case':>7} {'cases':>5}")
+    print(
+        f"{'network':15} {'method':8} {'mse/background':>14} {'spread/skill':>12} {'s/case':>7} "
+        f"{'cases':>5}"
+    )
     for name, network in networks(spec, land).items():
-        table = run(checkpoint, pairs, network, 4 if args.quick else args.members, 2 if args.quick else 1).table()
+        table = run(
+            checkpoint, pairs, network, 4 if args.quick else args.members, 2 if args.quick else 1
+        ).table()
         result[name] = table
         for method, row in table.items():
-            scores = f"{row['ratio']:14.3f} {row['spread_skill']:12.2f} {row['seconds']:7.2f} {row['cases']:5.0f}"
+            scores = (
+                f"{row['ratio']:14.3f} {row['spread_skill']:12.2f} {row['seconds']:7.2f} "
+                f"{row['cases']:5.0f}"
+            )
             print(f"{name:15} {method:8} {scores}", flush=True)
         if name in BARS and table["oi"]["ratio"] > BARS[name]:
             missed.append(f"{name}: oi {table['oi']['ratio']:.3f} > {BARS[name]}")
         if table["phyda"]["ratio"] > table["oi"]["ratio"]:
-            missed.append(f"{name}: phyda {table['phyda']['ratio']:.3f} is worse than oi {table['oi']['ratio']:.3f}")
+            missed.append(
+                f"{name}: phyda {table['phyda']['ratio']:.3f} is worse than oi "
+                f"{table['oi']['ratio']:.3f}"
+            )
     finish(missed, result, args.json)
 
 

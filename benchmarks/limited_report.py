@@ -1,4 +1,5 @@
-"""Scores of a limited area from the records of single analyses, with intervals over days, as JSON and Markdown."""
+"""Scores of a limited area from the records of single analyses, with intervals over days, as JSON
+and Markdown."""
 
 from __future__ import annotations
 
@@ -19,14 +20,18 @@ PARTS = ("square", "prior", "width", "crps")
 
 
 def summary(records: Records, channels: tuple[str, ...]) -> dict[str, Any]:
-    """By number of stations: scores of each of METHODS by channel, and how far their RMSE lies below oi's."""
+    """By number of stations: scores of each of METHODS by channel, and how far their RMSE lies
+    below oi's."""
     out: dict[str, Any] = {}
     for count in sorted({r["stations"] for r in records}):
         by_method = {m: _arrays(records, count, m) for m in METHODS}
         times = by_method["oi"][0]
         if not all(np.array_equal(times, found) for found, _ in by_method.values()):
             raise SystemExit("the methods have different days: run the same command again")
-        squares = {m: np.stack([parts["square"] for parts in (by_method["oi"][1], by_method[m][1])]) for m in METHODS[1:]}
+        squares = {
+            m: np.stack([parts["square"] for parts in (by_method["oi"][1], by_method[m][1])])
+            for m in METHODS[1:]
+        }
         out[str(count)] = {m: _scores(parts, channels) for m, (_, parts) in by_method.items()} | {
             "days": times.size,
             "first": str(times[0]),
@@ -38,17 +43,31 @@ def summary(records: Records, channels: tuple[str, ...]) -> dict[str, Any]:
 
 def _arrays(records: Records, count: int, method: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Times (n,) in order, and each of PARTS (n, C)."""
-    rows = sorted((r for r in records if r["stations"] == count and r["method"] == method), key=lambda r: r["time"])
-    return np.array([r["time"] for r in rows], "datetime64[s]"), {p: np.array([r[p] for r in rows]) for p in PARTS}
+    rows = sorted(
+        (r for r in records if r["stations"] == count and r["method"] == method),
+        key=lambda r: r["time"],
+    )
+    return np.array([r["time"] for r in rows], "datetime64[s]"), {
+        p: np.array([r[p] for r in rows]) for p in PARTS
+    }
 
 
 def _scores(parts: dict[str, np.ndarray], channels: tuple[str, ...]) -> dict[str, dict[str, float]]:
     square, prior, width, crps = (parts[p].mean(axis=0) for p in PARTS)
-    table = {"mse_over_background": square / prior, "rmse": np.sqrt(square), "spread_skill": np.sqrt(width / square), "crps": crps}
-    return {name: dict(zip(channels, values.tolist(), strict=True)) for name, values in table.items()}
+    table = {
+        "mse_over_background": square / prior,
+        "rmse": np.sqrt(square),
+        "spread_skill": np.sqrt(width / square),
+        "crps": crps,
+    }
+    return {
+        name: dict(zip(channels, values.tolist(), strict=True)) for name, values in table.items()
+    }
 
 
-def _comparison(squares: np.ndarray, times: np.ndarray, channels: tuple[str, ...]) -> dict[str, Any]:
+def _comparison(
+    squares: np.ndarray, times: np.ndarray, channels: tuple[str, ...]
+) -> dict[str, Any]:
     by_channel = _below(squares.sum(axis=1))
     return {
         "channels": dict(zip(channels, by_channel.tolist(), strict=True)),
@@ -63,7 +82,8 @@ def _below(squares: np.ndarray) -> np.ndarray:
 
 
 def _interval(squares: np.ndarray, times: np.ndarray) -> list[float]:
-    """95 % interval of the mean over channels of :func:`_below`, by bootstrap over blocks of days; ``squares`` (2, n, C)."""
+    """95 % interval of the mean over channels of :func:`_below`, by bootstrap over blocks of days;
+    ``squares`` (2, n, C)."""
     _, block = np.unique((times - times[0]) // np.timedelta64(BLOCK_DAYS, "D"), return_inverse=True)
     sums = np.stack([squares[:, block == b].sum(axis=1) for b in range(block.max() + 1)], axis=1)
     drawn = np.random.default_rng(0).integers(0, sums.shape[1], (DRAWS, sums.shape[1]))
@@ -103,7 +123,10 @@ def write_report(folder: Path, result: dict[str, Any], name: str) -> None:
             if method in row["below_oi"]:
                 found = row["below_oi"][method]
                 low, high = found["interval"]
-                below = f"{cells(found['channels'], '.1%')}, mean **{found['mean']:.1%}** ({low:.1%}–{high:.1%})"
+                below = (
+                    f"{cells(found['channels'], '.1%')}, mean **{found['mean']:.1%}** "
+                    f"({low:.1%}–{high:.1%})"
+                )
             lines.append(
                 f"| {count} | {method} | {cells(scores['mse_over_background'], '.3f')} | {below} | "
                 f"{cells(scores['spread_skill'], '.2f')} | {cells(scores['crps'], '.3g')} |"

@@ -1,8 +1,9 @@
-"""The linear analysis of a limited area tuned on its training years: season and number of members, localisation, scale.
+"""The linear analysis of a limited area tuned on its training years: season and number of members,
+localisation, scale.
 
-The members of a case are one-day differences within ``season_days`` of its date in every other year, so that none knows the answer.
-One thing is varied at a time, from the best found so far; the score is the mean over channels and
-networks of the RMSE over the background's.
+The members of a case are one-day differences within ``season_days`` of its date in every other
+year, so that none knows the answer. One thing is varied at a time, from the best found so far; the
+score is the mean over channels and networks of the RMSE over the background's.
 """
 
 from __future__ import annotations
@@ -16,16 +17,22 @@ import torch
 from benchmarks.limited_cases import stations
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, reconstruct
-from phyda_cli.config import SolverSettings
 from phyda_cli.model.checkpoint import in_season
+from phyda_cli.preprocessing.store import PairStore
+from phyda_cli.settings.model import SolverSettings
 from phyda_cli.training.cases import innovations, scaled
 from phyda_cli.training.statistics import difference, state_spec
-from phyda_cli.training.store import PairStore
 
 __all__ = ["START", "TrainingYears", "search"]
 
 Settings = dict[str, Any]
-START: Settings = {"season_days": 60, "radius_km": 8000.0, "members": None, "scale": "auto", "column_stride": 2}
+START: Settings = {
+    "season_days": 60,
+    "radius_km": 8000.0,
+    "members": None,
+    "scale": "auto",
+    "column_stride": 2,
+}
 SEARCH: dict[str, tuple[Any, ...]] = {
     "scale": (0.8, 0.9, 1.0, 1.1),
     "season_days": (30, 45, 90, None),
@@ -40,16 +47,24 @@ class TrainingYears:
 
     def __init__(self, store: PairStore, cases: int) -> None:
         self.store, self.states = store, store.load_states()
-        self.spec = state_spec(store, self.states, np.arange(len(store.pairs)), np.random.default_rng(0))
+        self.spec = state_spec(
+            store, self.states, np.arange(len(store.pairs)), np.random.default_rng(0)
+        )
         unit = self.spec.column("background_std")
-        self.members = torch.from_numpy(np.stack([difference(store, self.states, p) / unit for p in range(len(store.pairs))]))
+        self.members = torch.from_numpy(
+            np.stack([difference(store, self.states, p) / unit for p in range(len(store.pairs))])
+        )
         self.times = store.time[store.pairs[:, 1]]
         self.years = self.times.astype("datetime64[Y]")
         self.cases = np.linspace(0, len(store.pairs) - 1, cases).astype(int)
 
     def score(self, count: int, settings: Settings) -> np.ndarray:
         """RMSE over the background's of each channel with ``count`` stations."""
-        solver = SolverSettings(radius_km=settings["radius_km"], radius_log_p=None, column_stride=settings["column_stride"])
+        solver = SolverSettings(
+            radius_km=settings["radius_km"],
+            radius_log_p=None,
+            column_stride=settings["column_stride"],
+        )
         where, spec = Localisation.of(self.spec, solver), self.spec
         sums = np.zeros((2, self.spec.n_channels))
         weights = self.store.grid.area_weights[:, None]
@@ -66,7 +81,9 @@ class TrainingYears:
                     np.full((spec.n_channels, 1, 1), settings["scale"], np.float32),
                     (matrix * settings["scale"]).astype(np.float32),
                 )
-            virtual = reconstruct(ensemble, matrix, innovation, network.error, network.latitude, network.longitude)
+            virtual = reconstruct(
+                ensemble, matrix, innovation, network.error, network.latitude, network.longitude
+            )
             errors = np.stack([truth - factor * virtual.increment.numpy(), truth])
             sums += (errors**2 * weights).mean(axis=(2, 3))
         return np.sqrt(sums[0] / sums[1])
@@ -80,7 +97,9 @@ class TrainingYears:
         return self.members[torch.from_numpy(keep)] / keep.size**0.5
 
 
-def search(years: TrainingYears, counts: tuple[int, ...], report: Callable[[Settings], None]) -> tuple[Settings, list[Settings]]:
+def search(
+    years: TrainingYears, counts: tuple[int, ...], report: Callable[[Settings], None]
+) -> tuple[Settings, list[Settings]]:
     """The best settings and everything tried."""
     tried: list[Settings] = []
 

@@ -1,13 +1,15 @@
-"""Stage 1's algebra as a filter on Lorenz-96, beside the numbers DAPPER publishes for the same setting.
+"""Stage 1's algebra as a filter on Lorenz-96, beside the numbers DAPPER publishes for the same
+setting.
 
     python -m benchmarks.lorenz96 [--seeds 5] [--cycles 5000] [--json FILE]
     python -m benchmarks.lorenz96 --quick
     python -m benchmarks.lorenz96 --tune
 
-40 variables, F = 8, Runge-Kutta steps of 0.05, every variable observed at every step with unit error (Sakov and Oke
-2008). The score is the time mean of the analysis' rms error after the spin-up. On the ring a column is one variable with
-tapered observations, or, without localisation, the whole ring at once; the solver's functions are those of ``phyda
-assimilate`` (``local_ensemble``, ``transform``). ``--tune`` scores a range of settings with a seed of its own.
+40 variables, F = 8, Runge-Kutta steps of 0.05, every variable observed at every step with unit
+error (Sakov and Oke 2008). The score is the time mean of the analysis' rms error after the spin-up.
+On the ring a column is one variable with tapered observations, or, without localisation, the whole
+ring at once; the solver's functions are those of ``phyda assimilate`` (``local_ensemble``,
+``transform``). ``--tune`` scores a range of settings with a seed of its own.
 """
 
 from __future__ import annotations
@@ -23,15 +25,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from phyda_cli.analysis.local_ensemble import normal_equations, solve_members
 from phyda_cli.analysis.localisation import Draws, Layer, gaspari_cohn
+from phyda_cli.analysis.solver import normal_equations, solve_members
 from phyda_cli.analysis.transform import ensemble_transform
 
 SIZE, FORCING, STEP = 40, 8.0, 0.05
 BOXES = np.arange(SIZE)  # every observation is a box of its own
 BAR = 0.23
 TUNING_SEED = 1000
-Analyse = Callable[[Tensor, Tensor], Tensor]  # forecast (N, SIZE) and observations (SIZE,) → analysis (N, SIZE)
+Analyse = Callable[
+    [Tensor, Tensor], Tensor
+]  # forecast (N, SIZE) and observations (SIZE,) → analysis (N, SIZE)
 
 
 def tendency(x: Tensor) -> Tensor:
@@ -50,7 +54,9 @@ def step(x: Tensor) -> Tensor:
 
 def climate(steps: int = 20000) -> tuple[Tensor, Tensor]:
     """Mean (SIZE,) and covariance (SIZE, SIZE) of a free run."""
-    x = FORCING + torch.randn(32, SIZE, generator=torch.Generator().manual_seed(TUNING_SEED), dtype=torch.float64)
+    x = FORCING + torch.randn(
+        32, SIZE, generator=torch.Generator().manual_seed(TUNING_SEED), dtype=torch.float64
+    )
     states = []
     for i in range(200 + steps // 32):
         x = step(x)
@@ -61,15 +67,17 @@ def climate(steps: int = 20000) -> tuple[Tensor, Tensor]:
 
 
 def observed(members: Tensor, innovation: Tensor, rho: Tensor) -> Layer:
-    """All variables observed with unit error: anomalies (N, SIZE), innovations (SIZE,) and tapers (M, SIZE)."""
+    """All variables observed with unit error: anomalies (N, SIZE), innovations (SIZE,) and tapers
+    (M, SIZE)."""
     nothing = Draws(members.new_zeros(members.shape[0], 0), members.new_zeros(SIZE, 0))
     return Layer(BOXES, members, innovation, nothing, BOXES, rho)
 
 
 @dataclass(frozen=True)
 class Filter:
-    """An ensemble filter: multiplicative inflation of the forecast, RTPS of the analysis (Whitaker and Hamill 2012), and
-    the distance in variables at which an observation's influence ends (None: no localisation)."""
+    """An ensemble filter: multiplicative inflation of the forecast, RTPS of the analysis (Whitaker
+    and Hamill 2012), and the distance in variables at which an observation's influence ends (None:
+    no localisation)."""
 
     members: int
     inflation: float = 1.0
@@ -84,7 +92,10 @@ class Filter:
             rho, x = torch.ones(1, SIZE, dtype=y.dtype), scaled[None]
         else:
             apart = (torch.arange(SIZE)[:, None] - torch.arange(SIZE)).abs()
-            rho, x = gaspari_cohn(torch.minimum(apart, SIZE - apart).double(), self.radius), scaled.T[:, :, None]
+            rho, x = (
+                gaspari_cohn(torch.minimum(apart, SIZE - apart).double(), self.radius),
+                scaled.T[:, :, None],
+            )
         gram, right = normal_equations(observed(scaled, y - mean, rho))
         weights, transform = ensemble_transform(gram, right[:, :, 0])
         mean = mean + torch.einsum("mnc,mn->mc", x, weights).flatten()
@@ -96,8 +107,8 @@ class Filter:
 
 
 class Static:
-    """OI and 3D-Var: the covariance ``scale`` times the climate's, never updated. With ``mean`` the background is always
-    the climate's mean, which is DAPPER's OI; without, it is the forecast."""
+    """OI and 3D-Var: the covariance ``scale`` times the climate's, never updated. With ``mean`` the
+    background is always the climate's mean, which is DAPPER's OI; without, it is the forecast."""
 
     members = 1
 
@@ -108,22 +119,29 @@ class Static:
 
     def __call__(self, forecast: Tensor, y: Tensor) -> Tensor:
         background = forecast[0] if self.mean is None else self.mean
-        weights, _ = solve_members(observed(self.root, y - background, torch.ones(1, SIZE, dtype=y.dtype)), self.root[None])
+        weights, _ = solve_members(
+            observed(self.root, y - background, torch.ones(1, SIZE, dtype=y.dtype)), self.root[None]
+        )
         return (background + weights[0, :, 0] @ self.root)[None]
 
 
 def score(analyse: Analyse, members: int, seed: int, cycles: int, spin_up: int = 400) -> float:
-    """Time mean of the analysis mean's rms error over ``cycles`` after ``spin_up``; nan when the filter has diverged."""
+    """Time mean of the analysis mean's rms error over ``cycles`` after ``spin_up``; nan when the
+    filter has diverged."""
     generator = torch.Generator().manual_seed(seed)
     truth = FORCING + torch.randn(SIZE, generator=generator, dtype=torch.float64)
     for _ in range(400):
         truth = step(truth)
-    states = torch.cat([truth[None], truth + torch.randn(members, SIZE, generator=generator, dtype=torch.float64)])
+    states = torch.cat(
+        [truth[None], truth + torch.randn(members, SIZE, generator=generator, dtype=torch.float64)]
+    )
     errors = []
     for _ in range(spin_up + cycles):
         states = step(states)
         truth = states[0]
-        analysis = analyse(states[1:], truth + torch.randn(SIZE, generator=generator, dtype=torch.float64))
+        analysis = analyse(
+            states[1:], truth + torch.randn(SIZE, generator=generator, dtype=torch.float64)
+        )
         errors.append((analysis.mean(dim=0) - truth).square().mean().sqrt())
         states = torch.cat([truth[None], analysis])
     return float(torch.stack(errors)[spin_up:].mean())
@@ -143,13 +161,29 @@ def rows() -> list[Row]:
     mean, covariance = climate()
     return [
         Row("OI, climate's mean and covariance", Static(covariance, 1.0, mean), "0.95  OptInterp"),
-        Row("3D-Var, 0.02 of the climate's covariance", Static(covariance, 0.02), "0.41  Var3D(xB=0.02)"),
+        Row(
+            "3D-Var, 0.02 of the climate's covariance",
+            Static(covariance, 0.02),
+            "0.41  Var3D(xB=0.02)",
+        ),
         Row("24 members, inflation 1.02", Filter(24, 1.02), "0.18  EnKF Sqrt N=24 infl 1.013"),
         Row("24 members, RTPS 0.2", Filter(24, rtps=0.2), "0.18  EnKF Sqrt N=24 infl 1.013"),
         Row("40 members, inflation 1.01", Filter(40, 1.01), "0.18  DEnKF N=40 infl 1.01"),
-        Row("10 members, radius 16, inflation 1.02", Filter(10, 1.02, radius=16.0), "0.20  LETKF N=10 loc 6"),
-        Row("10 members, radius 16, RTPS 0.2", Filter(10, rtps=0.2, radius=16.0), "0.20  LETKF N=10 loc 6"),
-        Row("7 members, radius 16, inflation 1.04", Filter(7, 1.04, radius=16.0), "0.22  LETKF N=7 infl 1.04"),
+        Row(
+            "10 members, radius 16, inflation 1.02",
+            Filter(10, 1.02, radius=16.0),
+            "0.20  LETKF N=10 loc 6",
+        ),
+        Row(
+            "10 members, radius 16, RTPS 0.2",
+            Filter(10, rtps=0.2, radius=16.0),
+            "0.20  LETKF N=10 loc 6",
+        ),
+        Row(
+            "7 members, radius 16, inflation 1.04",
+            Filter(7, 1.04, radius=16.0),
+            "0.22  LETKF N=7 infl 1.04",
+        ),
     ]
 
 
@@ -166,14 +200,22 @@ def tuning() -> Iterator[tuple[str, Filter | Static]]:
     for members, radii in ((10, (12.0, 16.0, 20.0)), (7, (10.0, 13.0, 16.0))):
         for radius in radii:
             for inflation in (1.01, 1.02, 1.04, 1.06):
-                yield f"{members} members radius {radius:g} inflation {inflation}", Filter(members, inflation, 0.0, radius)
+                yield (
+                    f"{members} members radius {radius:g} inflation {inflation}",
+                    Filter(members, inflation, 0.0, radius),
+                )
             for rtps in (0.1, 0.2, 0.4):
-                yield f"{members} members radius {radius:g} rtps {rtps}", Filter(members, 1.0, rtps, radius)
+                yield (
+                    f"{members} members radius {radius:g} rtps {rtps}",
+                    Filter(members, 1.0, rtps, radius),
+                )
 
 
 def main() -> None:
     """Print the table; exit 1 when a filter misses the bar."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--cycles", type=int, default=5000)
     parser.add_argument("--json", type=Path)
@@ -182,7 +224,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.tune:
         for name, method in tuning():
-            print(f"{name:45} {score(method, method.members, TUNING_SEED, args.cycles):.3f}", flush=True)
+            print(
+                f"{name:45} {score(method, method.members, TUNING_SEED, args.cycles):.3f}",
+                flush=True,
+            )
         return
     seeds, cycles = (1, 600) if args.quick else (args.seeds, args.cycles)
     print(f"{seeds} seeds, {cycles} cycles after 400 of spin-up; analysis rmse")
@@ -190,15 +235,26 @@ def main() -> None:
     result, missed = [], []
     for row in rows():
         began = time.perf_counter()
-        errors = [score(row.analyse, row.analyse.members, seed, cycles) for seed in range(1, seeds + 1)]
+        errors = [
+            score(row.analyse, row.analyse.members, seed, cycles) for seed in range(1, seeds + 1)
+        ]
         seconds = (time.perf_counter() - began) / seeds
-        result.append({"method": row.name, "rmse": errors, "seconds": seconds, "dapper": row.reference})
-        print(f"{row.name:45} {np.mean(errors):6.3f} {max(errors):6.3f} {seconds:7.1f}  {row.reference}", flush=True)
+        result.append(
+            {"method": row.name, "rmse": errors, "seconds": seconds, "dapper": row.reference}
+        )
+        print(
+            f"{row.name:45} {np.mean(errors):6.3f} {max(errors):6.3f} {seconds:7.1f}  "
+            f"{row.reference}",
+            flush=True,
+        )
         if isinstance(row.analyse, Filter) and not max(errors) <= BAR:
             missed.append(row.name)
     if args.json:
         args.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    print(f"bar {BAR} for every filter and seed: " + (f"missed by {', '.join(missed)}" if missed else "met"))
+    print(
+        f"bar {BAR} for every filter and seed: "
+        + (f"missed by {', '.join(missed)}" if missed else "met")
+    )
     raise SystemExit(bool(missed))
 
 

@@ -1,7 +1,9 @@
-"""The observing networks that methods are compared on: the commonest users', from dense to poor, at any noise.
+"""The observing networks that methods are compared on: the commonest users', from dense to poor, at
+any noise.
 
-All positions are drawn anew for every case. Errors: soundings and aircraft 1 m/s, 0.8 K, 0.5 g/kg and 1 hPa; surface stations
-those of the default table. ``noise`` multiplies errors and what the analysis is told of them.
+All positions are drawn anew for every case. Errors: soundings and aircraft 1 m/s, 0.8 K, 0.5 g/kg
+and 1 hPa; surface stations those of the default table. ``noise`` multiplies errors and what the
+analysis is told of them.
 """
 
 from __future__ import annotations
@@ -10,13 +12,22 @@ from collections.abc import Callable
 
 import numpy as np
 
-from phyda_cli.model.state import StateSpec
-from phyda_cli.training.networks import AIRCRAFT_LEVELS, Network, channel_errors, observe_channels, uniform_positions
+from phyda_cli.fields.state import StateSpec
+from phyda_cli.simulation.observing_network import (
+    AIRCRAFT_LEVELS,
+    Network,
+    channel_errors,
+    observe_channels,
+    uniform_positions,
+)
 
 __all__ = ["NETWORKS", "Draw", "draw", "soundings", "surface"]
 
 SOUNDING_ERRORS = {"u": 1.0, "v": 1.0, "t": 0.8, "q": 5e-4, "msl": 100.0}
-CLUSTERS, CLUSTER_WIDTH = 6, 8.0  # of the mix: around so many land points, with so many degrees of standard deviation
+CLUSTERS, CLUSTER_WIDTH = (
+    6,
+    8.0,
+)  # of the mix: around so many land points, with so many degrees of standard deviation
 Positions = tuple[np.ndarray, np.ndarray]
 Draw = Callable[[StateSpec, np.ndarray, np.random.Generator], Network]
 
@@ -37,7 +48,8 @@ def aircraft(spec: StateSpec, n: int, rng: np.random.Generator) -> Network:
 
 
 def mix(spec: StateSpec, land: np.ndarray, rng: np.random.Generator) -> Network:
-    """60 soundings, 500 surface stations and 200 aircraft reports, four in five of them around a few places on land."""
+    """60 soundings, 500 surface stations and 200 aircraft reports, four in five of them around a
+    few places on land."""
     clusters = rng.choice(np.flatnonzero(land.ravel() > 0.5), CLUSTERS)
     parts = [
         _reports(spec, _sounding_channels(spec), _clustered(spec, clusters, 60, rng)),
@@ -56,10 +68,19 @@ NETWORKS: dict[str, Draw] = {
 }
 
 
-def draw(name: str, noise: float, spec: StateSpec, land: np.ndarray, rng: np.random.Generator) -> Network:
-    """The network called ``name`` with errors ``noise`` times the usual; ``land`` is the land fraction (H, W)."""
+def draw(
+    name: str, noise: float, spec: StateSpec, land: np.ndarray, rng: np.random.Generator
+) -> Network:
+    """The network called ``name`` with errors ``noise`` times the usual; ``land`` is the land
+    fraction (H, W)."""
     network = NETWORKS[name](spec, land, rng)
-    return Network(network.matrix, network.error * np.float32(noise), network.latitude, network.longitude, network.channel)
+    return Network(
+        network.matrix,
+        network.error * np.float32(noise),
+        network.latitude,
+        network.longitude,
+        network.channel,
+    )
 
 
 def _sounding_channels(spec: StateSpec) -> list[int]:
@@ -79,19 +100,38 @@ def _reports(spec: StateSpec, channels: list[int], positions: Positions) -> Netw
 
 
 def _at_one_level(spec: StateSpec, positions: Positions, rng: np.random.Generator) -> Network:
-    cruising = sorted({c.level for c in spec.channel_list if c.level and AIRCRAFT_LEVELS[0] <= c.level <= AIRCRAFT_LEVELS[1]})
-    table = np.array([[i for i, c in enumerate(spec.channel_list) if c.level == level and c.variable in "tuv"] for level in cruising])
+    cruising = sorted(
+        {
+            c.level
+            for c in spec.channel_list
+            if c.level and AIRCRAFT_LEVELS[0] <= c.level <= AIRCRAFT_LEVELS[1]
+        }
+    )
+    table = np.array(
+        [
+            [i for i, c in enumerate(spec.channel_list) if c.level == level and c.variable in "tuv"]
+            for level in cruising
+        ]
+    )
     index = table[rng.integers(0, len(cruising), positions[0].size)]
     latitude, longitude = (np.repeat(a, table.shape[1]) for a in positions)
     return observe_channels(spec, latitude, longitude, index.ravel(), _errors(spec, index.ravel()))
 
 
 def _errors(spec: StateSpec, index: np.ndarray) -> np.ndarray:
-    own = {i: SOUNDING_ERRORS[c.variable] for i, c in enumerate(spec.channel_list) if c.variable in SOUNDING_ERRORS}
-    return np.array([own.get(i, e) for i, e in zip(index.tolist(), channel_errors(spec, index), strict=True)])
+    own = {
+        i: SOUNDING_ERRORS[c.variable]
+        for i, c in enumerate(spec.channel_list)
+        if c.variable in SOUNDING_ERRORS
+    }
+    return np.array(
+        [own.get(i, e) for i, e in zip(index.tolist(), channel_errors(spec, index), strict=True)]
+    )
 
 
-def _clustered(spec: StateSpec, centres: np.ndarray, n: int, rng: np.random.Generator, uniform: float = 0.2) -> Positions:
+def _clustered(
+    spec: StateSpec, centres: np.ndarray, n: int, rng: np.random.Generator, uniform: float = 0.2
+) -> Positions:
     latitude, longitude = uniform_positions(spec.grid, n, rng)
     lat_c, lon_c = (m.ravel()[rng.choice(centres, n)] for m in spec.grid.mesh)
     lat = np.clip(lat_c + CLUSTER_WIDTH * rng.standard_normal(n), -89.0, 89.0)
@@ -102,5 +142,7 @@ def _clustered(spec: StateSpec, centres: np.ndarray, n: int, rng: np.random.Gene
 
 def _joined(spec: StateSpec, parts: list[Network]) -> Network:
     index = np.concatenate([p.channel for p in parts])
-    latitude, longitude, error = (np.concatenate([getattr(p, k) for p in parts]) for k in ("latitude", "longitude", "error"))
+    latitude, longitude, error = (
+        np.concatenate([getattr(p, k) for p in parts]) for k in ("latitude", "longitude", "error")
+    )
     return observe_channels(spec, latitude, longitude, index, error)

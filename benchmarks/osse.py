@@ -1,15 +1,19 @@
-"""The observing-system simulation experiment: single analyses by every method of the same observations of the same truth.
+"""The observing-system simulation experiment: single analyses by every method of the same
+observations of the same truth.
 
-    python -m benchmarks.osse --data data/cycled-test.zarr [--ensembles runs/cycles] --out DIR [--cases 24]
-    python -m benchmarks.osse --quick --out DIR
+    python -m benchmarks.osse --data data/cycled-test.zarr [--ensembles runs/cycles] --out DIR
+    [--cases 24] python -m benchmarks.osse --quick --out DIR
 
-Truth: a nature run of a season never trained on. Backgrounds: 6 h forecasts of a cycle with the linear analysis on random networks,
-made by ``phyda cycle twin``. Networks: benchmarks.networks, with noise 0.5, 1 and 2 times the usual. Methods: benchmarks.methods;
-those with an ensemble take the forecasts that ``benchmarks.cycles --keep-every`` left in ``--ensembles`` at the same times, centred
-on the common background. Guidance costs minutes an analysis and is scored on few cases, at the usual noise only.
+Truth: a nature run of a season never trained on. Backgrounds: 6 h forecasts of a cycle with the
+linear analysis on random networks, made by ``phyda cycle twin``. Networks: benchmarks.networks,
+with noise 0.5, 1 and 2 times the usual. Methods: benchmarks.methods; those with an ensemble take
+the forecasts that ``benchmarks.cycles --keep-every`` left in ``--ensembles`` at the same times,
+centred on the common background. Guidance costs minutes an analysis and is scored on few cases, at
+the usual noise only.
 
-``DIR/cases.jsonl`` has a line for each analysis; what is there is not made again. ``DIR/osse.json`` has a row for each method, network,
-noise, variable and level; ``DIR/osse.md`` is the table. ``--quick`` takes the pair of the demo.
+``DIR/cases.jsonl`` has a line for each analysis; what is there is not made again. ``DIR/osse.json``
+has a row for each method, network, noise, variable and level; ``DIR/osse.md`` is the table.
+``--quick`` takes the pair of the demo.
 """
 
 from __future__ import annotations
@@ -30,11 +34,19 @@ from benchmarks.networks import NETWORKS, draw
 from benchmarks.osse_report import write_report
 from benchmarks.osse_scores import Scorer
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
-from phyda_cli.training.store import PairStore
+from phyda_cli.preprocessing.store import PairStore
 
 NOISES = (0.5, 1.0, 2.0)
-EVERY = np.timedelta64(30, "h")  # of the cases; benchmarks.cycles --keep-every 5 keeps the ensembles of these times
-SINGLE = ("oi", "phyda", "phyda, diffusion off", "phyda, encoder off", "phyda, errors of the day off")
+EVERY = np.timedelta64(
+    30, "h"
+)  # of the cases; benchmarks.cycles --keep-every 5 keeps the ensembles of these times
+SINGLE = (
+    "oi",
+    "phyda",
+    "phyda, diffusion off",
+    "phyda, encoder off",
+    "phyda, errors of the day off",
+)
 GUIDED = ("guidance mmps (VRE off)", "guidance dps (VRE off)")
 ENSEMBLE = ("letkf-20", "letkf-40", "hybrid-40", "phyda-hybrid-40", "phyda-40, static members off")
 
@@ -55,13 +67,21 @@ class Task:
 
 
 def pairs_of(path: Path, count: int) -> list[Pair]:
-    """The first ``count`` pairs of the shortest lead of a store that are valid every ``EVERY`` from its first time."""
+    """The first ``count`` pairs of the shortest lead of a store that are valid every ``EVERY`` from
+    its first time."""
     store = PairStore.open(path)
     after = store.time[store.pairs[:, 1]] - store.time.min()
-    chosen = np.flatnonzero((store.lead == store.lead.min()) & (after % EVERY == np.timedelta64(0, "s")))[:count]
+    chosen = np.flatnonzero(
+        (store.lead == store.lead.min()) & (after % EVERY == np.timedelta64(0, "s"))
+    )[:count]
     states = {int(i): np.asarray(store.states[int(i)]) for i in np.unique(store.pairs[chosen])}
     return [
-        Pair(states[int(store.pairs[p, 0])], states[int(store.pairs[p, 1])], store.time[store.pairs[p, 1]], float(store.lead[p]))
+        Pair(
+            states[int(store.pairs[p, 0])],
+            states[int(store.pairs[p, 1])],
+            store.time[store.pairs[p, 1]],
+            float(store.lead[p]),
+        )
         for p in chosen
     ]
 
@@ -86,23 +106,41 @@ class Ensembles:
         return pair.time.astype("datetime64[s]") in self.files
 
 
-def tasks(pairs: list[Pair], ensembles: Ensembles, guided: int, networks: tuple[str, ...], noises: tuple[float, ...]) -> Iterator[Task]:
+def tasks(
+    pairs: list[Pair],
+    ensembles: Ensembles,
+    guided: int,
+    networks: tuple[str, ...],
+    noises: tuple[float, ...],
+) -> Iterator[Task]:
     """Everything to do, the most important first."""
     for noise in sorted(noises, key=lambda n: abs(np.log(n))):
         for network in networks:
             for case, pair in enumerate(pairs):
                 methods = ["background", *SINGLE]
                 if noise == 1.0:
-                    methods += [m for m in ENSEMBLE if ensembles.has(pair)] + [m for m in GUIDED if case < guided]
+                    methods += [m for m in ENSEMBLE if ensembles.has(pair)] + [
+                        m for m in GUIDED if case < guided
+                    ]
                 yield from (Task(network, noise, case, method) for method in methods)
 
 
-def analyse(analyser: Analyser, task: Task, pair: Pair, ensembles: Ensembles, seed: int) -> tuple[Step, float]:
+def analyse(
+    analyser: Analyser, task: Task, pair: Pair, ensembles: Ensembles, seed: int
+) -> tuple[Step, float]:
     """The analysis of ``task`` and the seconds it took."""
     method = METHODS.get(task.method, Method(analyses=False))
-    forecasts = ensembles.around(pair, method.members) if method.members > 1 else pair.background[None]
+    forecasts = (
+        ensembles.around(pair, method.members) if method.members > 1 else pair.background[None]
+    )
     checkpoint = analyser.checkpoint
-    network = draw(task.network, task.noise, checkpoint.state, checkpoint.statics["lsm"], np.random.default_rng([42, seed]))
+    network = draw(
+        task.network,
+        task.noise,
+        checkpoint.state,
+        checkpoint.statics["lsm"],
+        np.random.default_rng([42, seed]),
+    )
     began = clock.perf_counter()
     if not method.analyses:
         nothing = np.zeros_like(pair.background)
@@ -113,36 +151,72 @@ def analyse(analyser: Analyser, task: Task, pair: Pair, ensembles: Ensembles, se
 
 def main() -> None:
     """Run what is missing and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="store of 6 h forecasts of a cycle over a nature run never trained on")
-    parser.add_argument("--ensembles", type=Path, help="folder of benchmarks.cycles with kept forecasts")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="store of 6 h forecasts of a cycle over a nature run never trained on",
+    )
+    parser.add_argument(
+        "--ensembles", type=Path, help="folder of benchmarks.cycles with kept forecasts"
+    )
     parser.add_argument("--checkpoint", type=Path, default=BUNDLED)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cases", type=int, default=24)
     parser.add_argument("--guided", type=int, default=2, help="cases that guidance is scored on")
-    parser.add_argument("--samples", type=int, default=16, help="members that phyda and guidance draw")
+    parser.add_argument(
+        "--samples", type=int, default=16, help="members that phyda and guidance draw"
+    )
     parser.add_argument("--noises", type=float, nargs="+", default=list(NOISES))
-    parser.add_argument("--quick", action="store_true", help="the demo's pair, two networks, 8 members; no guidance")
+    parser.add_argument(
+        "--quick", action="store_true", help="the demo's pair, two networks, 8 members; no guidance"
+    )
     args = parser.parse_args()
     if not args.quick and args.data is None:
         parser.error("give --data, or --quick")
     checkpoint = Checkpoint.open(args.checkpoint)
     args.out.mkdir(parents=True, exist_ok=True)
     log = args.out / "cases.jsonl"
-    records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+    records = (
+        [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        if log.exists()
+        else []
+    )
     done = {(r["network"], r["noise"], r["case"], r["method"]) for r in records}
     ensembles = Ensembles(args.ensembles)
     pairs = [bundled_pair(checkpoint.state)] * 2 if args.quick else pairs_of(args.data, args.cases)
     networks = tuple(NETWORKS)[1:3] if args.quick else tuple(NETWORKS)
-    todo = [t for t in tasks(pairs, ensembles, 0 if args.quick else args.guided, networks, tuple(args.noises)) if t.key not in done]
-    analyser, scorer = Analyser(checkpoint, 8 if args.quick else args.samples), Scorer(checkpoint.state)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    todo = [
+        t
+        for t in tasks(
+            pairs, ensembles, 0 if args.quick else args.guided, networks, tuple(args.noises)
+        )
+        if t.key not in done
+    ]
+    analyser, scorer = (
+        Analyser(checkpoint, 8 if args.quick else args.samples),
+        Scorer(checkpoint.state),
+    )
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns) as progress, log.open("a", encoding="utf-8") as file:
         bar = progress.add_task("analyses", total=len(todo))
         for task in todo:
             pair = pairs[task.case]
             step, seconds = analyse(analyser, task, pair, ensembles, task.case)
-            record = {"network": task.network, "noise": task.noise, "case": task.case, "method": task.method, "seconds": seconds}
+            record = {
+                "network": task.network,
+                "noise": task.noise,
+                "case": task.case,
+                "method": task.method,
+                "seconds": seconds,
+            }
             records.append(record | scorer(pair, step))
             file.write(json.dumps(records[-1]) + "\n")
             file.flush()

@@ -37,40 +37,65 @@ class Group:
 
     def rmse(self, method: str, cases: np.ndarray) -> np.ndarray:
         """RMSE over the background's by channel (C,)."""
-        return np.sqrt(self.stack(method, "square", cases).mean(0) / self.stack(method, "prior", cases).mean(0))
+        return np.sqrt(
+            self.stack(method, "square", cases).mean(0) / self.stack(method, "prior", cases).mean(0)
+        )
 
     def against_oi(self, method: str) -> tuple[float, float, float]:
-        """Ratio of the RMSE, averaged over channels, to that of oi on the same cases, with its 95 % interval over cases."""
+        """Ratio of the RMSE, averaged over channels, to that of oi on the same cases, with its 95 %
+        interval over cases."""
         cases = self.cases(method)
         draws = np.random.default_rng(0).integers(0, cases.size, (DRAWS, cases.size))
         prior = self.stack("oi", "prior", cases)[draws].mean(1)
-        ours, theirs = (np.sqrt(self.stack(m, "square", cases)[draws].mean(1) / prior).mean(1) for m in (method, "oi"))
+        ours, theirs = (
+            np.sqrt(self.stack(m, "square", cases)[draws].mean(1) / prior).mean(1)
+            for m in (method, "oi")
+        )
         low, high = np.percentile(ours / theirs, [2.5, 97.5])
-        return float(self.rmse(method, cases).mean() / self.rmse("oi", cases).mean()), float(low), float(high)
+        return (
+            float(self.rmse(method, cases).mean() / self.rmse("oi", cases).mean()),
+            float(low),
+            float(high),
+        )
 
     def worst_variable(self, method: str) -> tuple[str, float]:
-        """The variable whose RMSE, averaged over its levels, is highest against oi's, and that ratio."""
+        """The variable whose RMSE, averaged over its levels, is highest against oi's, and that
+        ratio."""
         cases = self.cases(method)
         ours, theirs = self.rmse(method, cases), self.rmse("oi", cases)
-        ratios = {v: float(ours[self.variables == v].mean() / theirs[self.variables == v].mean()) for v in np.unique(self.variables)}
+        ratios = {
+            v: float(ours[self.variables == v].mean() / theirs[self.variables == v].mean())
+            for v in np.unique(self.variables)
+        }
         worst = max(ratios, key=lambda v: ratios[v])
         return worst, ratios[worst]
 
     def spread_skill(self, method: str) -> dict[str, float]:
         """By variable: root of the mean square spread over that of the error."""
         cases = self.cases(method)
-        width, square = self.stack(method, "width", cases).mean(0), self.stack(method, "square", cases).mean(0)
+        width, square = (
+            self.stack(method, "width", cases).mean(0),
+            self.stack(method, "square", cases).mean(0),
+        )
         return {
-            v: float(np.sqrt(width[self.variables == v].mean() / square[self.variables == v].mean())) for v in np.unique(self.variables)
+            v: float(
+                np.sqrt(width[self.variables == v].mean() / square[self.variables == v].mean())
+            )
+            for v in np.unique(self.variables)
         }
 
     def crps(self, method: str) -> float:
         """CRPS over that of oi on the same cases, mean over channels."""
         cases = self.cases(method)
-        return float((self.stack(method, "crps", cases).mean(0) / self.stack("oi", "crps", cases).mean(0)).mean())
+        return float(
+            (
+                self.stack(method, "crps", cases).mean(0) / self.stack("oi", "crps", cases).mean(0)
+            ).mean()
+        )
 
     def flat_ranks(self, method: str) -> float:
-        """Share of the variables whose rank histogram a chi-square test at 95 % does not tell from a flat one."""
+        """Share of the variables whose rank histogram a chi-square test at 95 % does not tell from
+        a flat one."""
         cases = self.cases(method)
         if "ranks" not in self.by_method[method][cases[0]]:
             return float("nan")
@@ -87,42 +112,79 @@ class Group:
         cases = self.cases(method)
         out = {}
         for name in self.by_method[method][cases[0]]["residual"]:
-            values = np.array([self.by_method[method][c]["residual"][name] for c in cases.tolist()]).mean(0)
+            values = np.array(
+                [self.by_method[method][c]["residual"][name] for c in cases.tolist()]
+            ).mean(0)
             out[name] = float(np.sqrt((values[0] / values[1]).mean()))
         return out
 
 
-def rows_of(group: Group, network: str, noise: float, checkpoint: Checkpoint, cost: dict[str, dict[str, float]]) -> list[Record]:
+def rows_of(
+    group: Group,
+    network: str,
+    noise: float,
+    checkpoint: Checkpoint,
+    cost: dict[str, dict[str, float]],
+) -> list[Record]:
     """One row for each method, variable and level."""
     rows = []
     unit = checkpoint.state.column("background_std").ravel()
     for method in group.by_method:
         cases = group.cases(method)
-        square, prior, width, crps = (group.stack(method, k, cases).mean(0) for k in ("square", "prior", "width", "crps"))
+        square, prior, width, crps = (
+            group.stack(method, k, cases).mean(0) for k in ("square", "prior", "width", "crps")
+        )
         shared = {
-            "network": network, "noise": noise, "method": method, "cases": int(cases.size), "residual_ratio": group.residuals(method),
-            "seconds": float(np.median([group.by_method[method][c]["seconds"] for c in cases.tolist()])),
+            "network": network,
+            "noise": noise,
+            "method": method,
+            "cases": int(cases.size),
+            "residual_ratio": group.residuals(method),
+            "seconds": float(
+                np.median([group.by_method[method][c]["seconds"] for c in cases.tolist()])
+            ),
             "peak_mb": cost.get(method, {}).get("peak_mb"),
-        }  # fmt: skip
+        }
         draws = np.random.default_rng(0).integers(0, cases.size, (DRAWS, cases.size))
-        resampled = np.sqrt(group.stack(method, "square", cases)[draws].mean(1) / group.stack(method, "prior", cases)[draws].mean(1))
+        resampled = np.sqrt(
+            group.stack(method, "square", cases)[draws].mean(1)
+            / group.stack(method, "prior", cases)[draws].mean(1)
+        )
         low, high = np.percentile(resampled, [2.5, 97.5], axis=0)
         for i, channel in enumerate(checkpoint.state.channel_list):
             rows.append(
-                shared | {
-                    "variable": channel.variable, "level": channel.level, "rmse": float(np.sqrt(square[i]) * unit[i]),
-                    "ratio": float(np.sqrt(square[i] / prior[i])), "ratio_low": float(low[i]), "ratio_high": float(high[i]),
-                    "crps": float(crps[i] * unit[i]), "spread_skill": float(np.sqrt(width[i] / square[i])),
+                shared
+                | {
+                    "variable": channel.variable,
+                    "level": channel.level,
+                    "rmse": float(np.sqrt(square[i]) * unit[i]),
+                    "ratio": float(np.sqrt(square[i] / prior[i])),
+                    "ratio_low": float(low[i]),
+                    "ratio_high": float(high[i]),
+                    "crps": float(crps[i] * unit[i]),
+                    "spread_skill": float(np.sqrt(width[i] / square[i])),
                 }
-            )  # fmt: skip
+            )
     return rows
 
 
 def table_of(group: Group) -> list[str]:
     """Lines of Markdown, a row for each method."""
     equations = list(group.residuals("oi"))
-    head = ["method", "cases", "RMSE / background", "RMSE / oi (95 %)", "worst variable / oi", "CRPS / oi", "spread/skill", "flat ranks"]
-    lines = ["| " + " | ".join([*head, *equations, "s"]) + " |", "|---" * (len(head) + len(equations) + 1) + "|"]
+    head = [
+        "method",
+        "cases",
+        "RMSE / background",
+        "RMSE / oi (95 %)",
+        "worst variable / oi",
+        "CRPS / oi",
+        "spread/skill",
+        "flat ranks",
+    ]
+    lines = [
+        "| " + " | ".join([*head, *equations, "s"]) + " |",
+        "|---" * (len(head) + len(equations) + 1) + "|",
+    ]
     for method in sorted(group.by_method, key=lambda m: -group.rmse(m, group.cases(m)).mean()):
         cases = group.cases(method)
         ratio, low, high = group.against_oi(method)
@@ -131,11 +193,22 @@ def table_of(group: Group) -> list[str]:
         seconds = np.median([group.by_method[method][c]["seconds"] for c in cases.tolist()])
         ranks = group.flat_ranks(method)
         cells = [
-            method, str(cases.size), f"{group.rmse(method, cases).mean():.3f}", f"{ratio:.3f} ({low:.3f}–{high:.3f})", f"{worst} {by:.3f}",
-            f"{group.crps(method):.3f}", f"{min(spread):.2f}–{max(spread):.2f}" if max(spread) else "",
+            method,
+            str(cases.size),
+            f"{group.rmse(method, cases).mean():.3f}",
+            f"{ratio:.3f} ({low:.3f}–{high:.3f})",
+            f"{worst} {by:.3f}",
+            f"{group.crps(method):.3f}",
+            f"{min(spread):.2f}–{max(spread):.2f}" if max(spread) else "",
             "" if np.isnan(ranks) else f"{100 * ranks:.0f} %",
-        ]  # fmt: skip
-        lines.append("| " + " | ".join([*cells, *(f"{v:.2f}" for v in group.residuals(method).values()), f"{seconds:.1f}"]) + " |")
+        ]
+        lines.append(
+            "| "
+            + " | ".join(
+                [*cells, *(f"{v:.2f}" for v in group.residuals(method).values()), f"{seconds:.1f}"]
+            )
+            + " |"
+        )
     return lines
 
 
@@ -146,7 +219,9 @@ def write_report(out: Path, records: list[Record], checkpoint: Checkpoint) -> No
     rows: list[Record] = []
     lines = [f"# Single analyses, model {checkpoint.metadata.name}", ""]
     for network, noise in dict.fromkeys((r["network"], r["noise"]) for r in records):
-        group = Group([r for r in records if (r["network"], r["noise"]) == (network, noise)], variables)
+        group = Group(
+            [r for r in records if (r["network"], r["noise"]) == (network, noise)], variables
+        )
         if "oi" not in group.by_method:
             continue
         rows += rows_of(group, network, noise, checkpoint, cost)
@@ -154,5 +229,8 @@ def write_report(out: Path, records: list[Record], checkpoint: Checkpoint) -> No
     lines += ["## Cost", "", "| method | seconds | peak MB |", "|---|---|---|"]
     lines += [f"| {m} | {c['seconds']:.2f} | {c['peak_mb']:.0f} |" for m, c in cost.items()]
     (out / "osse.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (out / "osse.json").write_text(json.dumps({"model": checkpoint.metadata.name, "cost": cost, "rows": rows}), encoding="utf-8")
+    (out / "osse.json").write_text(
+        json.dumps({"model": checkpoint.metadata.name, "cost": cost, "rows": rows}),
+        encoding="utf-8",
+    )
     print("\n".join(lines))

@@ -9,22 +9,26 @@ import torch
 
 from benchmarks.held_out import Pair
 from benchmarks.methods import Step
+from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.physics_loss import StatePhysics
-from phyda_cli.model.state import StateSpec
 from phyda_cli.verification.scores import crps_ensemble, crps_gaussian
 
 __all__ = ["Scorer"]
 
-SPARSE = 6  # every so-many-th row and column has a say in rank histograms: neighbours are not independent
+# every so-many-th row and column has a say in rank histograms: neighbours are not independent
+SPARSE = 6
 PHYSICAL_MEMBERS = 2  # whose residuals are taken
 
 
 class Scorer:
-    """Scores an analysis; all but ``residual`` have an entry for each channel, in units of the background-error standard deviation.
+    """Scores an analysis; all but ``residual`` have an entry for each channel, in units of the
+    background-error standard deviation.
 
-    ``square``, ``prior``: mean square error of analysis and background; ``width``: mean square spread; ``crps``: that of the members,
-    of the normal distribution of mean and spread without members, of the mean alone without a spread; ``ranks``: (C, K + 1) counts;
-    ``residual``: by equation, the mean square over each layer of the members' residual (the mean's without members) and of the truth's.
+    ``square``, ``prior``: mean square error of analysis and background; ``width``: mean square
+    spread; ``crps``: that of the members, of the normal distribution of mean and spread without
+    members, of the mean alone without a spread; ``ranks``: (C, K + 1) counts; ``residual``: by
+    equation, the mean square over each layer of the members' residual (the mean's without members)
+    and of the truth's.
     """
 
     def __init__(self, spec: StateSpec) -> None:
@@ -35,14 +39,26 @@ class Scorer:
     def __call__(self, pair: Pair, step: Step) -> dict[str, Any]:
         """Scores of ``step`` against the pair's truth."""
         target = (pair.truth - pair.background) / self.unit
-        centre, spread, members = step.increment / self.unit, step.spread / self.unit, step.members / self.unit
-        crps = crps_ensemble(members, target) if len(members) else crps_gaussian(centre, spread, target)
+        centre, spread, members = (
+            step.increment / self.unit,
+            step.spread / self.unit,
+            step.members / self.unit,
+        )
+        crps = (
+            crps_ensemble(members, target)
+            if len(members)
+            else crps_gaussian(centre, spread, target)
+        )
         record = {
-            "square": self._mean((centre - target) ** 2), "prior": self._mean(target**2), "width": self._mean(spread**2),
+            "square": self._mean((centre - target) ** 2),
+            "prior": self._mean(target**2),
+            "width": self._mean(spread**2),
             "crps": self._mean(crps),
-        }  # fmt: skip
+        }
         record |= {"ranks": self._ranks(members, target)} if len(members) else {}
-        return {k: np.round(v, 7).tolist() for k, v in record.items()} | {"residual": self._residuals(pair, step)}
+        return {k: np.round(v, 7).tolist() for k, v in record.items()} | {
+            "residual": self._residuals(pair, step)
+        }
 
     def _mean(self, values: np.ndarray) -> np.ndarray:
         return np.asarray((values * self.area).mean(axis=(1, 2)), float)
@@ -50,7 +66,10 @@ class Scorer:
     @staticmethod
     def _ranks(members: np.ndarray, target: np.ndarray) -> np.ndarray:
         half = SPARSE // 2
-        few, truth = members[:, :, half::SPARSE, half::SPARSE], target[:, half::SPARSE, half::SPARSE]
+        few, truth = (
+            members[:, :, half::SPARSE, half::SPARSE],
+            target[:, half::SPARSE, half::SPARSE],
+        )
         rank = (few < truth).sum(axis=0).reshape(truth.shape[0], -1)
         return np.stack([np.bincount(r, minlength=len(members) + 1) for r in rank])
 

@@ -1,11 +1,15 @@
-"""One process on one core against several on as many: wall time and processor time of a large analysis.
+"""One process on one core against several on as many: wall time and processor time of a large
+analysis.
 
-    python -m benchmarks.ranks [--ranks 2] [--repeats 3] [--grid 144] [--members 32] [--observations 20000]
+    python -m benchmarks.ranks [--ranks 2] [--repeats 3] [--grid 144] [--members 32] [--observations
+    20000]
 
-The bundled model is put on a finer grid, of ``--grid`` longitudes: its members are interpolated, its networks are the same, which
-costs what a model of that grid does. The demo's background is interpolated to 0.5 degrees and ``--observations`` are drawn around its
-truth. Each rank is bound to a core of its own; runs of one and of several processes alternate, and the best of each counts, as other
-work on the machine only ever adds. Processor time is that of the busiest rank: what the wall time would be on cores that do nothing else.
+The bundled model is put on a finer grid, of ``--grid`` longitudes: its members are interpolated,
+its networks are the same, which costs what a model of that grid does. The demo's background is
+interpolated to 0.5 degrees and ``--observations`` are drawn around its truth. Each rank is bound to
+a core of its own; runs of one and of several processes alternate, and the best of each counts, as
+other work on the machine only ever adds. Processor time is that of the busiest rank: what the wall
+time would be on cores that do nothing else.
 """
 
 from __future__ import annotations
@@ -26,11 +30,11 @@ import torch
 import xarray as xr
 
 from benchmarks.million import DEMO, observations
-from phyda_cli.fields.background import read_background
-from phyda_cli.fields.regrid import grid_to_grid
+from phyda_cli.fields.interpolate import grid_to_grid
+from phyda_cli.fields.state import equiangular
+from phyda_cli.formats.background import read_background
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint, save_checkpoint
-from phyda_cli.model.state import equiangular
-from phyda_cli.observations.csv import write_csv
+from phyda_cli.observations.read.csv import write_csv
 
 
 def finer_model(folder: Path, n_lon: int) -> Path:
@@ -41,13 +45,28 @@ def finer_model(folder: Path, n_lon: int) -> Path:
 
     def finer(fields: np.ndarray) -> np.ndarray:
         flat = np.ascontiguousarray(fields.reshape(-1, bundled.state.grid.size).T)
-        return np.ascontiguousarray((matrix.astype(np.float32) @ flat).T).reshape(*fields.shape[:-2], *grid.shape)
+        return np.ascontiguousarray((matrix.astype(np.float32) @ flat).T).reshape(
+            *fields.shape[:-2], *grid.shape
+        )
 
-    members = bundled.members(np.datetime64("2001-01-01")) * len(bundled.metadata.member_times) ** 0.5
-    spec = bundled.state.model_copy(update={"latitude": tuple(grid.latitude.tolist()), "longitude": tuple(grid.longitude.tolist())})
+    members = (
+        bundled.members(np.datetime64("2001-01-01")) * len(bundled.metadata.member_times) ** 0.5
+    )
+    spec = bundled.state.model_copy(
+        update={
+            "latitude": tuple(grid.latitude.tolist()),
+            "longitude": tuple(grid.longitude.tolist()),
+        }
+    )
     metadata = bundled.metadata.model_dump(mode="json") | {"state": spec.model_dump()}
     statics = {name: finer(field) for name, field in bundled.statics.items()}
-    return save_checkpoint(folder / "model", metadata, statics, torch.from_numpy(finer(members.numpy())), *bundled.networks())
+    return save_checkpoint(
+        folder / "model",
+        metadata,
+        statics,
+        torch.from_numpy(finer(members.numpy())),
+        *bundled.networks(),
+    )
 
 
 def finer_background(path: Path, n_lon: int) -> Path:
@@ -62,7 +81,12 @@ def finer_background(path: Path, n_lon: int) -> Path:
 
     upper = {k: (("level", "latitude", "longitude"), finer(v)) for k, v in fields.upper.items()}
     surface = {k: (("latitude", "longitude"), finer(v)) for k, v in fields.surface.items()}
-    axes = {"level": fields.levels / 100, "latitude": grid.latitude, "longitude": grid.longitude, "time": fields.time}
+    axes = {
+        "level": fields.levels / 100,
+        "latitude": grid.latitude,
+        "longitude": grid.longitude,
+        "time": fields.time,
+    }
     data = xr.Dataset({**upper, **surface}, axes)
     data["level"].attrs["units"] = "hPa"
     data.to_netcdf(path)
@@ -70,8 +94,8 @@ def finer_background(path: Path, n_lon: int) -> Path:
 
 
 def run(arguments: list[str], ranks: int) -> dict[str, Any]:
-    """``phyda assimilate`` by so many processes, each on a core of its own: seconds of wall, of the busiest one's processor, and of the
-    analysis itself."""
+    """``phyda assimilate`` by so many processes, each on a core of its own: seconds of wall, of the
+    busiest one's processor, and of the analysis itself."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -80,10 +104,31 @@ def run(arguments: list[str], ranks: int) -> dict[str, Any]:
         raise SystemExit(f"{ranks} ranks need as many cores, found {len(cores)}")
     began, processes = time.monotonic(), []
     for rank in range(ranks):
-        own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-        command = ["taskset", "-c", str(cores[rank]), sys.executable, "-m", "phyda_cli", "assimilate", *arguments, "--json"]
+        own = {
+            "RANK": rank,
+            "LOCAL_RANK": rank,
+            "WORLD_SIZE": ranks,
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+            "OMP_NUM_THREADS": 1,
+        }
+        command = [
+            "taskset",
+            "-c",
+            str(cores[rank]),
+            sys.executable,
+            "-m",
+            "phyda_cli",
+            "assimilate",
+            *arguments,
+            "--json",
+        ]
         environment = os.environ | {k: str(v) for k, v in own.items()}
-        processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
+        processes.append(
+            subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        )
     assert processes[0].stdout is not None
     report = json.loads(processes[0].stdout.read())
     used = []
@@ -93,28 +138,64 @@ def run(arguments: list[str], ranks: int) -> dict[str, Any]:
         if process.returncode:
             raise SystemExit(f"a rank failed with status {process.returncode}")
         used.append(usage.ru_utime + usage.ru_stime)
-    return {"wall": time.monotonic() - began, "processor": max(used), "analysed": report["stages"]["analysed"]}
+    return {
+        "wall": time.monotonic() - began,
+        "processor": max(used),
+        "analysed": report["stages"]["analysed"],
+    }
 
 
 def main() -> None:
     """Print a line for each run, then the best of each number of ranks."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("ranks", 2), ("repeats", 3), ("grid", 144), ("members", 32), ("observations", 20_000)):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, default in (
+        ("ranks", 2),
+        ("repeats", 3),
+        ("grid", 144),
+        ("members", 32),
+        ("observations", 20_000),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
     best: dict[int, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_csv(folder / "obs.csv", observations(args.observations, read_background(DEMO / "truth.nc").fields))
-        arguments = ["--obs", folder / "obs.csv", "--background", finer_background(folder / "fc.nc", 720), "--out", folder / "an.nc"]
-        arguments += ["--checkpoint", finer_model(folder, args.grid), "--members", args.members, "--overwrite"]
+        write_csv(
+            folder / "obs.csv",
+            observations(args.observations, read_background(DEMO / "truth.nc").fields),
+        )
+        arguments = [
+            "--obs",
+            folder / "obs.csv",
+            "--background",
+            finer_background(folder / "fc.nc", 720),
+            "--out",
+            folder / "an.nc",
+        ]
+        arguments += [
+            "--checkpoint",
+            finer_model(folder, args.grid),
+            "--members",
+            args.members,
+            "--overwrite",
+        ]
         for _ in range(args.repeats):
             for ranks in (1, args.ranks):
                 found = run(list(map(str, arguments)), ranks)
-                print(json.dumps({"ranks": ranks} | {k: round(v, 1) for k, v in found.items()}), flush=True)
+                print(
+                    json.dumps({"ranks": ranks} | {k: round(v, 1) for k, v in found.items()}),
+                    flush=True,
+                )
                 best[ranks] = {k: min(v, best.get(ranks, found)[k]) for k, v in found.items()}
     for ranks, figures in best.items():
-        print(f"{ranks} ranks: " + ", ".join(f"{k} {v:.1f} s ({best[1][k] / v:.2f} times as fast)" for k, v in figures.items()))
+        print(
+            f"{ranks} ranks: "
+            + ", ".join(
+                f"{k} {v:.1f} s ({best[1][k] / v:.2f} times as fast)" for k, v in figures.items()
+            )
+        )
 
 
 if __name__ == "__main__":

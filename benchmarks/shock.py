@@ -1,14 +1,17 @@
-"""Initialisation shock: surface-pressure tendency noise of jcm forecasts from truth, background and analyses.
+"""Initialisation shock: surface-pressure tendency noise of jcm forecasts from truth, background and
+analyses.
 
-    python -m benchmarks.shock --nature data/nature-test --out runs/shock [--cases 16] [--without-physics CHECKPOINT]
+    python -m benchmarks.shock --nature data/nature-test --out runs/shock [--cases 16]
+    [--without-physics CHECKPOINT]
 
-The background is a 24 h forecast of jcm from a perturbed nature state. Every method sees the same observations
-(400 soundings, as in benchmarks.held_out) and its increment is added to the background's native state, as it is and after the
-physics projection. "Perfect increment" is the truth less the background on the model grid: what the way from the model's grid and
-levels to jcm's costs. Noise is the area
-mean of |dps/dt| between outputs 30 minutes apart, averaged over the first 24 h (and over the first 6 h). A state out of
-balance rings with external gravity waves, which this measures. Cases are saved one by one in OUT and a second run
-continues. Needs the extra ``phyda[nature]``.
+The background is a 24 h forecast of jcm from a perturbed nature state. Every method sees the same
+observations (400 soundings, as in benchmarks.held_out) and its increment is added to the
+background's native state, as it is and after the physics projection. "Perfect increment" is the
+truth less the background on the model grid: what the way from the model's grid and levels to jcm's
+costs. Noise is the area mean of |dps/dt| between outputs 30 minutes apart, averaged over the first
+24 h (and over the first 6 h). A state out of balance rings with external gravity waves, which this
+measures. Cases are saved one by one in OUT and a second run continues. Needs the extra
+``phyda[nature]``.
 """
 
 from __future__ import annotations
@@ -22,15 +25,14 @@ import torch
 
 from benchmarks.networks import soundings
 from benchmarks.outcome import finish
-from phyda_cli.analysis.constraints import Constraints
+from phyda_cli.analysis.balance import Constraints
 from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay
 from phyda_cli.analysis.generative import sample_members
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, Virtual
-from phyda_cli.cycle.speedy import SpeedyLink
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.model.encoder import MIN_SPREAD, conditions
-from phyda_cli.sources.nature import (
+from phyda_cli.simulation.jcm import (
     PROGNOSTIC,
     Native,
     SpeedyModel,
@@ -39,6 +41,7 @@ from phyda_cli.sources.nature import (
     load_states,
     perturbed,
 )
+from phyda_cli.simulation.speedy_link import SpeedyLink
 from phyda_cli.training.cases import simulate
 
 SAVED_PER_DAY = 48
@@ -46,18 +49,26 @@ LEAD = 4  # outputs of 6 h between the background's start and the analysis
 
 
 def noise(states: list[Native], weights: np.ndarray) -> dict[str, float]:
-    """Mean |dps/dt| [Pa/h] over the first 6 h and over the whole forecast; ``weights`` (lat,) of mean one."""
+    """Mean |dps/dt| [Pa/h] over the first 6 h and over the whole forecast; ``weights`` (lat,) of
+    mean one."""
     pressure = np.stack([s["ps"] for s in states]).astype(np.float64)  # (T, lon, lat)
     tendency = (np.abs(np.diff(pressure, axis=0)) * weights).mean(axis=(1, 2)) * SAVED_PER_DAY / 24
-    return {"first_6h": float(tendency[: SAVED_PER_DAY // 4].mean()), "first_24h": float(tendency.mean())}
+    return {
+        "first_6h": float(tendency[: SAVED_PER_DAY // 4].mean()),
+        "first_24h": float(tendency.mean()),
+    }
 
 
-def increments(checkpoint: Checkpoint, virtual: Virtual, background: np.ndarray, place: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def increments(
+    checkpoint: Checkpoint, virtual: Virtual, background: np.ndarray, place: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
     """Normalised increments of the full model: the mean of 16 members and the first member."""
     spec = checkpoint.state
     encoder, denoiser = checkpoint.networks()
     normal = torch.from_numpy((background - spec.column("mean")) / spec.column("std"))
-    sampled = sample_members(encoder, denoiser, normal, virtual, place, 16, seed, checkpoint.metadata.sampler)
+    sampled = sample_members(
+        encoder, denoiser, normal, virtual, place, 16, seed, checkpoint.metadata.sampler
+    )
     return {"mean": sampled.mean.numpy(), "member": sampled.members[0].numpy()}
 
 
@@ -78,9 +89,14 @@ class Shock:
         """Native states to start from at output ``index``, by method."""
         rng = np.random.default_rng([77, index])
         truth = {k: self.states[index][k] for k in PROGNOSTIC}
-        first = perturbed(self.states[index - LEAD], lagged_perturbation(self.states, rng, float(rng.uniform(1.0, 1.7))))
+        first = perturbed(
+            self.states[index - LEAD],
+            lagged_perturbation(self.states, rng, float(rng.uniform(1.0, 1.7))),
+        )
         background = self.lead_model.forecast(first, self.times[index - LEAD])[-1]
-        background = {k: background[k] for k in PROGNOSTIC} | {k: background[k] for k in ("t2m", "u10", "v10")}
+        background = {k: background[k] for k in PROGNOSTIC} | {
+            k: background[k] for k in ("t2m", "u10", "v10")
+        }
 
         checkpoint, spec = self.checkpoint, self.checkpoint.state
         unit = spec.column("background_std")
@@ -90,7 +106,9 @@ class Shock:
         network, seed = soundings(spec, 400, rng), rng.integers(2**32)
 
         def stage1(today: ErrorsOfTheDay | None) -> tuple[Virtual, np.ndarray]:
-            return simulate(ensemble, spec, target, network, np.random.default_rng(seed), draws=8, today=today)
+            return simulate(
+                ensemble, spec, target, network, np.random.default_rng(seed), draws=8, today=today
+            )
 
         linear, factor = stage1(None)
         unit = unit * factor
@@ -104,23 +122,40 @@ class Shock:
                 made = increments(model, virtual, stacks[0], place, index)
                 normalised |= {f"{name} {kind}": value for kind, value in made.items()}
         increment = {k: v * unit for k, v in normalised.items()}
-        project = Constraints(spec, stacks[0], linear.spread.clamp(min=MIN_SPREAD).numpy() * unit, np.ones(spec.n_channels, bool))
-        increment |= {f"{k}, projected": project(v) for k, v in increment.items() if k != "perfect increment"}
+        project = Constraints(
+            spec,
+            stacks[0],
+            linear.spread.clamp(min=MIN_SPREAD).numpy() * unit,
+            np.ones(spec.n_channels, bool),
+        )
+        increment |= {
+            f"{k}, projected": project(v) for k, v in increment.items() if k != "perfect increment"
+        }
         out = {"truth": truth, "background": background}
         return out | {k: self.link.add(background, v) for k, v in increment.items()}
 
     def place(self, model: Checkpoint, index: int) -> np.ndarray:
         """Conditions of the analysis at output ``index``."""
-        return conditions(model.state.grid, model.statics["orography"], model.statics["lsm"], self.times[index], 6.0 * LEAD)
+        return conditions(
+            model.state.grid,
+            model.statics["orography"],
+            model.statics["lsm"],
+            self.times[index],
+            6.0 * LEAD,
+        )
 
     def run(self, index: int) -> dict[str, dict[str, float]]:
         """Noise by method of the case at output ``index``."""
         weights = self.link.native.area_weights
-        return {k: noise(self.model.forecast(s, self.times[index]), weights) for k, s in self.starts(index).items()}
+        return {
+            k: noise(self.model.forecast(s, self.times[index]), weights)
+            for k, s in self.starts(index).items()
+        }
 
 
 def table(cases: list[dict[str, dict[str, float]]]) -> str:
-    """Noise by method with its ratio to the truth's and the ratio's 95 % interval (bootstrap over cases)."""
+    """Noise by method with its ratio to the truth's and the ratio's 95 % interval (bootstrap over
+    cases)."""
     rng = np.random.default_rng(0)
     draws = rng.integers(0, len(cases), (2000, len(cases)))
     lines = [f"{'start':38} {'6 h':>7} {'24 h':>7} [Pa/h]  ratio to truth, 24 h"]
@@ -129,17 +164,26 @@ def table(cases: list[dict[str, dict[str, float]]]) -> str:
         day = np.array([c[name]["first_24h"] for c in cases])
         early = float(np.mean([c[name]["first_6h"] for c in cases]))
         low, high = np.percentile(day[draws].mean(axis=1) / truth[draws].mean(axis=1), [2.5, 97.5])
-        lines.append(f"{name:38} {early:7.2f} {day.mean():7.2f}         {day.mean() / truth.mean():.3f} ({low:.3f}–{high:.3f})")
+        lines.append(
+            f"{name:38} {early:7.2f} {day.mean():7.2f}         {day.mean() / truth.mean():.3f} "
+            f"({low:.3f}–{high:.3f})"
+        )
     return "\n".join(lines)
 
 
 def main() -> None:
     """Print the table; exit 1 when a bar is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nature", type=Path, required=True, help="folder of a nature run never trained on")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--nature", type=Path, required=True, help="folder of a nature run never trained on"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the cases done")
     parser.add_argument("--checkpoint", type=Path, default=BUNDLED)
-    parser.add_argument("--without-physics", type=Path, help="the same model trained with physics = 0")
+    parser.add_argument(
+        "--without-physics", type=Path, help="the same model trained with physics = 0"
+    )
     parser.add_argument("--cases", type=int, default=16)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -155,7 +199,9 @@ def main() -> None:
     print(table(cases))
     mean = {name: float(np.mean([c[name]["first_24h"] for c in cases])) for name in cases[0]}
     ours = mean["phyda mean"]  # what `phyda assimilate` writes
-    missed = [] if ours <= 1.1 * mean["truth"] else ["phyda is more than 10 % noisier than the truth"]
+    missed = (
+        [] if ours <= 1.1 * mean["truth"] else ["phyda is more than 10 % noisier than the truth"]
+    )
     missed += [] if ours < mean["oi"] else ["phyda is noisier than oi"]
     finish(missed)
 

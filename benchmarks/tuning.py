@@ -2,9 +2,10 @@
 
     python -m benchmarks.tuning --data data/train-cycled.zarr [--cases 8] --json tuning.json
 
-Mean square error over the background's, averaged over channels and the networks of benchmarks.networks, with the automatic
-background-error scale. Members come from the store's own pairs, none of them within the case's own dates (see MemberPool).
-One thing is varied at a time, from the best found so far.
+Mean square error over the background's, averaged over channels and the networks of
+benchmarks.networks, with the automatic background-error scale. Members come from the store's own
+pairs, none of them within the case's own dates (see MemberPool). One thing is varied at a time,
+from the best found so far.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.networks import NETWORKS, draw
-from phyda_cli.config import SolverSettings
-from phyda_cli.model.state import StateSpec
+from phyda_cli.fields.state import StateSpec
+from phyda_cli.preprocessing.store import PairStore
+from phyda_cli.settings.model import SolverSettings
 from phyda_cli.training.cases import simulate
-from phyda_cli.training.pool import MemberPool
+from phyda_cli.training.members import MemberPool
 from phyda_cli.training.statistics import choose_members, difference, split_pairs, state_spec
-from phyda_cli.training.store import PairStore
 
 Settings = dict[str, float | None]
 START: Settings = {"members": 256, "radius_km": 5000.0, "radius_log_p": 4.0}
@@ -41,7 +42,10 @@ class Season:
         split = split_pairs(self.store, 0.08)
         rng = np.random.default_rng(0)
         self.spec: StateSpec = state_spec(self.store, self.states, split.training, rng)
-        self.chosen = {n: choose_members(self.store, self.states, self.spec, split.training, n, rng) for n in (64, 128, 256, 384, 512)}
+        self.chosen = {
+            n: choose_members(self.store, self.states, self.spec, split.training, n, rng)
+            for n in (64, 128, 256, 384, 512)
+        }
         short = split.training[self.store.lead[split.training] == self.store.lead.min()]
         self.pairs = short[np.linspace(0, short.size - 1, cases).astype(int)]
 
@@ -58,8 +62,16 @@ class Season:
                 rng = np.random.default_rng([31, number])
                 truth = difference(self.store, self.states, pair) / unit
                 network = draw(name, 1.0, self.spec, self.store.statics["lsm"], rng)
-                virtual, factor = simulate(pool.ensemble(self.store.time[self.store.pairs[pair, 1]]), self.spec, truth, network, rng)
-                sums[0] += ((truth - factor * virtual.increment.numpy()) ** 2 * weights).mean(axis=(1, 2))
+                virtual, factor = simulate(
+                    pool.ensemble(self.store.time[self.store.pairs[pair, 1]]),
+                    self.spec,
+                    truth,
+                    network,
+                    rng,
+                )
+                sums[0] += ((truth - factor * virtual.increment.numpy()) ** 2 * weights).mean(
+                    axis=(1, 2)
+                )
                 sums[1] += (truth**2 * weights).mean(axis=(1, 2))
             ratios.append(float((sums[0] / sums[1]).mean()))
             out[name] = ratios[-1]
@@ -68,7 +80,9 @@ class Season:
 
 def main() -> None:
     """Print and write the search."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cases", type=int, default=8)
     parser.add_argument("--json", type=Path)
@@ -82,7 +96,9 @@ def main() -> None:
         tried.append(settings | row)
         print(json.dumps(tried[-1]), flush=True)
         if args.json:
-            args.json.write_text(json.dumps({"best": best, "tried": tried}, indent=1), encoding="utf-8")
+            args.json.write_text(
+                json.dumps({"best": best, "tried": tried}, indent=1), encoding="utf-8"
+            )
         assert row["mean"] is not None
         return row["mean"]
 

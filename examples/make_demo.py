@@ -1,9 +1,10 @@
-"""Make the case of ``phyda demo`` from a nature run that `phyda download --source nature --twins 1` has made.
+"""Make the case of ``phyda demo`` from a nature run that `phyda download --source nature --twins 1`
+has made.
 
     python examples/make_demo.py NATURE_FOLDER phyda_cli/demo
 
-Truth and forecast are taken as they are; stations are simulated from the truth with the default observation errors, a few
-of them planted with gross errors. Same folder and seed, same files.
+Truth and forecast are taken as they are; stations are simulated from the truth with the default
+observation errors, a few of them planted with gross errors. Same folder and seed, same files.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from phyda_cli.fields.background import read_background
 from phyda_cli.fields.grid import Fields
-from phyda_cli.fields.output import write_fields
+from phyda_cli.formats.background import read_background
+from phyda_cli.formats.write import write_fields
 from phyda_cli.names import default_error
 from phyda_cli.observations.atmosphere import standard_pressure
-from phyda_cli.observations.csv import write_csv
 from phyda_cli.observations.operators import build_operator
+from phyda_cli.observations.read.csv import write_csv
 from phyda_cli.observations.table import concat, make
 
 SOUNDINGS, SURFACE = 120, 300
 DRIEST = 30000.0  # Pa: above it a humidity sensor measures nothing but its own error
-NOTE = {"comment": "Simulated: a nature run of the SPEEDY climate model (jcm), not the real atmosphere."}
+NOTE = {
+    "comment": "Simulated: a nature run of the SPEEDY climate model (jcm), not the real atmosphere."
+}
 
 
 def truth_at(folder: Path, time: np.datetime64) -> Fields:
@@ -37,11 +40,16 @@ def truth_at(folder: Path, time: np.datetime64) -> Fields:
     raise SystemExit(f"{folder} holds no analysis of {time}")
 
 
-def places(truth: Fields, n: int, land_share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """``n`` positions, ``land_share`` of them in clusters over land and the rest anywhere [degrees, two decimals]."""
+def places(
+    truth: Fields, n: int, land_share: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """``n`` positions, ``land_share`` of them in clusters over land and the rest anywhere [degrees,
+    two decimals]."""
     latitude = np.rad2deg(np.arcsin(rng.uniform(-0.98, 0.98, n)))
     longitude = rng.uniform(0, 360, n)
-    land = np.flatnonzero((truth.surface["lsm"] > 0.5).ravel() & (np.abs(truth.grid.mesh[0].ravel()) < 70))
+    land = np.flatnonzero(
+        (truth.surface["lsm"] > 0.5).ravel() & (np.abs(truth.grid.mesh[0].ravel()) < 70)
+    )
     centres = rng.choice(land, 25)
     clustered = rng.random(n) < land_share
     at = rng.choice(centres, int(clustered.sum()))
@@ -51,18 +59,35 @@ def places(truth: Fields, n: int, land_share: float, rng: np.random.Generator) -
     return latitude.round(2), longitude.round(2)
 
 
-def stations(truth: Fields, prefix: str, n: int, land_share: float, spread: float, rng: np.random.Generator) -> pd.DataFrame:
-    """Identifier, position and elevation of ``n`` stations; some are up to ``spread`` metres off the model's surface."""
+def stations(
+    truth: Fields, prefix: str, n: int, land_share: float, spread: float, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Identifier, position and elevation of ``n`` stations; some are up to ``spread`` metres off
+    the model's surface."""
     latitude, longitude = places(truth, n, land_share, rng)
-    at = make(station_id="", time=truth.time, latitude=latitude, longitude=longitude, variable="orography", value=0.0)
+    at = make(
+        station_id="",
+        time=truth.time,
+        latitude=latitude,
+        longitude=longitude,
+        variable="orography",
+        value=0.0,
+    )
     surface = build_operator(truth, at, None).apply(truth.vector())
-    elevation = np.maximum(surface + spread * rng.uniform(-1, 1, n) * (rng.random(n) < 0.6), 0).round()
+    elevation = np.maximum(
+        surface + spread * rng.uniform(-1, 1, n) * (rng.random(n) < 0.6), 0
+    ).round()
     names = [f"{prefix}{i:03d}" for i in range(1, n + 1)]
-    return pd.DataFrame({"station_id": names, "latitude": latitude, "longitude": longitude, "elevation": elevation})
+    return pd.DataFrame(
+        {"station_id": names, "latitude": latitude, "longitude": longitude, "elevation": elevation}
+    )
 
 
-def reports(sites: pd.DataFrame, variables: list[str], levels: np.ndarray, time: np.datetime64) -> pd.DataFrame:
-    """One row for each site, level (NaN: the surface) and variable, in that order, without values yet."""
+def reports(
+    sites: pd.DataFrame, variables: list[str], levels: np.ndarray, time: np.datetime64
+) -> pd.DataFrame:
+    """One row for each site, level (NaN: the surface) and variable, in that order, without values
+    yet."""
     index = np.arange(len(sites)).repeat(levels.size * len(variables))
     columns = {k: sites[k].to_numpy()[index] for k in sites}
     pressure = np.tile(levels.repeat(len(variables)), len(sites))
@@ -78,17 +103,31 @@ def observe(table: pd.DataFrame, truth: Fields, rng: np.random.Generator) -> pd.
     error = np.zeros(len(table))
     for name in set(variable):
         error[variable == name] = default_error(name, pressure[variable == name])
-    value = build_operator(truth, table, None).apply(truth.vector()) + error * rng.standard_normal(len(table))
+    value = build_operator(truth, table, None).apply(truth.vector()) + error * rng.standard_normal(
+        len(table)
+    )
     value = np.where(variable == "q", np.maximum(value, 1e-6), value)
-    minutes = {s: int(m) for s, m in zip(table["station_id"].unique(), rng.integers(-30, 31, table["station_id"].nunique()), strict=True)}
+    minutes = {
+        s: int(m)
+        for s, m in zip(
+            table["station_id"].unique(),
+            rng.integers(-30, 31, table["station_id"].nunique()),
+            strict=True,
+        )
+    }
     time = table["time"] + pd.to_timedelta(table["station_id"].map(minutes), unit="min")
     digits = table["variable"].map({"q": 8, "msl": 0}).fillna(2).to_numpy()
     rounded = np.array([round(v, int(d)) for v, d in zip(value, digits, strict=True)])
-    return table.assign(value=rounded, error=[float(f"{e:.3g}") for e in error], time=time.to_numpy("datetime64[ns]"))
+    return table.assign(
+        value=rounded,
+        error=[float(f"{e:.3g}") for e in error],
+        time=time.to_numpy("datetime64[ns]"),
+    )
 
 
 def plant_errors(table: pd.DataFrame) -> pd.DataFrame:
-    """Gross errors as they happen: a sign lost, a pressure 40 hPa off, a report sent twice, one from yesterday."""
+    """Gross errors as they happen: a sign lost, a pressure 40 hPa off, a report sent twice, one
+    from yesterday."""
     table = table.copy()
     temperatures, pressures = (np.flatnonzero(table["variable"] == v) for v in ("t2m", "msl"))
     value = table.columns.get_loc("value")
@@ -105,7 +144,9 @@ def plant_errors(table: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     """Write background.nc, truth.nc, stations.csv and withheld.txt."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("nature", type=Path, help="folder with analysis_*.nc and forecast_*.nc")
     parser.add_argument("out", type=Path)
     parser.add_argument("--start", default="2011-01-20T06", help="initial time of the forecast")
@@ -117,9 +158,16 @@ def main() -> None:
     rng = np.random.default_rng(options.seed)
     truth = truth_at(options.nature, time)
     background = read_background(options.nature / f"forecast_{options.start}.nc", time).fields
-    soundings = reports(stations(truth, "TEMP", SOUNDINGS, 0.6, 0.0, rng), ["t", "u", "v", "q"], truth.levels, time)
+    soundings = reports(
+        stations(truth, "TEMP", SOUNDINGS, 0.6, 0.0, rng), ["t", "u", "v", "q"], truth.levels, time
+    )
     soundings = soundings[(soundings["variable"] != "q") | (soundings["pressure"] >= DRIEST)]
-    surface = reports(stations(truth, "SYN", SURFACE, 0.8, 100.0, rng), ["t2m", "u10", "v10", "msl"], np.array([np.nan]), time)
+    surface = reports(
+        stations(truth, "SYN", SURFACE, 0.8, 100.0, rng),
+        ["t2m", "u10", "v10", "msl"],
+        np.array([np.nan]),
+        time,
+    )
     table = plant_errors(observe(concat([soundings, surface]), truth, rng))
 
     options.out.mkdir(parents=True, exist_ok=True)

@@ -31,8 +31,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Atmospheric data assimilation: observations and a forecast in, the best estimate of the atmosphere out.",
-    epilog="Exit codes: 0 ok, 1 internal, 2 usage, 3 input, 4 no usable observations, 5 gate failed, 75 busy, 128+n signal.",
+    help="Atmospheric data assimilation: observations and a forecast in, the best estimate of "
+    "the atmosphere out.",
+    epilog="Exit codes: 0 ok, 1 internal, 2 usage, 3 input, 4 no usable observations, 5 gate "
+    "failed, 75 busy, 128+n signal.",
 )
 for command in (download, train, assimilate, verify, demo):
     app.command()(command)
@@ -50,15 +52,20 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
 
 def _terminate(number: int, _: FrameType | None) -> None:
-    """Leave at once: nothing outside ``fields.atomic.publish`` needs cleaning up, and unwinding through C libraries can crash."""
+    """Leave at once: nothing outside ``fields.atomic.publish`` needs cleaning up, and unwinding
+    through C libraries can crash."""
     if sys.stderr.isatty():
-        print("\x1b[?25h", end="", file=sys.stderr)  # the cursor, which a live table or bar has hidden
+        print(
+            "\x1b[?25h", end="", file=sys.stderr
+        )  # the cursor, which a live table or bar has hidden
     say(f"FATAL ERROR: ended by {signal.Signals(number).name}")
     sys.stdout.flush()
     os._exit(128 + number)

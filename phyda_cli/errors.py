@@ -1,4 +1,5 @@
-"""The one exception family: each error carries its exit code and the user's next step (DESIGN section 5)."""
+"""The one exception family: each error carries its exit code and the user's next step (DESIGN
+section 5)."""
 
 from __future__ import annotations
 

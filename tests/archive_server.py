@@ -1,4 +1,5 @@
-"""An HTTP server on localhost with the faults of real ones, and small stores laid out as the public archives'."""
+"""An HTTP server on localhost with the faults of real ones, and small stores laid out as the public
+archives'."""
 
 from __future__ import annotations
 
@@ -14,10 +15,23 @@ import numpy as np
 import synthetic
 import xarray as xr
 
-from phyda_cli.config import RetrySettings
 from phyda_cli.fields.grid import Grid
+from phyda_cli.settings.data import RetrySettings
 
-__all__ = ["ARCO", "ERA5", "GRID", "HRES", "LEVELS", "QUICK", "Quiet", "Server", "analyses", "archive", "serving", "write_store"]
+__all__ = [
+    "ARCO",
+    "ERA5",
+    "GRID",
+    "HRES",
+    "LEVELS",
+    "QUICK",
+    "Quiet",
+    "Server",
+    "analyses",
+    "archive",
+    "serving",
+    "write_store",
+]
 
 QUICK = RetrySettings(first_wait=0.01, longest_wait=0.02, timeout=5)
 ERA5 = "era5/1959-2023_01_10-6h-64x32_equiangular_conservative.zarr"
@@ -26,11 +40,25 @@ ARCO = "full_37-1h-0p25deg-chunk-1.zarr-v3"
 GRID = synthetic.GRID
 LEVELS = (300, 500, 850)
 LONG = {
-    "z": "geopotential", "t": "temperature", "u": "u_component_of_wind", "v": "v_component_of_wind", "q": "specific_humidity",
-    "msl": "mean_sea_level_pressure", "orography": "geopotential_at_surface", "lsm": "land_sea_mask",
-}  # fmt: skip
-UNITS = {"z": "m**2 s**-2", "t": "K", "u": "m s**-1", "v": "m s**-1", "q": "kg kg**-1", "msl": "Pa", "orography": "m**2 s**-2",
-         "lsm": "(0 - 1)"}  # fmt: skip
+    "z": "geopotential",
+    "t": "temperature",
+    "u": "u_component_of_wind",
+    "v": "v_component_of_wind",
+    "q": "specific_humidity",
+    "msl": "mean_sea_level_pressure",
+    "orography": "geopotential_at_surface",
+    "lsm": "land_sea_mask",
+}
+UNITS = {
+    "z": "m**2 s**-2",
+    "t": "K",
+    "u": "m s**-1",
+    "v": "m s**-1",
+    "q": "kg kg**-1",
+    "msl": "Pa",
+    "orography": "m**2 s**-2",
+    "lsm": "(0 - 1)",
+}
 Fault = Callable[[str, int], str | None]
 
 
@@ -49,7 +77,8 @@ def analyses(times: np.ndarray, grid: Grid = GRID, seed: int = 3) -> xr.Dataset:
 
 
 def archive(data: xr.Dataset) -> xr.Dataset:
-    """``data`` as WeatherBench 2 has it: long names, its spelling of units, longitude before latitude."""
+    """``data`` as WeatherBench 2 has it: long names, its spelling of units, longitude before
+    latitude."""
     out = data.rename({k: v for k, v in LONG.items() if k in data})
     for name, long in LONG.items():
         if long in out:
@@ -62,13 +91,16 @@ def write_store(path: Path, data: xr.Dataset, chunks: dict[str, int]) -> Path:
     """A Zarr store of format 2 with consolidated metadata."""
     data = data.drop_encoding()
     for name in data.data_vars:
-        data[name].encoding["chunks"] = tuple(chunks.get(str(d), n) for d, n in data[name].sizes.items())
+        data[name].encoding["chunks"] = tuple(
+            chunks.get(str(d), n) for d, n in data[name].sizes.items()
+        )
     data.to_zarr(path, mode="w", zarr_format=2, consolidated=True)
     return path
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ``folder``. ``fault(path, times asked before)`` may answer drop, truncate, hang, or a status such as 429 or 500."""
+    """Serves ``folder``. ``fault(path, times asked before)`` may answer drop, truncate, hang, or a
+    status such as 429 or 500."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -133,7 +165,9 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving(server: Server) -> Iterator[Server]:
     """The server at work in a thread."""
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     try:
         yield server

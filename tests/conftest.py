@@ -19,14 +19,15 @@ with suppress(ImportError):
 
 import synthetic
 
-from phyda_cli.config import TrainingSettings
+from phyda_cli.settings.training import TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data beside a checkout, or ``PHYDA_TEST_DATA``; skips where it is absent."""
+    """The folder of real data beside a checkout, or ``PHYDA_TEST_DATA``; skips where it is
+    absent."""
     folder = Path(os.environ.get("PHYDA_TEST_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"the real data is not here: {folder} does not exist (set PHYDA_TEST_DATA)")
@@ -43,7 +44,9 @@ class Outcome:
 
 
 @pytest.fixture
-def phyda(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def phyda(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Outcome]:
     """Run ``phyda ARGUMENTS`` in this process through ``main``, as a shell would see it."""
     from phyda_cli.app import main
 
@@ -74,11 +77,15 @@ def nature(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def store_path(nature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training store of one-day differences on the 16x8 grid."""
-    from phyda_cli.config import PreprocessSettings
-    from phyda_cli.training.preprocess import preprocess
+    from phyda_cli.preprocessing.preprocess import preprocess
+    from phyda_cli.settings.data import PreprocessSettings
 
     out = tmp_path_factory.mktemp("store") / "train.zarr"
-    preprocess([nature], out, PreprocessSettings(grid="as-is", channels=synthetic.CHANNELS, pairs=("lagged",)))
+    preprocess(
+        [nature],
+        out,
+        PreprocessSettings(grid="as-is", channels=synthetic.CHANNELS, pairs=("lagged",)),
+    )
     return out
 
 
@@ -87,20 +94,29 @@ def tiny_settings() -> TrainingSettings:
     """Training of some seconds."""
     return TrainingSettings.model_validate(
         {
-            "members": 24, "samples": 64, "reports": (5, 60), "spread_epochs": 2, "encoder_epochs": 2, "denoiser_epochs": 2, "batch": 8,
-            "solver": {"radius_km": 8000, "column_stride": 1}, "network": {"encoder": (8, 16), "denoiser": (8, 16), "spread": (8, 16)},
+            "members": 24,
+            "samples": 64,
+            "reports": (5, 60),
+            "spread_epochs": 2,
+            "encoder_epochs": 2,
+            "denoiser_epochs": 2,
+            "batch": 8,
+            "solver": {"radius_km": 8000, "column_stride": 1},
+            "network": {"encoder": (8, 16), "denoiser": (8, 16), "spread": (8, 16)},
         }
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="session")
-def tiny_run(store_path: Path, tiny_settings: TrainingSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_run(
+    store_path: Path, tiny_settings: TrainingSettings, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The folder of a finished tiny training run; its model is ``checkpoint`` in it."""
     import torch
 
+    from phyda_cli.parallel.training import World
     from phyda_cli.training.progress import Lines
     from phyda_cli.training.run import train
-    from phyda_cli.training.world import World
 
     run = tmp_path_factory.mktemp("runs") / "tiny"
     train(store_path, run, tiny_settings, World(torch.device("cpu")), Lines(lambda _: None))
@@ -115,9 +131,12 @@ def tiny_checkpoint(tiny_run: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``fc.nc``, the state of a day before, and ``stations.csv``, reports of ``synthetic.TIME``'s state."""
+    """A folder with ``fc.nc``, the state of a day before, and ``stations.csv``, reports of
+    ``synthetic.TIME``'s state."""
     folder = tmp_path_factory.mktemp("case")
     first_guess, truth = synthetic.amplitudes(24), synthetic.amplitudes()
-    synthetic.dataset(first_guess[None], [synthetic.TIME], synthetic.FINE, synthetic.FINE_LEVELS).to_netcdf(folder / "fc.nc")
+    synthetic.dataset(
+        first_guess[None], [synthetic.TIME], synthetic.FINE, synthetic.FINE_LEVELS
+    ).to_netcdf(folder / "fc.nc")
     synthetic.reports(folder / "stations.csv", truth)
     return folder

@@ -1,4 +1,5 @@
-"""Small synthetic weather for tests: slowly changing waves close to geostrophic balance, and reports of it."""
+"""Small synthetic weather for tests: slowly changing waves close to geostrophic balance, and
+reports of it."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from phyda_cli.fields.grid import Grid
-from phyda_cli.model.state import StateSpec, equiangular
+from phyda_cli.fields.state import StateSpec, equiangular
 
 __all__ = [
     "CHANNELS",
@@ -58,14 +59,22 @@ def amplitudes(hours_before: int = 0) -> np.ndarray:
     return waves[int(np.flatnonzero(times == TIME - np.timedelta64(hours_before, "h"))[0])]
 
 
-def fields_at(amplitude: np.ndarray, grid: Grid = GRID, levels: tuple[int, ...] = LEVELS) -> dict[str, np.ndarray]:
-    """``z t u v q`` (L, H, W) and ``msl`` (H, W) of wave amplitudes (waves, 2) [SI]; the wind is close to geostrophic."""
+def fields_at(
+    amplitude: np.ndarray, grid: Grid = GRID, levels: tuple[int, ...] = LEVELS
+) -> dict[str, np.ndarray]:
+    """``z t u v q`` (L, H, W) and ``msl`` (H, W) of wave amplitudes (waves, 2) [SI]; the wind is
+    close to geostrophic."""
     lat, lon = (np.deg2rad(m) for m in grid.mesh)
     phi, phi_x, phi_y = (np.zeros(grid.shape) for _ in range(3))
     for (k, m), (a, b) in zip(WAVES, amplitude, strict=True):
         profile = np.cos(lat) ** 2 * np.sin(m * lat)
-        slope = np.cos(lat) * (m * np.cos(lat) * np.cos(m * lat) - 2 * np.sin(lat) * np.sin(m * lat))
-        wave, wave_x = a * np.cos(k * lon) + b * np.sin(k * lon), k * (b * np.cos(k * lon) - a * np.sin(k * lon))
+        slope = np.cos(lat) * (
+            m * np.cos(lat) * np.cos(m * lat) - 2 * np.sin(lat) * np.sin(m * lat)
+        )
+        wave, wave_x = (
+            a * np.cos(k * lon) + b * np.sin(k * lon),
+            k * (b * np.cos(k * lon) - a * np.sin(k * lon)),
+        )
         phi, phi_x, phi_y = phi + profile * wave, phi_x + profile * wave_x, phi_y + slope * wave
     f = 1.4e-4 * np.where(lat < 0, -1, 1) * np.maximum(np.abs(np.sin(lat)), 0.4)
     p = np.array(levels, float)[:, None, None]
@@ -83,35 +92,58 @@ def fields_at(amplitude: np.ndarray, grid: Grid = GRID, levels: tuple[int, ...] 
     }
 
 
-def dataset(amplitudes: np.ndarray, times: np.ndarray, grid: Grid = GRID, levels: tuple[int, ...] = LEVELS) -> xr.Dataset:
+def dataset(
+    amplitudes: np.ndarray, times: np.ndarray, grid: Grid = GRID, levels: tuple[int, ...] = LEVELS
+) -> xr.Dataset:
     """Fields of (time,) amplitudes as a reanalysis would hold them, with orography and land."""
     each = [fields_at(a, grid, levels) for a in amplitudes]
     upper, surface = ("time", "level", "latitude", "longitude"), ("time", "latitude", "longitude")
     units = {"z": "m2 s-2", "t": "K", "u": "m s-1", "v": "m s-1", "q": "kg kg-1", "msl": "Pa"}
-    data = {n: (surface if n == "msl" else upper, np.stack([e[n] for e in each]).astype(np.float32), {"units": units[n]}) for n in units}
+    data = {
+        n: (
+            surface if n == "msl" else upper,
+            np.stack([e[n] for e in each]).astype(np.float32),
+            {"units": units[n]},
+        )
+        for n in units
+    }
     lat, lon = grid.mesh
     land = ((lon > 40) & (lon < 160) & (lat > -30)).astype(np.float32)
-    data |= {"orography": (surface[1:], 300 * land, {"units": "m"}), "lsm": (surface[1:], land, {"units": "1"})}
+    data |= {
+        "orography": (surface[1:], 300 * land, {"units": "m"}),
+        "lsm": (surface[1:], land, {"units": "1"}),
+    }
     described = {
         "latitude": ("latitude", grid.latitude, {"units": "degrees_north"}),
         "longitude": ("longitude", grid.longitude, {"units": "degrees_east"}),
-        "level": ("level", np.array(levels, np.int32), {"units": "hPa"}), "time": np.asarray(times, "datetime64[ns]"),
-    }  # fmt: skip
+        "level": ("level", np.array(levels, np.int32), {"units": "hPa"}),
+        "time": np.asarray(times, "datetime64[ns]"),
+    }
     return xr.Dataset(data, described)
 
 
 def spec(channels: tuple[str, ...] = CHANNELS, grid: Grid = GRID) -> StateSpec:
     """A state with round statistics."""
     std = tuple(BACKGROUND_STD[c.rstrip("0123456789")] for c in channels)
-    mean = tuple(float(fields_at(np.zeros((len(WAVES), 2)), grid)[c.rstrip("0123456789")].mean()) for c in channels)
+    mean = tuple(
+        float(fields_at(np.zeros((len(WAVES), 2)), grid)[c.rstrip("0123456789")].mean())
+        for c in channels
+    )
     return StateSpec(
-        channels=channels, latitude=tuple(grid.latitude.tolist()), longitude=tuple(grid.longitude.tolist()),
-        mean=mean, std=tuple(3 * s for s in std), background_std=std,
-    )  # fmt: skip
+        channels=channels,
+        latitude=tuple(grid.latitude.tolist()),
+        longitude=tuple(grid.longitude.tolist()),
+        mean=mean,
+        std=tuple(3 * s for s in std),
+        background_std=std,
+    )
 
 
-def reports(path: Path, amplitude: np.ndarray, stations: int = 24, seed: int = 5, time: np.datetime64 = TIME) -> Path:
-    """A long CSV of soundings (t u v at the levels) and pressures drawn from the waves ``amplitude`` with small errors."""
+def reports(
+    path: Path, amplitude: np.ndarray, stations: int = 24, seed: int = 5, time: np.datetime64 = TIME
+) -> Path:
+    """A long CSV of soundings (t u v at the levels) and pressures drawn from the waves
+    ``amplitude`` with small errors."""
     rng = np.random.default_rng(seed)
     rows = []
     for i in range(stations):
@@ -121,8 +153,28 @@ def reports(path: Path, amplitude: np.ndarray, stations: int = 24, seed: int = 5
         base = (f"S{i:03d}", f"{time}Z", round(lat, 4), round(lon, 4))
         for name, error in (("t", 0.5), ("u", 1.0), ("v", 1.0)):
             values = here[name][:, 0, 0] + error * rng.standard_normal(len(LEVELS))
-            rows += [(*base, name, 100.0 * p, round(float(x), 4), error) for p, x in zip(LEVELS, values, strict=True)]
-        rows.append((*base, "msl", "", round(float(here["msl"][0, 0] + 50 * rng.standard_normal()), 1), 50.0))
-    columns = ["station_id", "time", "latitude", "longitude", "variable", "pressure", "value", "error"]
+            rows += [
+                (*base, name, 100.0 * p, round(float(x), 4), error)
+                for p, x in zip(LEVELS, values, strict=True)
+            ]
+        rows.append(
+            (
+                *base,
+                "msl",
+                "",
+                round(float(here["msl"][0, 0] + 50 * rng.standard_normal()), 1),
+                50.0,
+            )
+        )
+    columns = [
+        "station_id",
+        "time",
+        "latitude",
+        "longitude",
+        "variable",
+        "pressure",
+        "value",
+        "error",
+    ]
     pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
     return path

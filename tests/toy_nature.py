@@ -9,8 +9,8 @@ import pytest
 
 from phyda_cli.cycle import speedy, twin
 from phyda_cli.fields.grid import Grid
+from phyda_cli.simulation.jcm import SIGMA, Native
 from phyda_cli.sources import nature, nature_files
-from phyda_cli.sources.nature import SIGMA, Native
 
 __all__ = ["START", "Toy", "install", "toy"]
 
@@ -22,15 +22,25 @@ PREDICTED = ("u", "v", "t", "q", "ps")
 
 
 def toy(value: float, grid: Grid = SMALL) -> Native:
-    """A plausible state that ``value`` (any number) tells from others: a wave, ``value`` radians east of its place for zero."""
+    """A plausible state that ``value`` (any number) tells from others: a wave, ``value`` radians
+    east of its place for zero."""
     shape = (SIGMA.size, *grid.shape[::-1])
     wave = np.sin(np.deg2rad(grid.longitude) - value)[None, :, None] * np.ones(shape)
     moisture = 1e-3 * SIGMA[:, None, None] * (2 + wave)
-    return _completed({"u": 10 * wave, "v": 5 * wave, "t": CLIMATE + wave, "q": moisture, "ps": 1e5 + 500 * wave[0]})
+    return _completed(
+        {
+            "u": 10 * wave,
+            "v": 5 * wave,
+            "t": CLIMATE + wave,
+            "q": moisture,
+            "ps": 1e5 + 500 * wave[0],
+        }
+    )
 
 
 def _completed(state: Native) -> Native:
-    """``state`` with what a model derives of wind, temperature and humidity: geopotential and near-surface fields."""
+    """``state`` with what a model derives of wind, temperature and humidity: geopotential and
+    near-surface fields."""
     height = 7400 * np.log(1 / SIGMA)[:, None, None]
     derived = {"z": 9.8 * height + 100 * (state["t"] - CLIMATE), "t2m": state["t"][-1] + 6.5}
     derived |= {"u10": 0.3 * state["u"][-1], "v10": 0.2 * state["v"][-1]}
@@ -38,14 +48,16 @@ def _completed(state: Native) -> Native:
 
 
 def _turned(field: np.ndarray, angle: float) -> np.ndarray:
-    """``field`` (..., lon, lat) moved east by ``angle`` radians, exactly for every wave the grid resolves."""
+    """``field`` (..., lon, lat) moved east by ``angle`` radians, exactly for every wave the grid
+    resolves."""
     waves = np.fft.rfft(field, axis=-2)
     waves *= np.exp(-1j * angle * np.arange(waves.shape[-2]))[:, None]
     return np.fft.irfft(waves, field.shape[-2], axis=-2).astype(np.float32)
 
 
 class Toy:
-    """The interface of ``SpeedyModel``. What an analysis puts into a state travels with it; ``made`` counts the models."""
+    """The interface of ``SpeedyModel``. What an analysis puts into a state travels with it;
+    ``made`` counts the models."""
 
     made: ClassVar[int] = 0
 

@@ -1,13 +1,16 @@
-r"""How large the background's errors are today: a factor on their standard deviation, from the innovations.
+r"""How large the background's errors are today: a factor on their standard deviation, from the
+innovations.
 
-With independent errors an innovation is distributed as d ~ N(0, sigma_o^2 + alpha^2 sigma_b^2). The factor alpha of each group of
-variables maximises the likelihood of ln alpha (Dee 1995, Mon. Wea. Rev. 123, 1128) times a normal prior, so that few observations
-leave it near the prior's centre. At the maximum the chi-square of the innovations, weighted by how much each says about alpha,
+With independent errors an innovation is distributed as d ~ N(0, sigma_o^2 + alpha^2 sigma_b^2). The
+factor alpha of each group of variables maximises the likelihood of ln alpha (Dee 1995, Mon. Wea.
+Rev. 123, 1128) times a normal prior, so that few observations leave it near the prior's centre. At
+the maximum the chi-square of the innovations, weighted by how much each says about alpha,
 
 .. math:: w = \alpha^2 \sigma_b^2 / (\sigma_o^2 + \alpha^2 \sigma_b^2)
 
-is what it should be. Innovations beyond 3.5 standard deviations have no say, as gross errors are among them; the Gaussian's own
-share of those is allowed for. Observations close together see the same errors: those of a group in one cell count as one.
+is what it should be. Innovations beyond 3.5 standard deviations have no say, as gross errors are
+among them; the Gaussian's own share of those is allowed for. Observations close together see the
+same errors: those of a group in one cell count as one.
 """
 
 from __future__ import annotations
@@ -29,9 +32,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
 _GROUP_OF = {variable: group for group, variables in GROUPS.items() for variable in variables}
 
 BOUNDS = (0.25, 4.0)
-DEVIATION = 0.5  # standard deviation of ln alpha of all observations together around the prior's centre
+DEVIATION = (
+    0.5  # standard deviation of ln alpha of all observations together around the prior's centre
+)
 OF_GROUPS = 0.6  # that of a group's around it, over DEVIATION
-CUT = 3.5  # real errors are heavy-tailed: 3 biases alpha by -9 % on the held-out days, 4 lets gross errors of 5 sigma change it by 10 %
+# real errors are heavy-tailed: 3 biases alpha by -9 % on the held-out days, 4 lets gross errors of
+# 5 sigma change it by 10 %
+CUT = 3.5
 CUT_VARIANCE = 0.99389  # of a normal variable within CUT standard deviations
 MEDIAN = 0.67449  # of the modulus of a normal variable
 CELL = 9.0  # degrees of latitude: 1000 km
@@ -39,7 +46,8 @@ CELL = 9.0  # degrees of latitude: 1000 km
 
 @dataclass(frozen=True)
 class BackgroundScale:
-    """Factors on sigma_b: ``groups`` by name where it was observed, ``pooled`` for everything else."""
+    """Factors on sigma_b: ``groups`` by name where it was observed, ``pooled`` for everything
+    else."""
 
     pooled: float = 1.0
     groups: Mapping[str, float] = field(default_factory=dict)
@@ -68,10 +76,13 @@ def estimate_scale(
 
     Args:
         variable: canonical names (P,).
-        innovation, error, sigma_b: y - H(x_b) and the standard deviations of observation and background error, all (P,) [same units].
+        innovation, error, sigma_b: y - H(x_b) and the standard deviations of observation and
+            background error, all (P,) [same units].
         latitude, longitude: (P,) [degrees].
-        prior: where the estimate starts from and stays without evidence; in a cycle, that of the analysis before.
-        deviation: standard deviation of ln alpha around that; small where all backgrounds are of one kind.
+        prior: where the estimate starts from and stays without evidence; in a cycle, that of the
+            analysis before.
+        deviation: standard deviation of ln alpha around that; small where all backgrounds are of
+            one kind.
     """
     if innovation.size == 0:
         return BackgroundScale(prior)
@@ -83,20 +94,38 @@ def estimate_scale(
 
     pooled = estimate(np.arange(innovation.size), prior, deviation)
     of_groups = OF_GROUPS * deviation
-    return BackgroundScale(pooled, {g: estimate(np.flatnonzero(group == g), pooled, of_groups) for g in GROUPS if (group == g).any()})
+    return BackgroundScale(
+        pooled,
+        {
+            g: estimate(np.flatnonzero(group == g), pooled, of_groups)
+            for g in GROUPS
+            if (group == g).any()
+        },
+    )
 
 
 def _cell_weights(group: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
-    """One over the number of observations of the same group in the same cell of about 1000 km, (P,)."""
+    """One over the number of observations of the same group in the same cell of about 1000 km,
+    (P,)."""
     row = np.floor((latitude + 90) / CELL)
     width = CELL / np.maximum(np.cos(np.deg2rad(-90 + CELL * (row + 0.5))), 0.05)
-    cells = np.stack([np.unique(group, return_inverse=True)[1], row, np.floor(longitude % 360 / width)])
+    cells = np.stack(
+        [np.unique(group, return_inverse=True)[1], row, np.floor(longitude % 360 / width)]
+    )
     _, cell, count = np.unique(cells, axis=1, return_inverse=True, return_counts=True)
     return 1.0 / count[cell.ravel()]
 
 
-def _maximum(d: np.ndarray, error: np.ndarray, sigma_b: np.ndarray, weight: np.ndarray, centre: float, width: float) -> float:
-    """The most probable alpha by Fisher scoring in ln alpha, from the alpha that puts the median where it should be."""
+def _maximum(
+    d: np.ndarray,
+    error: np.ndarray,
+    sigma_b: np.ndarray,
+    weight: np.ndarray,
+    centre: float,
+    width: float,
+) -> float:
+    """The most probable alpha by Fisher scoring in ln alpha, from the alpha that puts the median
+    where it should be."""
     low, high = np.log(BOUNDS)
 
     def normalised(x: float) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +136,13 @@ def _maximum(d: np.ndarray, error: np.ndarray, sigma_b: np.ndarray, weight: np.n
     def excess(x: float) -> float:
         return float(np.median(np.sqrt(normalised(x)[0]))) - MEDIAN
 
-    x = low if excess(low) <= 0 else high if excess(high) >= 0 else float(brentq(excess, low, high, xtol=1e-3))
+    x = (
+        low
+        if excess(low) <= 0
+        else high
+        if excess(high) >= 0
+        else float(brentq(excess, low, high, xtol=1e-3))
+    )
     for _ in range(50):
         square, share = normalised(x)
         kept = weight * (square < CUT**2)

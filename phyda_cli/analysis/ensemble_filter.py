@@ -1,17 +1,20 @@
-r"""The ensemble filter: an analysis whose background is the mean of an ensemble, and the analysed ensemble.
+r"""The ensemble filter: an analysis whose background is the mean of an ensemble, and the analysed
+ensemble.
 
-In each column of weights, with anomalies X (scaled so that B = X X^T) and the notation of :mod:`local_ensemble`,
+In each column of weights, with anomalies X (scaled so that B = X X^T) and the notation of
+:mod:`local_ensemble`,
 
 .. math:: \delta x = X (I + Y^T \rho Y)^{-1} Y^T \rho d, \qquad X_a = X (I + Y^T \rho Y)^{-1/2}
 
-with the symmetric square root (LETKF, Hunt et al. 2007), which keeps the sum of the anomalies zero; the weights of both are
-interpolated to all points (Yang et al. 2009). In the hybrid, B is w times that of the ensemble plus 1 - w times that of static
-members: the columns of both, scaled by the roots, are one larger ensemble (Hamill and Snyder 2000; Lorenc 2003). Mean and
-spread then come from both, while the members are those the ensemble alone transforms into, recentred on that mean.
+with the symmetric square root (LETKF, Hunt et al. 2007), which keeps the sum of the anomalies zero;
+the weights of both are interpolated to all points (Yang et al. 2009). In the hybrid, B is w times
+that of the ensemble plus 1 - w times that of static members: the columns of both, scaled by the
+roots, are one larger ensemble (Hamill and Snyder 2000; Lorenc 2003). Mean and spread then come from
+both, while the members are those the ensemble alone transforms into, recentred on that mean.
 
-Shapes: N members, C channels, H x W grid points, P observations, M columns. Nothing here reads files or depends on a forecast model:
-a cycle is ``mean = x.mean(0)``, ``filter_members`` of ``Ensemble((x - mean) / sqrt(N - 1), where)``, and
-``mean + increment + sqrt(N - 1) * anomalies``.
+Shapes: N members, C channels, H x W grid points, P observations, M columns. Nothing here reads
+files or depends on a forecast model: a cycle is ``mean = x.mean(0)``, ``filter_members`` of
+``Ensemble((x - mean) / sqrt(N - 1), where)``, and ``mean + increment + sqrt(N - 1) * anomalies``.
 """
 
 from __future__ import annotations
@@ -22,18 +25,19 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from phyda_cli.analysis.distributed import in_parts
-from phyda_cli.analysis.local_ensemble import combine, normal_equations
 from phyda_cli.analysis.localisation import Draws, Layer, Localisation, Observed
 from phyda_cli.analysis.reconstruction import Ensemble, observe, solve_in_parts
+from phyda_cli.analysis.solver import combine, normal_equations
 from phyda_cli.analysis.transform import ensemble_transform
+from phyda_cli.parallel.ranks import in_parts
 
 __all__ = ["Filtered", "filter_members", "hybrid", "relax_to_prior_spread", "transform"]
 
 
 @dataclass(frozen=True)
 class Filtered:
-    """``increment`` of the mean and analysis ``spread`` (C, H, W); ``anomalies`` (N, C, H, W), scaled as the ensemble's were."""
+    """``increment`` of the mean and analysis ``spread`` (C, H, W); ``anomalies`` (N, C, H, W),
+    scaled as the ensemble's were."""
 
     increment: torch.Tensor
     spread: torch.Tensor
@@ -41,8 +45,13 @@ class Filtered:
 
 
 def hybrid(ensemble: torch.Tensor, static: torch.Tensor, weight: float) -> torch.Tensor:
-    """Members (N + N_s, C, H, W) of B = weight * B_ensemble + (1 - weight) * B_static, without those of no weight."""
-    parts = [members * share**0.5 for members, share in ((ensemble, weight), (static, 1.0 - weight)) if share > 0]
+    """Members (N + N_s, C, H, W) of B = weight * B_ensemble + (1 - weight) * B_static, without
+    those of no weight."""
+    parts = [
+        members * share**0.5
+        for members, share in ((ensemble, weight), (static, 1.0 - weight))
+        if share > 0
+    ]
     return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
@@ -61,15 +70,20 @@ def filter_members(
 
     Args:
         ensemble: its anomalies over sqrt(N - 1), inflated as wanted.
-        matrix, innovation, error, latitude, longitude: as in :func:`~phyda_cli.analysis.reconstruction.reconstruct`.
+        matrix, innovation, error, latitude, longitude: as in
+            :func:`~phyda_cli.analysis.reconstruction.reconstruct`.
         rtps: see :func:`relax_to_prior_spread`.
-        prior: the anomalies whose spread that is, before any inflation; the ensemble's own by default.
-        mixed: the members that mean and spread come from, see :func:`hybrid`; the ensemble's by default.
+        prior: the anomalies whose spread that is, before any inflation; the ensemble's own by
+            default.
+        mixed: the members that mean and spread come from, see :func:`hybrid`; the ensemble's by
+            default.
     """
     where = ensemble.localisation
     reports = (matrix, innovation, error, latitude, longitude)
     observed = observe(ensemble, *reports)
-    double = replace(observed, members=observed.members.double(), innovation=observed.innovation.double())
+    double = replace(
+        observed, members=observed.members.double(), innovation=observed.innovation.double()
+    )
     members = ensemble.members
 
     def band(rows: slice) -> torch.Tensor:
@@ -85,8 +99,11 @@ def filter_members(
     return Filtered(linear.increment, linear.spread, anomalies)
 
 
-def relax_to_prior_spread(anomalies: torch.Tensor, prior: torch.Tensor, factor: float) -> torch.Tensor:
-    """Analysis anomalies (N, C, H, W) whose spread is (1 - factor) times their own plus factor times that of ``prior``.
+def relax_to_prior_spread(
+    anomalies: torch.Tensor, prior: torch.Tensor, factor: float
+) -> torch.Tensor:
+    """Analysis anomalies (N, C, H, W) whose spread is (1 - factor) times their own plus factor
+    times that of ``prior``.
 
     RTPS (Whitaker and Hamill 2012, Mon. Wea. Rev. 140, 3078, eq. 2).
     """
@@ -98,8 +115,8 @@ def relax_to_prior_spread(anomalies: torch.Tensor, prior: torch.Tensor, factor: 
 def transform(
     members: torch.Tensor, observed: Observed, where: Localisation, rows: slice | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Increment of the mean (C, H, W) and analysis anomalies (N, C, H, W) for anomalies ``members`` (N, C, H, W), B = X X^T; everywhere
-    or in some ``rows`` of the grid.
+    """Increment of the mean (C, H, W) and analysis anomalies (N, C, H, W) for anomalies ``members``
+    (N, C, H, W), B = X X^T; everywhere or in some ``rows`` of the grid.
 
     The algebra runs in the dtype of ``observed``; the results have that of ``members``.
     """
@@ -117,10 +134,11 @@ def transform(
 
 
 def _weights(layer: Layer) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights of the mean (M, N) and the symmetric square root (I + Y rho Y^T)^(-1/2) (M, N, N), Y as (N, P), of every column.
+    """Weights of the mean (M, N) and the symmetric square root (I + Y rho Y^T)^(-1/2) (M, N, N), Y
+    as (N, P), of every column.
 
-    With fewer observations than members P x P matrices are decomposed: for Z = Y rho^(1/2) and Z^T Z = U e U^T,
-    (I + Z Z^T)^(-1/2) = I - Z U diag(1 / (s (s + 1))) U^T Z^T with s = sqrt(1 + e).
+    With fewer observations than members P x P matrices are decomposed: for Z = Y rho^(1/2) and Z^T
+    Z = U e U^T, (I + Z Z^T)^(-1/2) = I - Z U diag(1 / (s (s + 1))) U^T Z^T with s = sqrt(1 + e).
     """
     n = layer.members.shape[0]
     if layer.innovation.numel() > n:

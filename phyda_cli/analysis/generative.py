@@ -1,4 +1,5 @@
-"""Stages 2 and 3 on one case: from the virtual reconstruction to analysis members of the normalised increment."""
+"""Stages 2 and 3 on one case: from the virtual reconstruction to analysis members of the normalised
+increment."""
 
 from __future__ import annotations
 
@@ -7,14 +8,14 @@ from functools import partial
 import numpy as np
 import torch
 
-from phyda_cli.analysis.distributed import in_parts
 from phyda_cli.analysis.guided import Guide
 from phyda_cli.analysis.reconstruction import Virtual
-from phyda_cli.config import SamplerSettings
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import MIN_SPREAD, Encoder, cosine_of_latitude
 from phyda_cli.model.guidance import guided_samples
 from phyda_cli.model.sampler import antithetic, heun, initial_noise, noise_levels
+from phyda_cli.parallel.ranks import in_parts
+from phyda_cli.settings.model import SamplerSettings
 
 __all__ = ["Sampled", "of_unit_variance", "sample_members"]
 
@@ -25,14 +26,24 @@ MOST_RESCALING = 2.0  # more would be no matter of calibration
 class Sampled:
     """``members`` (M, C, H, W), their ``mean`` and their ``spread`` (C, H, W).
 
-    The mean is that of complete antithetic pairs, which is not estimated from them, so the spread is the rms around it; a single
-    member's mean and spread are the encoder's.
+    The mean is that of complete antithetic pairs, which is not estimated from them, so the spread
+    is the rms around it; a single member's mean and spread are the encoder's.
     """
 
-    def __init__(self, members: torch.Tensor, encoder_mean: torch.Tensor, encoder_spread: torch.Tensor) -> None:
+    def __init__(
+        self, members: torch.Tensor, encoder_mean: torch.Tensor, encoder_spread: torch.Tensor
+    ) -> None:
         self.members = members
-        self.mean = members[: members.shape[0] // 2 * 2].mean(dim=0) if members.shape[0] > 1 else encoder_mean
-        self.spread = (members - self.mean).square().mean(dim=0).sqrt() if members.shape[0] > 1 else encoder_spread
+        self.mean = (
+            members[: members.shape[0] // 2 * 2].mean(dim=0)
+            if members.shape[0] > 1
+            else encoder_mean
+        )
+        self.spread = (
+            (members - self.mean).square().mean(dim=0).sqrt()
+            if members.shape[0] > 1
+            else encoder_spread
+        )
 
 
 @torch.no_grad()
@@ -47,11 +58,13 @@ def sample_members(
     settings: SamplerSettings,
     guide: Guide | None = None,
 ) -> Sampled:
-    """Draw ``members`` of the posterior, each rank some of them. Their mean variance in each channel is the encoder's, which was
-    calibrated; sampling in few steps comes out some percent narrower.
+    """Draw ``members`` of the posterior, each rank some of them. Their mean variance in each
+    channel is the encoder's, which was calibrated; sampling in few steps comes out some percent
+    narrower.
 
-    Sampling from stage 1's draws keeps their balance of mass and wind, which a network that starts from noise has to invent
-    for every member; the denoiser corrects what is not Gaussian in them (compare SDEdit, Meng et al. 2022, arXiv 2108.01073).
+    Sampling from stage 1's draws keeps their balance of mass and wind, which a network that starts
+    from noise has to invent for every member; the denoiser corrects what is not Gaussian in them
+    (compare SDEdit, Meng et al. 2022, arXiv 2108.01073).
 
     Args:
         virtual: with ceil(members / 2) perturbations where sampling starts from them.
@@ -69,9 +82,14 @@ def sample_members(
         sample, together = partial(heun, denoise), 2  # antithetic pairs
         start = levels[0].item() * noise
         if settings.start == "linear":
-            start += antithetic(virtual.perturbations / virtual.spread.clamp(min=MIN_SPREAD), members)
+            start += antithetic(
+                virtual.perturbations / virtual.spread.clamp(min=MIN_SPREAD), members
+            )
     else:
-        sample, together = partial(guided_samples, guide(denoise, posterior)), MEMBERS_AT_ONCE  # which share a centre
+        sample, together = (
+            partial(guided_samples, guide(denoise, posterior)),
+            MEMBERS_AT_ONCE,
+        )  # which share a centre
         start = noise
 
     def drawn(groups: slice) -> torch.Tensor:
@@ -85,7 +103,8 @@ def sample_members(
 
 
 def of_unit_variance(residual: torch.Tensor, area: np.ndarray) -> torch.Tensor:
-    """Members (M, C, H, W) around zero, scaled by channel so that their mean square over members and ``area`` (H, W) is one."""
+    """Members (M, C, H, W) around zero, scaled by channel so that their mean square over members
+    and ``area`` (H, W) is one."""
     weight = torch.from_numpy(area / area.mean()).to(residual)
     rms = (residual.square() * weight).mean(dim=(0, 2, 3)).sqrt()
     return residual / rms.clamp(1 / MOST_RESCALING, MOST_RESCALING)[:, None, None]

@@ -1,4 +1,5 @@
-"""The virtual reconstruction: stage 1's increment and spread, and what it has left unfitted, as the encoder sees them.
+"""The virtual reconstruction: stage 1's increment and spread, and what it has left unfitted, as the
+encoder sees them.
 
 Everything here is in normalised increments, d = (x - x_b) / s_b.
 """
@@ -11,11 +12,18 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from phyda_cli.analysis.distributed import in_parts
-from phyda_cli.analysis.local_ensemble import Reconstruction, solve
 from phyda_cli.analysis.localisation import Draws, Localisation, Observed
+from phyda_cli.analysis.solver import Reconstruction, solve
+from phyda_cli.parallel.ranks import in_parts
 
-__all__ = ["Ensemble", "Virtual", "observe", "reconstruct", "solve_in_parts", "without_observations"]
+__all__ = [
+    "Ensemble",
+    "Virtual",
+    "observe",
+    "reconstruct",
+    "solve_in_parts",
+    "without_observations",
+]
 
 
 ROWS_AT_ONCE = 50_000  # the ensemble at the observations may be larger than everything else
@@ -23,7 +31,8 @@ ROWS_AT_ONCE = 50_000  # the ensemble at the observations may be larger than eve
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Background-error ``members`` (N, C, H, W), scaled so that their outer products sum to B, and how they are localised."""
+    """Background-error ``members`` (N, C, H, W), scaled so that their outer products sum to B, and
+    how they are localised."""
 
     members: torch.Tensor
     localisation: Localisation
@@ -40,14 +49,23 @@ class Ensemble:
     def spread_at(self, matrix: sparse.csr_matrix) -> np.ndarray:
         """Standard deviation of the background's error in observation space, (P,)."""
         parts = range(0, matrix.shape[0], ROWS_AT_ONCE)
-        return np.concatenate([np.zeros(0), *(np.sqrt((self.observed(matrix[i : i + ROWS_AT_ONCE]) ** 2).sum(axis=1)) for i in parts)])
+        return np.concatenate(
+            [
+                np.zeros(0),
+                *(
+                    np.sqrt((self.observed(matrix[i : i + ROWS_AT_ONCE]) ** 2).sum(axis=1))
+                    for i in parts
+                ),
+            ]
+        )
 
 
 @dataclass(frozen=True)
 class Virtual:
-    """Fields (C, H, W): ``increment``, its ``spread``, the background's own ``prior_spread``; ``residual``, the
-    pointwise analysis of what the increment leaves unfitted; ``information`` in 0..1, how far each point is observed;
-    ``perturbations`` (K, C, H, W) draws of the analysis error."""
+    """Fields (C, H, W): ``increment``, its ``spread``, the background's own ``prior_spread``;
+    ``residual``, the pointwise analysis of what the increment leaves unfitted; ``information`` in
+    0..1, how far each point is observed; ``perturbations`` (K, C, H, W) draws of the analysis
+    error."""
 
     increment: torch.Tensor
     spread: torch.Tensor
@@ -58,38 +76,65 @@ class Virtual:
 
 
 def observe(
-    ensemble: Ensemble, matrix: sparse.csr_matrix, innovation: np.ndarray, error: np.ndarray, latitude: np.ndarray, longitude: np.ndarray
+    ensemble: Ensemble,
+    matrix: sparse.csr_matrix,
+    innovation: np.ndarray,
+    error: np.ndarray,
+    latitude: np.ndarray,
+    longitude: np.ndarray,
 ) -> Observed:
-    """What the solver needs of P observations, in the order it works in; arguments as in :func:`reconstruct`."""
+    """What the solver needs of P observations, in the order it works in; arguments as in
+    :func:`reconstruct`."""
     like, where = ensemble.members, ensemble.localisation
     order = where.order(latitude, longitude)
-    matrix, innovation, error, latitude, longitude = matrix[order], innovation[order], error[order], latitude[order], longitude[order]
+    matrix, innovation, error, latitude, longitude = (
+        matrix[order],
+        innovation[order],
+        error[order],
+        latitude[order],
+        longitude[order],
+    )
     scaled = (sparse.diags_array((1.0 / error).astype(matrix.dtype)) @ matrix).tocsr()
     members = np.ascontiguousarray(ensemble.observed(scaled).T)
     log_pressure = None
     if where.radius_log_p is not None and where.log_pressure is not None:
         log_pressure = _log_pressure(matrix, where.log_pressure)
-    return Observed(torch.as_tensor(members).to(like), torch.as_tensor(innovation / error).to(like), latitude, longitude, log_pressure)
+    return Observed(
+        torch.as_tensor(members).to(like),
+        torch.as_tensor(innovation / error).to(like),
+        latitude,
+        longitude,
+        log_pressure,
+    )
 
 
 def _log_pressure(matrix: sparse.csr_matrix, channels: np.ndarray) -> np.ndarray:
-    """Where observations lie in the vertical (P,) [ln Pa]: the mean of the ``channels``' (C,), weighted by what H takes from each.
+    """Where observations lie in the vertical (P,) [ln Pa]: the mean of the ``channels``' (C,),
+    weighted by what H takes from each.
 
-    For a report at a level this is its own; one between levels, or of a layer, lies where most of its signal comes from.
+    For a report at a level this is its own; one between levels, or of a layer, lies where most of
+    its signal comes from.
     """
     weight = abs(matrix).tocoo()
     level = channels[weight.col // (matrix.shape[1] // channels.size)]
-    total, moment = (np.bincount(weight.row, weight.data * f, matrix.shape[0]) for f in (np.ones(level.size), level))
+    total, moment = (
+        np.bincount(weight.row, weight.data * f, matrix.shape[0])
+        for f in (np.ones(level.size), level)
+    )
     return np.where(total > 0, moment / np.where(total > 0, total, 1.0), channels.max())
 
 
-def solve_in_parts(ensemble: Ensemble, observed: Observed, draws: Draws | None = None) -> Reconstruction:
-    """:func:`~phyda_cli.analysis.local_ensemble.solve`, each rank in its own band of latitudes."""
+def solve_in_parts(
+    ensemble: Ensemble, observed: Observed, draws: Draws | None = None
+) -> Reconstruction:
+    """:func:`~phyda_cli.analysis.solver.solve`, each rank in its own band of latitudes."""
     members = ensemble.members
 
     def band(rows: slice) -> torch.Tensor:
         part = solve(members, observed, ensemble.localisation, draws, rows)
-        return torch.cat([torch.stack([part.increment, part.spread, part.prior_spread]), part.perturbations])
+        return torch.cat(
+            [torch.stack([part.increment, part.spread, part.prior_spread]), part.perturbations]
+        )
 
     whole = in_parts(members.shape[2], band, members, dim=2)
     return Reconstruction(whole[0], whole[1], whole[2], whole[3:])
@@ -109,12 +154,13 @@ def reconstruct(
 
     Args:
         matrix: operator on the flattened normalised increment, (P, C*H*W) [observation units].
-        innovation: y - H(x_b), (P,) [observation units]; error: its standard deviation sigma_o, (P,).
+        innovation: y - H(x_b), (P,) [observation units]; error: its standard deviation sigma_o,
+            (P,).
         latitude, longitude: (P,) [degrees].
         draws: perturbations to draw from the posterior with ``seed``.
 
-    The residual field is g / (1 + i) with g = H' R^-1 (y - H x_a) and i = diag(H' R^-1 H): a scalar analysis of the
-    remaining innovation at each point, whatever the operator.
+    The residual field is g / (1 + i) with g = H' R^-1 (y - H x_a) and i = diag(H' R^-1 H): a scalar
+    analysis of the remaining innovation at each point, whatever the operator.
     """
     like = ensemble.members
     shape = like.shape[1:]
@@ -141,4 +187,11 @@ def reconstruct(
 def without_observations(ensemble: Ensemble) -> Virtual:
     """What stage 1 makes of no observation at all: the background and its spread."""
     nothing = np.zeros(0, np.float32)
-    return reconstruct(ensemble, sparse.csr_matrix((0, ensemble.members[0].numel())), nothing, nothing, nothing, nothing)
+    return reconstruct(
+        ensemble,
+        sparse.csr_matrix((0, ensemble.members[0].numel())),
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+    )

@@ -1,4 +1,5 @@
-"""Where commands print: results on stdout, everything else on stderr. Plain UTC lines where there is no terminal."""
+"""Where commands print: results on stdout, everything else on stderr. Plain UTC lines where there
+is no terminal."""
 
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ def emit_text(text: str, out: Path | None, overwrite: bool) -> None:
     if out is None:
         print(text, end="")
         return
-    from phyda_cli.fields.atomic import publish
+    from phyda_cli.files.publish import publish
 
     with publish(out, overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8")

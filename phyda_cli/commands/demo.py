@@ -15,24 +15,59 @@ from phyda_cli.verification.ratios import mean_ratio
 
 __all__ = ["BUNDLED_CASE", "demo"]
 
-SHOWN = ("z500", "t850", "t500", "u850", "v850", "u500", "v500", "u200", "v200", "q700", "msl", "t2m", "u10", "v10")
+SHOWN = (
+    "z500",
+    "t850",
+    "t500",
+    "u850",
+    "v850",
+    "u500",
+    "v500",
+    "u200",
+    "v200",
+    "q700",
+    "msl",
+    "t2m",
+    "u10",
+    "v10",
+)
 BUNDLED_CASE = Path(__file__).resolve().parents[1] / "demo"
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the outputs; made if missing.")] = Path("phyda-demo"),
-    method: Annotated[str | None, typer.Option(help="phyda, oi (linear) or none. [default: phyda]", envvar="PHYDA_METHOD")] = None,
-    members: Annotated[int | None, typer.Option(min=1, help="Members drawn by the method phyda. [default: 16]")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the members. [default: 0]")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [default: auto]", envvar="PHYDA_DEVICE")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Model folder. [default: the bundled one]", envvar="PHYDA_CHECKPOINT")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the outputs; made if missing.")
+    ] = Path("phyda-demo"),
+    method: Annotated[
+        str | None,
+        typer.Option(help="phyda, oi (linear) or none. [default: phyda]", envvar="PHYDA_METHOD"),
+    ] = None,
+    members: Annotated[
+        int | None, typer.Option(min=1, help="Members drawn by the method phyda. [default: 16]")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the members. [default: 0]")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu or cuda. [default: auto]", envvar="PHYDA_DEVICE")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Model folder. [default: the bundled one]", envvar="PHYDA_CHECKPOINT"),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace existing outputs.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of tables.")
+    ] = False,
 ) -> None:
-    """Assimilate the bundled stations into the bundled 24-hour forecast, and score the result against the truth.
+    """Assimilate the bundled stations into the bundled 24-hour forecast, and score the result
+    against the truth.
 
-    Nothing is downloaded. The case is simulated: its truth is a run of the SPEEDY climate model, from which the stations were
-    drawn with errors, some of them gross; a fifth of the stations is withheld from the analysis and only compared with it.
+    Nothing is downloaded. The case is simulated: its truth is a run of the SPEEDY climate model,
+    from which the stations were drawn with errors, some of them gross; a fifth of the stations is
+    withheld from the analysis and only compared with it.
 
     Examples:
 
@@ -40,37 +75,57 @@ def demo(
 
       phyda demo --out /tmp/demo --method oi --json
     """
-    from phyda_cli.analysis.job import Request, assimilate
-    from phyda_cli.config import AnalysisSettings, load_settings
+    from phyda_cli.analysis.assimilate import Request, assimilate
     from phyda_cli.model.checkpoint import BUNDLED
+    from phyda_cli.settings.analysis import AnalysisSettings
+    from phyda_cli.settings.base import load_settings
 
-    settings = load_settings(AnalysisSettings, None, {"method": method, "members": members, "seed": seed, "device": device})
+    settings = load_settings(
+        AnalysisSettings,
+        None,
+        {"method": method, "members": members, "seed": seed, "device": device},
+    )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the folder {out}: {error.strerror}", hint="choose another one with --out") from error
+        raise OutputError(
+            f"cannot make the folder {out}: {error.strerror}", hint="choose another one with --out"
+        ) from error
     request = Request(
-        obs=[BUNDLED_CASE / "stations.csv"], background=BUNDLED_CASE / "background.nc", out=out / "analysis.nc",
-        feedback=out / "feedback.nc", withhold_file=BUNDLED_CASE / "withheld.txt", checkpoint=checkpoint or BUNDLED, overwrite=overwrite,
-    )  # fmt: skip
+        obs=[BUNDLED_CASE / "stations.csv"],
+        background=BUNDLED_CASE / "background.nc",
+        out=out / "analysis.nc",
+        feedback=out / "feedback.nc",
+        withhold_file=BUNDLED_CASE / "withheld.txt",
+        checkpoint=checkpoint or BUNDLED,
+        overwrite=overwrite,
+    )
     report = assimilate(request, settings).report
     picture = out / "increment.png"
     fresh = report["status"] != "up to date"
     _show(out, request.obs, picture if fresh or not picture.exists() else None, as_json, report)
-    say(f"{out}/analysis.nc, feedback.nc and increment.png " + (f"written in {report['seconds']} s" if fresh else "are up to date"))
+    say(
+        f"{out}/analysis.nc, feedback.nc and increment.png "
+        + (f"written in {report['seconds']} s" if fresh else "are up to date")
+    )
 
 
-def _show(out: Path, obs: list[Path], picture: Path | None, as_json: bool, report: dict[str, Any]) -> None:
+def _show(
+    out: Path, obs: list[Path], picture: Path | None, as_json: bool, report: dict[str, Any]
+) -> None:
     """Score what lies in ``out``, as a user would: everything comes from the files."""
-    from phyda_cli.fields.background import read_background
+    from phyda_cli.formats.background import read_background
     from phyda_cli.observations.feedback import read_feedback
-    from phyda_cli.observations.readers import read_observations
+    from phyda_cli.observations.read.read import read_observations
     from phyda_cli.verification.analysis_file import read_analysis
-    from phyda_cli.verification.fields_scores import score_fields
-    from phyda_cli.verification.innovations import summarise_feedback
+    from phyda_cli.verification.departures import summarise_feedback
+    from phyda_cli.verification.fields import score_fields
     from phyda_cli.verification.pictures import draw_channel
 
-    file, truth = read_analysis(out / "analysis.nc"), read_background(BUNDLED_CASE / "truth.nc").fields
+    file, truth = (
+        read_analysis(out / "analysis.nc"),
+        read_background(BUNDLED_CASE / "truth.nc").fields,
+    )
     scores = score_fields(file.fields, truth, file.background, file.spread)
     ratio = mean_ratio(s.ratio for s in scores)
     rows = read_feedback(out / "feedback.nc")
@@ -79,17 +134,32 @@ def _show(out: Path, obs: list[Path], picture: Path | None, as_json: bool, repor
         draw_channel(picture, file, file.background, feedback=rows, overwrite=True)
     read = read_observations(obs)
     counts = {
-        "rows": {"read": read.rows_read, "with_values": read.rows_with_values,
-                 "without_values": read.rows_without_values, "unreadable": read.rows_unreadable},
+        "rows": {
+            "read": read.rows_read,
+            "with_values": read.rows_with_values,
+            "without_values": read.rows_without_values,
+            "unreadable": read.rows_unreadable,
+        },
         "observations": summary.account,
-    }  # fmt: skip
+    }
     withheld = mean_ratio(d.ratio for d in summary.passive)
     if as_json:
         kinds = {"used": summary.used, "withheld": summary.passive}
         departures = {k: [d.as_dict() for d in v] for k, v in kinds.items()}
         emit_json(
-            {"schema": 1, "out": str(out), "status": report["status"], "seconds": report["seconds"], **counts}
-            | {"fields": [s.as_dict() for s in scores], "mean_ratio": ratio, "departures": departures, "withheld_mean_ratio": withheld}
+            {
+                "schema": 1,
+                "out": str(out),
+                "status": report["status"],
+                "seconds": report["seconds"],
+                **counts,
+            }
+            | {
+                "fields": [s.as_dict() for s in scores],
+                "mean_ratio": ratio,
+                "departures": departures,
+                "withheld_mean_ratio": withheld,
+            }
         )
         return
     emit(observation_table(counts))

@@ -20,16 +20,24 @@ model = typer.Typer(no_args_is_help=True, help="Look at a checkpoint, write its 
 
 Folder = Annotated[
     Path | None,
-    typer.Argument(metavar="[CKPT]", help="Checkpoint folder. [default: the bundled one]", envvar="PHYDA_CHECKPOINT", show_envvar=True),
+    typer.Argument(
+        metavar="[CKPT]",
+        help="Checkpoint folder. [default: the bundled one]",
+        envvar="PHYDA_CHECKPOINT",
+        show_envvar=True,
+    ),
 ]
 
 
 @model.command()
 def inspect(
     checkpoint: Folder = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of tables.")
+    ] = False,
 ) -> None:
-    """Variables, levels, grid, training data, scores, licence and hashes of a checkpoint, and what a background must contain.
+    """Variables, levels, grid, training data, scores, licence and hashes of a checkpoint, and what
+    a background must contain.
 
     Every file is compared with its hash in model.json.
 
@@ -53,7 +61,9 @@ def inspect(
 def card(
     checkpoint: Folder = None,
     out: Annotated[Path | None, typer.Option(help="File to write. [default: print it]")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing output.")
+    ] = False,
 ) -> None:
     """A model card in Markdown, from what the checkpoint records.
 
@@ -61,7 +71,7 @@ def card(
 
       phyda model card runs/era5-64x32/checkpoint --out card.md
     """
-    from phyda_cli.fields.atomic import check_target
+    from phyda_cli.files.publish import check_target
     from phyda_cli.model.card import card as text_of
 
     if out is not None:
@@ -91,26 +101,49 @@ def _tables(facts: dict[str, Any]) -> Iterable[Table]:
     yield pairs(
         f"{facts['name']} ({facts['path']})",
         {
-            "grid": f"{lon['count']}x{lat['count']}, " + ("global" if facts["grid"]["global"] else "limited area"),
+            "grid": f"{lon['count']}x{lat['count']}, "
+            + ("global" if facts["grid"]["global"] else "limited area"),
             "latitude": f"{lat['first']:g} to {lat['last']:g}",
             "longitude": f"{lon['first']:g} to {lon['last']:g}",
             "members": f"{members['count']}, {members['first']} to {members['last']}",
-            "parameters": ", ".join(f"{name} {network['parameters']:,}" for name, network in networks.items()),
+            "parameters": ", ".join(
+                f"{name} {network['parameters']:,}" for name, network in networks.items()
+            ),
             "licence": facts["license"],
             "SHA-256": facts["sha256"],
         },
     )
-    table = new_table(f"State: {facts['channels']} channels", ("variable", "meaning", "units", "levels in hPa"), ())
+    table = new_table(
+        f"State: {facts['channels']} channels",
+        ("variable", "meaning", "units", "levels in hPa"),
+        (),
+    )
     for v in facts["variables"]:
-        table.add_row(v["name"], v["long_name"], v["units"], " ".join(f"{p:g}" for p in v["levels_hPa"]) if v["levels_hPa"] else "surface")
+        table.add_row(
+            v["name"],
+            v["long_name"],
+            v["units"],
+            " ".join(f"{p:g}" for p in v["levels_hPa"]) if v["levels_hPa"] else "surface",
+        )
     yield table
     needs = facts["background"]
     yield pairs(
-        "A background", {name: needs[name] for name in ("required", "levels", "without")} | {"helpful": ", ".join(needs["helpful"])}
+        "A background",
+        {name: needs[name] for name in ("required", "levels", "without")}
+        | {"helpful": ", ".join(needs["helpful"])},
     )
-    names = {"source": "source", "first": "first", "last": "last", "pairs": "pairs", "pairs_kind": "kind of pairs"}
+    names = {
+        "source": "source",
+        "first": "first",
+        "last": "last",
+        "pairs": "pairs",
+        "pairs_kind": "kind of pairs",
+    }
     names |= {"data_license": "licence", "references": "references", "hardware": "hardware"}
     yield pairs("Training data", {text: training[name] for name, text in names.items()})
     if facts["scores"]:
         yield pairs("Validation", {name: f"{value:.4f}" for name, value in facts["scores"].items()})
-    yield pairs("Files, all as their hashes say", {name: f"{f['sha256']}  {f['bytes']:,} bytes" for name, f in facts["files"].items()})
+    yield pairs(
+        "Files, all as their hashes say",
+        {name: f"{f['sha256']}  {f['bytes']:,} bytes" for name, f in facts["files"].items()},
+    )

@@ -17,10 +17,20 @@ __all__ = ["obs"]
 
 obs = typer.Typer(no_args_is_help=True, help="Look at observation files, convert and merge them.")
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Observation files of any format; quoted patterns are expanded.")]
-Mapping = Annotated[Path | None, typer.Option("--obs-map", help="TOML file that maps CSV columns to variables and units.")]
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE…", help="Observation files of any format; quoted patterns are expanded."
+    ),
+]
+Mapping = Annotated[
+    Path | None,
+    typer.Option("--obs-map", help="TOML file that maps CSV columns to variables and units."),
+]
 Out = Annotated[Path, typer.Option("--out", help="File to write.")]
-To = Annotated[str | None, typer.Option("--to", help="csv or nc. [default: as the name of --out says]")]
+To = Annotated[
+    str | None, typer.Option("--to", help="csv or nc. [default: as the name of --out says]")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 
 
@@ -28,11 +38,16 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existin
 def inspect(
     files: Files,
     obs_map: Mapping = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw a map of the stations here (PNG).")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw a map of the stations here (PNG).")
+    ] = None,
     overwrite: Overwrite = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of tables.")
+    ] = False,
 ) -> None:
-    """What files hold: counts by variable, type, level, time and region, ranges of values, and what is wrong.
+    """What files hold: counts by variable, type, level, time and region, ranges of values, and what
+    is wrong.
 
     Only checks that need no background are made.
 
@@ -48,7 +63,12 @@ def inspect(
     if plot is not None:
         from phyda_cli.verification.station_map import draw_observations
 
-        draw_observations(plot, check_alone(read.table), f"{report['stations']} stations, {report['in']} observations", overwrite)
+        draw_observations(
+            plot,
+            check_alone(read.table),
+            f"{report['stations']} stations, {report['in']} observations",
+            overwrite,
+        )
         say(f"wrote {plot}")
     if as_json:
         emit_json(report)
@@ -63,7 +83,9 @@ def inspect(
 
 @obs.command()
 def template(
-    kind: Annotated[str, typer.Option(help="long: one value a row; wide: one report a row.")] = "long",
+    kind: Annotated[
+        str, typer.Option(help="long: one value a row; wide: one report a row.")
+    ] = "long",
     out: Annotated[Path | None, typer.Option(help="File to write. [default: print it]")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -81,7 +103,9 @@ def template(
 
 
 @obs.command()
-def convert(files: Files, out: Out, to: To = None, obs_map: Mapping = None, overwrite: Overwrite = False) -> None:
+def convert(
+    files: Files, out: Out, to: To = None, obs_map: Mapping = None, overwrite: Overwrite = False
+) -> None:
     """Write observations of any format as long CSV, or as NetCDF in the layout of a feedback file.
 
     CSV holds the rows that could be read; NetCDF all of them, with their codes, files and rows.
@@ -90,7 +114,7 @@ def convert(files: Files, out: Out, to: To = None, obs_map: Mapping = None, over
 
       phyda obs convert temp.bufr --to csv --out temp.csv
     """
-    from phyda_cli.fields.atomic import check_target
+    from phyda_cli.files.publish import check_target
     from phyda_cli.observations.convert import format_of, write_observations
 
     kind = format_of(out, to)
@@ -101,7 +125,9 @@ def convert(files: Files, out: Out, to: To = None, obs_map: Mapping = None, over
 
 
 @obs.command()
-def merge(files: Files, out: Out, to: To = None, obs_map: Mapping = None, overwrite: Overwrite = False) -> None:
+def merge(
+    files: Files, out: Out, to: To = None, obs_map: Mapping = None, overwrite: Overwrite = False
+) -> None:
     """Several files as one, in the order of time, each observation once.
 
     Of rows of the same station, position, time, variable and level the first is kept.
@@ -110,7 +136,7 @@ def merge(files: Files, out: Out, to: To = None, obs_map: Mapping = None, overwr
 
       phyda obs merge 'hour_*.csv' --out day.csv
     """
-    from phyda_cli.fields.atomic import check_target
+    from phyda_cli.files.publish import check_target
     from phyda_cli.observations.convert import format_of, merged, write_observations
 
     kind = format_of(out, to)
@@ -123,7 +149,7 @@ def merge(files: Files, out: Out, to: To = None, obs_map: Mapping = None, overwr
 
 
 def _read(patterns: list[Path], mapping: Path | None) -> ReadResult:
-    from phyda_cli.observations.readers import read_observations
+    from phyda_cli.observations.read.read import read_observations
 
     return read_observations(files_of(patterns), mapping)
 
@@ -132,5 +158,9 @@ def _tell(read: ReadResult, out: Path, written: int, left_out: int) -> None:
     """What was written, and the first rows that were not."""
     for problem in read.problems[:5]:
         warn(str(problem))
-    unreadable = f", {left_out + read.rows_unreadable} unreadable ones left out" if left_out + read.rows_unreadable else ""
+    unreadable = (
+        f", {left_out + read.rows_unreadable} unreadable ones left out"
+        if left_out + read.rows_unreadable
+        else ""
+    )
     say(f"wrote {out}: {written} observations{unreadable}")

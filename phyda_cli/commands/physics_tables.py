@@ -11,14 +11,18 @@ from phyda_cli.verification.readable import READABLE
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from phyda_cli.verification.plausibility import EquationScore, PhysicsReport, ViolationScore
+    from phyda_cli.verification.physics import EquationScore, PhysicsReport, ViolationScore
 
 __all__ = ["physics_tables"]
 
 _SHORT = {
-    "hydrostatic": "hydrost.", "momentum_u": "mom. u", "momentum_v": "mom. v", "thermodynamic": "thermod.",
-    "geostrophic_u": "geo. u", "geostrophic_v": "geo. v",
-}  # fmt: skip
+    "hydrostatic": "hydrost.",
+    "momentum_u": "mom. u",
+    "momentum_v": "mom. v",
+    "thermodynamic": "thermod.",
+    "geostrophic_u": "geo. u",
+    "geostrophic_v": "geo. v",
+}
 _KINDS = {"negative_q": "q < 0", "supersaturated": "q > q_sat", "unstable": "unstable"}
 _STATES = ("background", "analysis", "members", "truth")
 
@@ -41,7 +45,9 @@ def _by_equation(report: PhysicsReport, name: str) -> Table:
             "an": lambda s, f: number(s.analysis, f),
             "mem": lambda s, f: number(s.members, f),
             "truth": lambda s, f: number(s.truth, f),
-            "ratio bg": lambda s, f: number(s.background_ratio if report.reference == "truth" else None, form=".3f"),
+            "ratio bg": lambda s, f: number(
+                s.background_ratio if report.reference == "truth" else None, form=".3f"
+            ),
             "ratio": lambda s, f: number(s.ratio, form=".3f"),
             "ratio mem": lambda s, f: number(s.members_ratio, form=".3f"),
             "excess": lambda s, f: number(s.excess, form=".3f"),
@@ -50,7 +56,9 @@ def _by_equation(report: PhysicsReport, name: str) -> Table:
         everywhere,
     )
     against = f", ratio to the {report.reference}" if report.reference else ""
-    table = new_table(f"Physics of {name}: rms of residuals{against}", ("equation", "units"), list(columns))
+    table = new_table(
+        f"Physics of {name}: rms of residuals{against}", ("equation", "units"), list(columns)
+    )
     for s in everywhere:
         units, scale = READABLE.get(s.units, (s.units, 1.0))
         table.add_row(s.equation, units, *(text(s, scale) for text in columns.values()))
@@ -58,7 +66,8 @@ def _by_equation(report: PhysicsReport, name: str) -> Table:
 
 
 def _by_place(report: PhysicsReport) -> Table:
-    """Rows of bands and levels, a column for each equation; a layer stands in the row of its lower level."""
+    """Rows of bands and levels, a column for each equation; a layer stands in the row of its lower
+    level."""
     equations = list(dict.fromkeys(s.equation for s in report.equations))
     shown: Callable[[EquationScore], str]
     if report.reference == "truth":
@@ -68,7 +77,11 @@ def _by_place(report: PhysicsReport) -> Table:
         title, shown = f"ratio to the {report.reference}", lambda s: number(s.ratio, form=".2f")
     else:
         title, shown = "rms", lambda s: number(s.analysis, READABLE.get(s.units, ("", 1.0))[1])
-    table = new_table(f"The same by latitude and level (hPa), analysis: {title}", ("",), [_SHORT.get(e, e) for e in equations])
+    table = new_table(
+        f"The same by latitude and level (hPa), analysis: {title}",
+        ("",),
+        [_SHORT.get(e, e) for e in equations],
+    )
     _fill(table, report, equations, report.equations, lambda s: s.equation, shown)
     return table
 
@@ -78,9 +91,18 @@ def _violations(report: PhysicsReport) -> Table:
     table = new_table("Where it cannot be: % of area (points)", ("",), [_KINDS[k] for k in kinds])
     everywhere = {s.kind: s for s in report.violations if s.level is None and s.band is None}
     for state in _STATES:
-        cells = [(getattr(everywhere[k], state), getattr(everywhere[k], f"{state}_count", None)) for k in kinds]
+        cells = [
+            (getattr(everywhere[k], state), getattr(everywhere[k], f"{state}_count", None))
+            for k in kinds
+        ]
         if any(part is not None for part, _ in cells):
-            table.add_row(state, *(number(part, 100.0) + ("" if count is None else f" ({count})") for part, count in cells))
+            table.add_row(
+                state,
+                *(
+                    number(part, 100.0) + ("" if count is None else f" ({count})")
+                    for part, count in cells
+                ),
+            )
     table.add_section()
 
     def shown(s: ViolationScore) -> str:
@@ -106,4 +128,6 @@ def _fill(
             cells.setdefault(s.band or s.level.split("-")[-1], {})[column(s)] = shown(s)
     for row in [*(r for r in cells if r not in levels), *levels]:
         if row in cells:
-            table.add_row(row, *(cells[row].get(c, "") for c in columns), end_section=row == levels[-1])
+            table.add_row(
+                row, *(cells[row].get(c, "") for c in columns), end_section=row == levels[-1]
+            )

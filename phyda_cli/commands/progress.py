@@ -1,4 +1,5 @@
-"""Progress of a download: a bar with rate and time left on a terminal, a line for each file elsewhere."""
+"""Progress of a download: a bar with rate and time left on a terminal, a line for each file
+elsewhere."""
 
 from __future__ import annotations
 
@@ -19,15 +20,21 @@ __all__ = ["Lines", "download_progress", "spoken"]
 
 @contextmanager
 def download_progress(received: Callable[[], int]) -> Iterator[Progress]:
-    """Where a download shows its work; ``received`` gives the bytes that have come over the network."""
+    """Where a download shows its work; ``received`` gives the bytes that have come over the
+    network."""
     if not sys.stderr.isatty():
         yield Lines(received)
         return
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Shown
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rate]}"),
-               TimeRemainingColumn(elapsed_when_finished=True))  # fmt: skip
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
     with Shown(*columns, console=console()) as shown:
         yield _Bar(shown, received)
 
@@ -81,4 +88,10 @@ def _rate(nbytes: int, seconds: float) -> str:
 def spoken(seconds: float) -> str:
     """``2 h 05 min``."""
     minutes = round(seconds / 60)
-    return f"{seconds:.0f} s" if seconds < 100 else f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 100
+        else f"{minutes} min"
+        if minutes < 100
+        else f"{minutes // 60} h {minutes % 60:02d} min"
+    )

@@ -11,8 +11,8 @@ from phyda_cli.verification.readable import READABLE
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from phyda_cli.verification.fields_scores import FieldScore
-    from phyda_cli.verification.innovations import Departure
+    from phyda_cli.verification.departures import Departure
+    from phyda_cli.verification.fields import FieldScore
 
 __all__ = ["departure_table", "field_table", "filled", "group_table", "new_table", "number"]
 
@@ -43,19 +43,28 @@ def number(value: float | None, scale: float = 1.0, form: str = ".3g") -> str:
 
 def filled(columns: dict[str, _Column], rows: Sequence[Any]) -> dict[str, _Column]:
     """The columns that some row fills."""
-    return {name: text for name, text in columns.items() if any(text(row, 1.0) != "–" for row in rows)}
+    return {
+        name: text for name, text in columns.items() if any(text(row, 1.0) != "–" for row in rows)
+    }
 
 
-def _add_mean_ratio(table: Table, rows: Sequence[Any], left: Sequence[str], columns: Iterable[str]) -> None:
+def _add_mean_ratio(
+    table: Table, rows: Sequence[Any], left: Sequence[str], columns: Iterable[str]
+) -> None:
     """A last row with the mean of the rows' ratios, where there is one."""
     ratio = mean_ratio(row.ratio for row in rows)
     if ratio is not None:
         table.add_section()
-        table.add_row(*left, *(number(ratio, form=".3f") if name == "ratio" else "" for name in columns))
+        table.add_row(
+            *left, *(number(ratio, form=".3f") if name == "ratio" else "" for name in columns)
+        )
 
 
-def field_table(scores: Sequence[FieldScore], title: str, only: Sequence[str] | None = None) -> Table:
-    """Scores by variable and level (``only`` some of them), and the mean ratio of them all; columns without content are left out."""
+def field_table(
+    scores: Sequence[FieldScore], title: str, only: Sequence[str] | None = None
+) -> Table:
+    """Scores by variable and level (``only`` some of them), and the mean ratio of them all; columns
+    without content are left out."""
     columns = filled(
         {
             "rmse bg": lambda s, f: number(s.background_rmse, f),
@@ -89,7 +98,9 @@ def departure_table(departures: Sequence[Departure], title: str) -> Table:
 
 def group_table(groups: Mapping[str, Sequence[Departure]], title: str, kind: str) -> Table:
     """The main columns of :func:`departure_table` by group, of some ``kind``, and variable."""
-    main = {name: _DEPARTURES[name] for name in ("rms O-B", "rms O-A", "mean O-B", "chi2", "inflate")}
+    main = {
+        name: _DEPARTURES[name] for name in ("rms O-B", "rms O-A", "mean O-B", "chi2", "inflate")
+    }
     columns = filled(main, [d for rows in groups.values() for d in rows])
     table = new_table(title, (kind, "variable", "units"), ["n", *columns])
     for label, rows in groups.items():

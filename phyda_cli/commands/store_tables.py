@@ -26,28 +26,51 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     area = (
         "global"
         if grid["global"]
-        else f"{grid['latitude'][0]:g} to {grid['latitude'][1]:g} N, {grid['longitude'][0]:g} to {grid['longitude'][1]:g} E"
+        else f"{grid['latitude'][0]:g} to {grid['latitude'][1]:g} N, {grid['longitude'][0]:g} to "
+        f"{grid['longitude'][1]:g} E"
     )
-    upper = [f"{v} {', '.join(f'{p:g}' for p in levels)} hPa" for v, levels in found["variables"].items() if levels]
+    upper = [
+        f"{v} {', '.join(f'{p:g}' for p in levels)} hPa"
+        for v, levels in found["variables"].items()
+        if levels
+    ]
     surface = [v for v, levels in found["variables"].items() if not levels]
     missing = (
         "not recorded"
         if states["missing_values"] is None
         else f"{states['missing_values']} values in {states['with_missing_values']} states"
     )
-    step = "" if states["step_hours"] is None else f", every {states['step_hours']:g} h with {states['gaps']} gaps"
+    step = (
+        ""
+        if states["step_hours"] is None
+        else f", every {states['step_hours']:g} h with {states['gaps']} gaps"
+    )
     split = pairs["split"] or {}
     return [
         ("source", f"{found['source'] or 'not stated'}, {found['files']} files"),
         ("size", f"{found['bytes'] / 1e6:.0f} MB, {states['packing']}, format {found['format']}"),
-        ("grid", f"{grid['columns']}x{grid['rows']}, {area}" + (f", {'/'.join(grid['regridding'])}" if grid["regridding"] else "")),
+        (
+            "grid",
+            f"{grid['columns']}x{grid['rows']}, {area}"
+            + (f", {'/'.join(grid['regridding'])}" if grid["regridding"] else ""),
+        ),
         ("variables", "\n".join([*upper, ", ".join(surface)] if surface else upper)),
         ("states", f"{states['count']}, {states['first']} to {states['last']}{step}"),
         ("missing", missing),
         ("pairs", ", ".join(f"{n} {kind}" for kind, n in pairs["kinds"].items())),
         ("lead times", ", ".join(f"{h} h: {n}" for h, n in pairs["leads"].items())),
-        ("split", "\n".join(f"{name}: {s['pairs']}, {s['first']} to {s['last']}" for name, s in split.items()) or "by phyda train"),
-        ("static members", ", ".join(f"{s}: {n}" for s, n in (pairs["static_members"] or {}).items()) or "by phyda train"),
+        (
+            "split",
+            "\n".join(
+                f"{name}: {s['pairs']}, {s['first']} to {s['last']}" for name, s in split.items()
+            )
+            or "by phyda train",
+        ),
+        (
+            "static members",
+            ", ".join(f"{s}: {n}" for s, n in (pairs["static_members"] or {}).items())
+            or "by phyda train",
+        ),
     ]
 
 

@@ -45,13 +45,18 @@ class _Screen:
 
 
 def status_table(status: Status) -> Table:
-    """Where a phase is: step, loss, learning rate, pace, errors on validation cases against stage 1's, time left."""
+    """Where a phase is: step, loss, learning rate, pace, errors on validation cases against stage
+    1's, time left."""
     from rich.box import SIMPLE
     from rich.table import Table
 
     columns = {"phase": status.phase, "step": f"{status.step}/{status.total}"}
     columns |= {name: f"{value:.4f}" for name, value in status.terms.items()}
-    columns |= {"lr": f"{status.learning_rate:.2e}", "steps/s": f"{status.rate:.2f}", "data wait": f"{status.waiting:.1%}"}
+    columns |= {
+        "lr": f"{status.learning_rate:.2e}",
+        "steps/s": f"{status.rate:.2f}",
+        "data wait": f"{status.waiting:.1%}",
+    }
     columns |= {f"validation {name}": f"{value:.4f}" for name, value in status.scores.items()}
     if "oi" in status.scores and status.phase in status.scores:
         columns["against oi"] = f"{status.scores[status.phase] / status.scores['oi'] - 1:+.1%}"
@@ -69,11 +74,30 @@ def estimate_table(found: Estimate) -> Table:
     from rich.table import Table
 
     table = Table("", "parameters", "steps", "s a step", "data wait", "time", box=SIMPLE)
-    table.add_row("cases", "", f"{found.cases}", f"{found.case_seconds:.3f}", "", spoken(found.cases * found.case_seconds))
+    table.add_row(
+        "cases",
+        "",
+        f"{found.cases}",
+        f"{found.case_seconds:.3f}",
+        "",
+        spoken(found.cases * found.case_seconds),
+    )
     for p in found.phases:
-        table.add_row(p.name, f"{p.parameters:,}", f"{p.steps}", f"{p.step:.3f}", f"{p.waiting / p.step:.1%}", spoken(p.seconds))
-    table.add_row("in all", f"{sum(p.parameters for p in found.phases):,}", "", "", "", spoken(found.seconds))
+        table.add_row(
+            p.name,
+            f"{p.parameters:,}",
+            f"{p.steps}",
+            f"{p.step:.3f}",
+            f"{p.waiting / p.step:.1%}",
+            spoken(p.seconds),
+        )
+    table.add_row(
+        "in all", f"{sum(p.parameters for p in found.phases):,}", "", "", "", spoken(found.seconds)
+    )
     memory = f"{readable(found.memory)} (states {readable(found.states)})"
     memory += f", {readable(found.device_memory)} on the GPU" if found.device_memory else ""
-    table.caption = f"{found.processes} process{'es' * (found.processes > 1)}; memory of each {memory}; disk {readable(found.disk)}"
+    table.caption = (
+        f"{found.processes} process{'es' * (found.processes > 1)}; memory of each "
+        f"{memory}; disk {readable(found.disk)}"
+    )
     return table

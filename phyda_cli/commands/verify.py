@@ -29,23 +29,58 @@ __all__ = ["verify"]
 
 
 def verify(
-    analysis: Annotated[Path, typer.Argument(help="Analysis (or any forecast) to verify: NetCDF or GRIB.")],
-    truth: Annotated[Path | None, typer.Option(help="Fields to verify against, on any grid.")] = None,
-    background: Annotated[Path | None, typer.Option(help="First guess to compare with. [default: analysis minus its increments]")] = None,
+    analysis: Annotated[
+        Path, typer.Argument(help="Analysis (or any forecast) to verify: NetCDF or GRIB.")
+    ],
+    truth: Annotated[
+        Path | None, typer.Option(help="Fields to verify against, on any grid.")
+    ] = None,
+    background: Annotated[
+        Path | None,
+        typer.Option(help="First guess to compare with. [default: analysis minus its increments]"),
+    ] = None,
     obs: Annotated[
         list[Path] | None,
-        typer.Option("--obs", help="Observations to verify against: a file of any format, or a quoted pattern. Repeatable."),
+        typer.Option(
+            "--obs",
+            help="Observations to verify against: a file of any format, or a quoted pattern. "
+            "Repeatable.",
+        ),
     ] = None,
-    obs_map: Annotated[Path | None, typer.Option(help="TOML file that maps CSV columns to variables and units.")] = None,
-    feedback: Annotated[Path | None, typer.Option(help="Feedback file of the analysis: departures, chi2, error estimates.")] = None,
-    time: Annotated[str | None, typer.Option(help="Valid time, where the file has several. The others must have it too.")] = None,
-    window: Annotated[float, typer.Option(min=0, help="Compare with observations within so many hours.")] = 3.0,
-    plot: Annotated[Path | None, typer.Option(help="Draw increment, spread and stations here (PNG).")] = None,
-    physics: Annotated[bool, typer.Option("--physics", help="Tell how physical it is: residuals, balance, humidity.")] = False,
-    physics_plot: Annotated[Path | None, typer.Option(help="Draw maps of the residuals here (PNG); implies --physics.")] = None,
-    field: Annotated[str | None, typer.Option(help="Field to draw, such as z500 or msl. [default: t850 if it is there]")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing pictures.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    obs_map: Annotated[
+        Path | None, typer.Option(help="TOML file that maps CSV columns to variables and units.")
+    ] = None,
+    feedback: Annotated[
+        Path | None,
+        typer.Option(help="Feedback file of the analysis: departures, chi2, error estimates."),
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(help="Valid time, where the file has several. The others must have it too."),
+    ] = None,
+    window: Annotated[
+        float, typer.Option(min=0, help="Compare with observations within so many hours.")
+    ] = 3.0,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw increment, spread and stations here (PNG).")
+    ] = None,
+    physics: Annotated[
+        bool,
+        typer.Option("--physics", help="Tell how physical it is: residuals, balance, humidity."),
+    ] = False,
+    physics_plot: Annotated[
+        Path | None, typer.Option(help="Draw maps of the residuals here (PNG); implies --physics.")
+    ] = None,
+    field: Annotated[
+        str | None,
+        typer.Option(help="Field to draw, such as z500 or msl. [default: t850 if it is there]"),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace existing pictures.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of tables.")
+    ] = False,
 ) -> None:
     """Score an analysis against fields, stations and its own feedback.
 
@@ -65,9 +100,14 @@ def verify(
 
     physics = physics or physics_plot is not None
     if not any((truth, obs, feedback, plot, physics)):
-        raise UsageError("nothing to verify against", hint="give --truth FILE, --obs FILE, --feedback FILE, --physics or --plot FILE.png")
+        raise UsageError(
+            "nothing to verify against",
+            hint="give --truth FILE, --obs FILE, --feedback FILE, --physics or --plot FILE.png",
+        )
     obs = files_of(obs or [])
-    _check_pictures([plot, physics_plot], [analysis, truth, background, feedback, obs_map, *obs], overwrite)
+    _check_pictures(
+        [plot, physics_plot], [analysis, truth, background, feedback, obs_map, *obs], overwrite
+    )
     file = read_analysis(analysis, parse_time(time, "--time"))
     first = file.background if background is None else _at_same_time(background, file.fields.time)
     target = None if truth is None else _at_same_time(truth, file.fields.time)
@@ -92,18 +132,24 @@ def verify(
         emit(table)
 
 
-def _check_pictures(pictures: Sequence[Path | None], inputs: Sequence[Path | None], overwrite: bool) -> None:
-    """OutputError before any work when a picture cannot be written or would replace an input or the other picture."""
-    from phyda_cli.fields.atomic import check_target
+def _check_pictures(
+    pictures: Sequence[Path | None], inputs: Sequence[Path | None], overwrite: bool
+) -> None:
+    """OutputError before any work when a picture cannot be written or would replace an input or the
+    other picture."""
+    from phyda_cli.files.publish import check_target
 
     wanted = [check_target(path, overwrite).resolve() for path in pictures if path is not None]
     taken = {path.resolve() for path in inputs if path is not None}
     if taken.intersection(wanted) or len(set(wanted)) < len(wanted):
-        raise OutputError("a picture would replace an input or another picture", hint="give each file its own name")
+        raise OutputError(
+            "a picture would replace an input or another picture",
+            hint="give each file its own name",
+        )
 
 
 def _at_same_time(path: Path, time: np.datetime64) -> Fields:
-    from phyda_cli.fields.background import read_background
+    from phyda_cli.formats.background import read_background
 
     return read_background(path, time).fields
 
@@ -114,29 +160,49 @@ def _rejected(account: dict[str, Any]) -> str:
 
 
 def _against_truth(file: AnalysisFile, first: Fields | None, truth: Fields, path: Path) -> Section:
-    from phyda_cli.verification.fields_scores import score_fields
+    from phyda_cli.verification.fields import score_fields
 
     scores = score_fields(file.fields, truth, first, file.spread, file.members)
-    found = {"truth": str(path), "fields": [s.as_dict() for s in scores], "mean_ratio": mean_ratio(s.ratio for s in scores)}
+    found = {
+        "truth": str(path),
+        "fields": [s.as_dict() for s in scores],
+        "mean_ratio": mean_ratio(s.ratio for s in scores),
+    }
     return found, [field_table(scores, f"{file.path.name} against {path.name}")]
 
 
-def _against_stations(obs: list[Path], mapping: Path | None, window: float, file: AnalysisFile, first: Fields | None) -> Section:
-    from phyda_cli.config import QualityControlSettings
-    from phyda_cli.observations.prepare import prepare
-    from phyda_cli.observations.readers import read_observations
-    from phyda_cli.verification.station_scores import score_stations
+def _against_stations(
+    obs: list[Path], mapping: Path | None, window: float, file: AnalysisFile, first: Fields | None
+) -> Section:
+    from phyda_cli.observations.pre_qc import prepare
+    from phyda_cli.observations.read.read import read_observations
+    from phyda_cli.settings.analysis import QualityControlSettings
+    from phyda_cli.verification.stations import score_stations
 
-    table = prepare(read_observations(obs, mapping).table, file.fields, settings=QualityControlSettings(window_hours=window, repeats="all"))
+    table = prepare(
+        read_observations(obs, mapping).table,
+        file.fields,
+        settings=QualityControlSettings(window_hours=window, repeats="all"),
+    )
     report = score_stations(table, file.fields, first)
     compared = f"{sum(d.n for d in report.scores)} of {report.account['in']} observations compared"
     title = f"{file.path.name} against stations, {compared}{_rejected(report.account)}"
-    found = {"account": report.account, "scores": [d.as_dict() for d in report.scores], "notes": report.notes}
+    found = {
+        "account": report.account,
+        "scores": [d.as_dict() for d in report.scores],
+        "notes": report.notes,
+    }
     return {"stations": found}, [departure_table(report.scores, title)]
 
 
-def _physics(file: AnalysisFile, first: Fields | None, truth: Fields | None, picture: Path | None, overwrite: bool) -> Section:
-    from phyda_cli.verification.plausibility import assess
+def _physics(
+    file: AnalysisFile,
+    first: Fields | None,
+    truth: Fields | None,
+    picture: Path | None,
+    overwrite: bool,
+) -> Section:
+    from phyda_cli.verification.physics import assess
 
     report = assess(file.fields, first, truth, file.members)
     for note in report.notes:
@@ -146,20 +212,34 @@ def _physics(file: AnalysisFile, first: Fields | None, truth: Fields | None, pic
         from phyda_cli.verification.pictures import land_fraction, utc
 
         title = f"Residuals of {file.path.name}, {utc(file.fields.time)}"
-        draw_physics(picture, report, title, land_fraction(file.fields, report.layout.grid), overwrite)
+        draw_physics(
+            picture, report, title, land_fraction(file.fields, report.layout.grid), overwrite
+        )
         say(f"wrote {picture}")
     return {"physics": report.as_dict()}, physics_tables(report, file.path.name)
 
 
 def _from_feedback(rows: pd.DataFrame, name: str) -> Section:
-    from phyda_cli.verification.innovations import summarise_feedback
+    from phyda_cli.verification.departures import summarise_feedback
 
     summary = summarise_feedback(rows)
     kinds = {"used": summary.used, "passive": summary.passive}
     counts = {k: f"{summary.account[k]} {k} of {summary.account['in']} observations" for k in kinds}
-    tables = [departure_table(v, f"{name}, {counts[k]}{_rejected(summary.account)}") for k, v in kinds.items() if v]
-    tables += [group_table(found, f"{name}, used observations by {kind}", kind) for kind, found in summary.groups.items() if found]
+    tables = [
+        departure_table(v, f"{name}, {counts[k]}{_rejected(summary.account)}")
+        for k, v in kinds.items()
+        if v
+    ]
+    tables += [
+        group_table(found, f"{name}, used observations by {kind}", kind)
+        for kind, found in summary.groups.items()
+        if found
+    ]
     if summary.chi2 is not None:
-        advice = "" if summary.inflation is None else f"; with observation errors times {summary.inflation:.3g} it would be one"
+        advice = (
+            ""
+            if summary.inflation is None
+            else f"; with observation errors times {summary.inflation:.3g} it would be one"
+        )
         say(f"chi2 of all used observations: {summary.chi2:.3g}{advice}")
     return {"feedback": summary.as_dict()}, tables

@@ -18,7 +18,8 @@ EARTH_RADIUS = 6.371e6  # m
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A rectilinear grid: ``latitude`` (H,) in either direction, ``longitude`` (W,) increasing [degrees].
+    """A rectilinear grid: ``latitude`` (H,) in either direction, ``longitude`` (W,) increasing
+    [degrees].
 
     Raises InputError when a coordinate is not strictly monotone or out of range.
     """
@@ -31,14 +32,22 @@ class Grid:
         object.__setattr__(self, "latitude", lat)
         object.__setattr__(self, "longitude", lon)
         if lat.size < 2 or lon.size < 2:
-            raise InputError(f"a grid needs at least 2x2 points, got {lat.size} latitudes and {lon.size} longitudes")
+            raise InputError(
+                f"a grid needs at least 2x2 points, got {lat.size} latitudes and {lon.size} "
+                "longitudes"
+            )
         if np.abs(lat).max() > 90 + 1e-6:
-            raise InputError(f"latitude must be within -90..90, found {lat[np.abs(lat).argmax()]:g}")
+            raise InputError(
+                f"latitude must be within -90..90, found {lat[np.abs(lat).argmax()]:g}"
+            )
         steps = np.diff(lat)
         if not (np.all(steps > 0) or np.all(steps < 0)):
             raise InputError("latitudes are not strictly monotone")
         if not np.all(np.diff(lon) > 0) or lon[-1] - lon[0] >= 360:
-            raise InputError(f"longitudes must increase and span less than 360 degrees, found {lon[0]:g} to {lon[-1]:g}")
+            raise InputError(
+                f"longitudes must increase and span less than 360 degrees, found {lon[0]:g} to "
+                f"{lon[-1]:g}"
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -58,16 +67,25 @@ class Grid:
 
     @cached_property
     def covers_poles(self) -> tuple[bool, bool]:
-        """Whether the southern and the northern pole lie within a row's spacing of the grid's edge."""
+        """Whether the southern and the northern pole lie within a row's spacing of the grid's
+        edge."""
         step = abs(float(np.median(np.diff(self.latitude))))
         south, north = self.latitude.min() + 90, 90 - self.latitude.max()
-        return bool(self.periodic and south < 1.01 * step), bool(self.periodic and north < 1.01 * step)
+        return bool(self.periodic and south < 1.01 * step), bool(
+            self.periodic and north < 1.01 * step
+        )
 
     @cached_property
     def area_weights(self) -> np.ndarray:
         """Area of each row's cells divided by the mean (H,)."""
         lat = self.latitude
-        edges = np.concatenate([[lat[0] - (lat[1] - lat[0]) / 2], (lat[1:] + lat[:-1]) / 2, [lat[-1] + (lat[-1] - lat[-2]) / 2]])
+        edges = np.concatenate(
+            [
+                [lat[0] - (lat[1] - lat[0]) / 2],
+                (lat[1:] + lat[:-1]) / 2,
+                [lat[-1] + (lat[-1] - lat[-2]) / 2],
+            ]
+        )
         area = np.abs(np.diff(np.sin(np.deg2rad(np.clip(edges, -90, 90)))))
         return area / area.mean()
 
@@ -78,7 +96,8 @@ class Grid:
         return lat, lon
 
     def contains(self, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
-        """Which points can be interpolated to: inside the grid, or beyond its last row at a covered pole."""
+        """Which points can be interpolated to: inside the grid, or beyond its last row at a covered
+        pole."""
         lat, lon = np.asarray(latitude, float), np.asarray(longitude, float)
         south, north = self.covers_poles
         low = -90.0 if south else self.latitude.min()
@@ -103,7 +122,8 @@ class Grid:
 class Fields:
     """Fields of one valid time under canonical names and in canonical units.
 
-    ``upper`` maps a variable to (L, H, W) on ``levels`` (L,) in Pa; ``surface`` maps a variable to (H, W).
+    ``upper`` maps a variable to (L, H, W) on ``levels`` (L,) in Pa; ``surface`` maps a variable to
+    (H, W).
     """
 
     grid: Grid
@@ -116,11 +136,17 @@ class Fields:
     @property
     def channels(self) -> list[Channel]:
         """Every two-dimensional slice, in the order of :meth:`vector`."""
-        return [Channel(v, float(p) / 100) for v in self.upper for p in self.levels] + [Channel(v) for v in self.surface]
+        return [Channel(v, float(p) / 100) for v in self.upper for p in self.levels] + [
+            Channel(v) for v in self.surface
+        ]
 
     def vector(self) -> np.ndarray:
-        """All values flattened in the order of :attr:`channels`, (len(channels) * H * W,), float64."""
-        parts = [np.asarray(a, np.float64).ravel() for a in (*self.upper.values(), *self.surface.values())]
+        """All values flattened in the order of :attr:`channels`, (len(channels) * H * W,),
+        float64."""
+        parts = [
+            np.asarray(a, np.float64).ravel()
+            for a in (*self.upper.values(), *self.surface.values())
+        ]
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def with_vector(self, vector: np.ndarray) -> Fields:

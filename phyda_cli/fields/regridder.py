@@ -10,7 +10,7 @@ from scipy import sparse
 from phyda_cli.errors import UsageError
 from phyda_cli.fields.conservative import conservative
 from phyda_cli.fields.grid import Grid
-from phyda_cli.fields.regrid import grid_to_grid
+from phyda_cli.fields.interpolate import grid_to_grid
 
 __all__ = ["Regridder", "method_between", "regridder"]
 
@@ -18,10 +18,12 @@ _TOLERANCE = 1e-3
 
 
 class Regridder:
-    """Fields (..., H, W) of ``source`` on ``target`` (..., H', W'): as they are on the same grid, else float64.
+    """Fields (..., H, W) of ``source`` on ``target`` (..., H', W'): as they are on the same grid,
+    else float64.
 
-    Points of the target outside the source are NaN; so is what a NaN has a share in. The products are summed in one order
-    whatever the number of fields or threads, so that the result is always the same to the bit.
+    Points of the target outside the source are NaN; so is what a NaN has a share in. The products
+    are summed in one order whatever the number of fields or threads, so that the result is always
+    the same to the bit.
     """
 
     def __init__(self, source: Grid, target: Grid) -> None:
@@ -33,7 +35,11 @@ class Regridder:
         vector = vector and self.method == "bilinear"
         if vector not in self._made:
             conserving = self.method == "conservative"
-            self._made[vector] = conservative(self.source, self.target) if conserving else grid_to_grid(self.source, self.target, vector)
+            self._made[vector] = (
+                conservative(self.source, self.target)
+                if conserving
+                else grid_to_grid(self.source, self.target, vector)
+            )
         return self._made[vector]
 
     def outside(self) -> int:
@@ -41,7 +47,8 @@ class Regridder:
         return 0 if self.method == "none" else int((self._matrix(False).getnnz(axis=1) == 0).sum())
 
     def __call__(self, fields: np.ndarray, vector: bool = False) -> np.ndarray:
-        """``vector``: they are components of the wind, which bilinear interpolation carries across the poles."""
+        """``vector``: they are components of the wind, which bilinear interpolation carries across
+        the poles."""
         if self.method == "none":
             return fields
         matrix = self._matrix(vector)
@@ -51,10 +58,14 @@ class Regridder:
 
 
 def method_between(source: Grid, target: Grid) -> str:
-    """``none`` on the same grid, ``conservative`` to one as coarse or coarser in both directions, else ``bilinear``."""
+    """``none`` on the same grid, ``conservative`` to one as coarse or coarser in both directions,
+    else ``bilinear``."""
     if source.same_as(target):
         return "none"
-    coarser = (_spacing(getattr(target, c)) > (1 - _TOLERANCE) * _spacing(getattr(source, c)) for c in ("latitude", "longitude"))
+    coarser = (
+        _spacing(getattr(target, c)) > (1 - _TOLERANCE) * _spacing(getattr(source, c))
+        for c in ("latitude", "longitude")
+    )
     return "conservative" if all(coarser) else "bilinear"
 
 
@@ -73,7 +84,13 @@ def regridder(source: Grid, target: Grid, complete: bool = True) -> Regridder:
 
     Raises UsageError when it is to be ``complete`` and ``target`` reaches outside ``source``.
     """
-    found = _known(*(np.ascontiguousarray(x).tobytes() for g in (source, target) for x in (g.latitude, g.longitude)))
+    found = _known(
+        *(
+            np.ascontiguousarray(x).tobytes()
+            for g in (source, target)
+            for x in (g.latitude, g.longitude)
+        )
+    )
     if complete and (outside := found.outside()):
         raise UsageError(
             f"the target grid reaches outside the data's area: {outside} of {target.size} points",

@@ -1,4 +1,5 @@
-"""Between the background's grid and levels and the model's: fields to the model, increments back."""
+"""Between the background's grid and levels and the model's: fields to the model, increments
+back."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from scipy import sparse
 from phyda_cli.errors import GateError
 from phyda_cli.fields.conservative import conservative
 from phyda_cli.fields.grid import Fields, Grid
-from phyda_cli.fields.regrid import grid_to_grid, log_pressure_weights
+from phyda_cli.fields.interpolate import grid_to_grid, log_pressure_weights
 from phyda_cli.names import VARIABLES, Channel
 
 __all__ = ["increments_to_fields", "present", "to_grid"]
@@ -19,16 +20,20 @@ _DECAY = np.log(5.0)  # in log pressure, above the highest model level
 
 
 def present(fields: Fields) -> dict[str, np.ndarray]:
-    """For each upper-air variable which levels (L,) exist: a slice of NaN stands for an absent one."""
+    """For each upper-air variable which levels (L,) exist: a slice of NaN stands for an absent
+    one."""
     return {name: ~np.isnan(values).all(axis=(1, 2)) for name, values in fields.upper.items()}
 
 
-def to_grid(fields: Fields, channels: Sequence[Channel], grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """``channels`` of ``fields`` on ``grid``: values (C, H, W) float64 and which channels are available (C,).
+def to_grid(
+    fields: Fields, channels: Sequence[Channel], grid: Grid
+) -> tuple[np.ndarray, np.ndarray]:
+    """``channels`` of ``fields`` on ``grid``: values (C, H, W) float64 and which channels are
+    available (C,).
 
-    Vertically linear in log pressure between existing levels of the variable, never beyond them (0.1 % tolerance); horizontally
-    bilinear, or conservative from a global grid at least twice as fine. Unavailable channels, and points outside a limited-area
-    source, are NaN.
+    Vertically linear in log pressure between existing levels of the variable, never beyond them
+    (0.1 % tolerance); horizontally bilinear, or conservative from a global grid at least twice as
+    fine. Unavailable channels, and points outside a limited-area source, are NaN.
     """
     values = np.full((len(channels), *grid.shape), np.nan)
     slices = {i: s for i, c in enumerate(channels) if (s := _slice(fields, c)) is not None}
@@ -52,7 +57,9 @@ def _slice(fields: Fields, channel: Channel) -> np.ndarray | None:
     exists = np.flatnonzero(~np.isnan(upper).all(axis=(1, 2)))
     if exists.size == 0:
         return None
-    index, weight, within = log_pressure_weights(fields.levels[exists], np.array([channel.pressure]))
+    index, weight, within = log_pressure_weights(
+        fields.levels[exists], np.array([channel.pressure])
+    )
     if not within[0]:
         return None
     low, high = (np.asarray(upper[exists[i]], np.float64) for i in index[0])
@@ -73,24 +80,40 @@ def _finer(source: Grid, target: Grid) -> bool:
     def spacing(coordinate: np.ndarray) -> float:
         return abs(float(np.median(np.diff(coordinate))))
 
-    return all(spacing(getattr(target, c)) > 1.99 * spacing(getattr(source, c)) for c in ("latitude", "longitude"))
+    return all(
+        spacing(getattr(target, c)) > 1.99 * spacing(getattr(source, c))
+        for c in ("latitude", "longitude")
+    )
 
 
 def _apply(matrix: sparse.csr_matrix, values: np.ndarray, target: Grid) -> np.ndarray:
-    return np.ascontiguousarray((matrix @ values.reshape(len(values), -1).T).T).reshape(-1, *target.shape)
+    return np.ascontiguousarray((matrix @ values.reshape(len(values), -1).T).T).reshape(
+        -1, *target.shape
+    )
 
 
-def increments_to_fields(increment: np.ndarray, channels: Sequence[Channel], grid: Grid, target: Fields) -> Fields:
-    """Increments (C, H, W) of ``channels`` on the model's ``grid``, on the grid and every level of ``target``.
+def increments_to_fields(
+    increment: np.ndarray, channels: Sequence[Channel], grid: Grid, target: Fields
+) -> Fields:
+    """Increments (C, H, W) of ``channels`` on the model's ``grid``, on the grid and every level of
+    ``target``.
 
-    Horizontally bilinear (winds as vectors at the poles), zero outside a limited-area model grid. Vertically linear in log pressure;
-    constant below the lowest model level, decaying linearly in log pressure to zero at a fifth of the highest one's pressure.
-    Only variables both sides have; slices absent in ``target`` get an increment that adding to NaN leaves absent. Raises GateError
+    Horizontally bilinear (winds as vectors at the poles), zero outside a limited-area model grid.
+    Vertically linear in log pressure; constant below the lowest model level, decaying linearly in
+    log pressure to zero at a fifth of the highest one's pressure. Only variables both sides have;
+    slices absent in ``target`` get an increment that adding to NaN leaves absent. Raises GateError
     when an increment is not finite.
     """
-    bad = [c.key for c, values in zip(channels, increment, strict=True) if not np.isfinite(values).all()]
+    bad = [
+        c.key
+        for c, values in zip(channels, increment, strict=True)
+        if not np.isfinite(values).all()
+    ]
     if bad:
-        raise GateError(f"the increments of {', '.join(bad)} are not finite", hint="this is a numerical failure; nothing was written")
+        raise GateError(
+            f"the increments of {', '.join(bad)} are not finite",
+            hint="this is a numerical failure; nothing was written",
+        )
     same = grid.same_as(target.grid)
     matrices = {} if same else {v: grid_to_grid(grid, target.grid, v) for v in (False, True)}
 
@@ -100,8 +123,12 @@ def increments_to_fields(increment: np.ndarray, channels: Sequence[Channel], gri
 
     upper, surface = {}, {}
     for name in target.upper:
-        if indices := [i for i, c in enumerate(channels) if c.variable == name and c.level is not None]:
-            weights = _vertical(np.array([channels[i].pressure for i in indices], float), target.levels)
+        if indices := [
+            i for i, c in enumerate(channels) if c.variable == name and c.level is not None
+        ]:
+            weights = _vertical(
+                np.array([channels[i].pressure for i in indices], float), target.levels
+            )
             upper[name] = np.einsum("lk,khw->lhw", weights, horizontally(indices, name))
     for name in target.surface:
         if indices := [i for i, c in enumerate(channels) if c.variable == name and c.level is None]:

@@ -1,7 +1,9 @@
-"""Checkpoints: a folder with ``model.json`` and safetensors files whose hashes it lists; never a pickle.
+"""Checkpoints: a folder with ``model.json`` and safetensors files whose hashes it lists; never a
+pickle.
 
-``network.safetensors`` holds encoder, denoiser and background spread (float16), ``statics.safetensors`` orography and land fraction, and
-``members_*.safetensors`` the static background-error members as int8 with one scale for each member and channel. Where backgrounds are
+``network.safetensors`` holds encoder, denoiser and background spread (float16),
+``statics.safetensors`` orography and land fraction, and ``members_*.safetensors`` the static
+background-error members as int8 with one scale for each member and channel. Where backgrounds are
 corrected first, ``mean_error.safetensors`` says how.
 """
 
@@ -22,15 +24,24 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from phyda_cli.config import NetworkSettings, SamplerSettings, Settings, SolverSettings
 from phyda_cli.errors import InputError, UsageError
+from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import Encoder
 from phyda_cli.model.mean_error import MeanError
-from phyda_cli.model.state import StateSpec
+from phyda_cli.settings.base import Settings
+from phyda_cli.settings.model import NetworkSettings, SamplerSettings, SolverSettings
 
-__all__ = ["BUNDLED", "Checkpoint", "Metadata", "build_networks", "build_spread", "in_season", "save_checkpoint"]
+__all__ = [
+    "BUNDLED",
+    "Checkpoint",
+    "Metadata",
+    "build_networks",
+    "build_spread",
+    "in_season",
+    "save_checkpoint",
+]
 
 BUNDLED = Path(__file__).resolve().parents[1] / "pretrained"
 FORMAT = 2
@@ -49,11 +60,16 @@ class Metadata(Settings):
     solver: SolverSettings = Field(description="Stage 1 as trained.")
     sampler: SamplerSettings = Field(description="Stage 3 as tuned.")
     network: NetworkSettings = Field(description="Network sizes.")
-    member_times: tuple[str, ...] = Field(description="Valid time of each static member, for the choice by season.")
-    physics_scale: dict[str, list[float]] = Field(
-        description="V_k of the physics term by layer: the background's mean square residual difference."
+    member_times: tuple[str, ...] = Field(
+        description="Valid time of each static member, for the choice by season."
     )
-    training: dict[str, object] = Field(description="Data, span, settings, hardware, duration and scores.")
+    physics_scale: dict[str, list[float]] = Field(
+        description="V_k of the physics term by layer: the background's mean square residual "
+        "difference."
+    )
+    training: dict[str, object] = Field(
+        description="Data, span, settings, hardware, duration and scores."
+    )
     license: str = Field("Apache-2.0", description="Licence of the weights.")
     files: dict[str, str] = Field(description="SHA-256 of each file beside this one.")
 
@@ -84,22 +100,30 @@ class Checkpoint:
         except OSError as error:
             raise InputError(
                 f"no checkpoint at {folder}: cannot read model.json ({error.strerror})",
-                hint="give the folder that phyda train has written as OUT/checkpoint, or none for the bundled one",
+                hint="give the folder that phyda train has written as OUT/checkpoint, or none "
+                "for the bundled one",
             ) from error
         try:
             metadata = Metadata.model_validate(_current(json.loads(text)))
         except (ValidationError, json.JSONDecodeError) as error:
-            raise InputError(f"{folder / 'model.json'} is not a phyda checkpoint: {error}", hint=COPY) from error
+            raise InputError(
+                f"{folder / 'model.json'} is not a phyda checkpoint: {error}", hint=COPY
+            ) from error
         if metadata.format != FORMAT:
-            raise InputError(f"{folder}: checkpoint format {metadata.format}, this phyda reads format {FORMAT}")
+            raise InputError(
+                f"{folder}: checkpoint format {metadata.format}, this phyda reads format {FORMAT}"
+            )
         for name, expected in metadata.files.items():
             try:
                 found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
             except OSError as error:
-                raise InputError(f"{folder}: the checkpoint lacks {name} ({error.strerror})", hint=COPY) from error
+                raise InputError(
+                    f"{folder}: the checkpoint lacks {name} ({error.strerror})", hint=COPY
+                ) from error
             if found != expected:
                 raise InputError(
-                    f"{folder / name} does not match its hash in model.json: expected {expected[:12]}…, found {found[:12]}…",
+                    f"{folder / name} does not match its hash in model.json: expected "
+                    f"{expected[:12]}…, found {found[:12]}…",
                     hint=f"the file was changed or truncated: {COPY}",
                 )
         return cls(folder, metadata)
@@ -134,24 +158,35 @@ class Checkpoint:
 
     def all_members(self) -> torch.Tensor:
         """Every static member (N, C, H, W), a normalised background error each."""
-        parts = [self._load(name) for name in sorted(self.metadata.files) if name.startswith("members_")]
+        parts = [
+            self._load(name) for name in sorted(self.metadata.files) if name.startswith("members_")
+        ]
         members = torch.cat([p["members"].float() * p["scale"][:, :, None, None] for p in parts])
         expected = (len(self.metadata.member_times), self.state.n_channels, *self.state.grid.shape)
         if tuple(members.shape) != expected:
-            raise InputError(f"{self.path}: members have shape {tuple(members.shape)}, model.json says {expected}")
+            raise InputError(
+                f"{self.path}: members have shape {tuple(members.shape)}, model.json says "
+                f"{expected}"
+            )
         return members
 
     def members(self, time: np.datetime64) -> torch.Tensor:
-        """Static members (N, C, H, W) of normalised increments for ``time``, scaled so that X X^T = B."""
+        """Static members (N, C, H, W) of normalised increments for ``time``, scaled so that X X^T =
+        B."""
         members = self.all_members()
         if self.metadata.solver.season_days is not None:
             members = members[
-                in_season(np.array(self.metadata.member_times, dtype="datetime64[s]"), time, self.metadata.solver.season_days)
+                in_season(
+                    np.array(self.metadata.member_times, dtype="datetime64[s]"),
+                    time,
+                    self.metadata.solver.season_days,
+                )
             ]
         return members / members.shape[0] ** 0.5
 
     def networks(self) -> tuple[Encoder, Denoiser]:
-        """Encoder and denoiser for inference: float32, their weights fixed. Raises InputError when the weights do not fit the state."""
+        """Encoder and denoiser for inference: float32, their weights fixed. Raises InputError when
+        the weights do not fit the state."""
         encoder, denoiser = build_networks(self.state, self.metadata.network)
         return self._filled(encoder, "encoder."), self._filled(denoiser, "denoiser.")
 
@@ -161,12 +196,17 @@ class Checkpoint:
         return network and self._filled(network, "spread.")
 
     def _filled(self, network: Network, prefix: str) -> Network:
-        own = {k.removeprefix(prefix): v.float() for k, v in self._load("network.safetensors").items() if k.startswith(prefix)}
+        own = {
+            k.removeprefix(prefix): v.float()
+            for k, v in self._load("network.safetensors").items()
+            if k.startswith(prefix)
+        }
         try:
             network.load_state_dict(own)
         except RuntimeError as error:
             raise InputError(
-                f"{self.path}: the weights do not fit the {self.state.n_channels} channels that model.json lists",
+                f"{self.path}: the weights do not fit the {self.state.n_channels} channels that "
+                "model.json lists",
                 hint=str(error).splitlines()[-1].strip(),
             ) from error
         return network.eval().requires_grad_(False)
@@ -174,7 +214,11 @@ class Checkpoint:
 
 def build_spread(spec: StateSpec, settings: NetworkSettings) -> BackgroundSpread | None:
     """An untrained network of the background spread, where ``settings`` have one."""
-    return BackgroundSpread(spec.n_channels, spec.grid.shape, settings.spread, _on_sphere(spec)) if settings.spread else None
+    return (
+        BackgroundSpread(spec.n_channels, spec.grid.shape, settings.spread, _on_sphere(spec))
+        if settings.spread
+        else None
+    )
 
 
 def _on_sphere(spec: StateSpec) -> bool:
@@ -182,11 +226,13 @@ def _on_sphere(spec: StateSpec) -> bool:
 
 
 def build_networks(spec: StateSpec, settings: NetworkSettings) -> tuple[Encoder, Denoiser]:
-    """Untrained networks for a state. Raises UsageError when ``settings.linear`` names a channel that it does not have."""
+    """Untrained networks for a state. Raises UsageError when ``settings.linear`` names a channel
+    that it does not have."""
     sphere = _on_sphere(spec)
     if unknown := sorted(set(settings.linear) - set(spec.channels)):
         raise UsageError(
-            f"network.linear names {', '.join(unknown)}, which the state does not have", hint=f"it has {', '.join(spec.channels)}"
+            f"network.linear names {', '.join(unknown)}, which the state does not have",
+            hint=f"it has {', '.join(spec.channels)}",
         )
     linear = tuple(i for i, c in enumerate(spec.channels) if c in settings.linear)
     encoder = Encoder(spec.n_channels, settings.encoder, sphere, settings.odd, linear)
@@ -202,7 +248,9 @@ def in_season(times: np.ndarray, time: np.datetime64, days: int) -> np.ndarray:
     apart = np.abs(of_year(times) - of_year(np.array(time, dtype="datetime64[s]")))
     chosen = np.flatnonzero(np.minimum(apart, 365.25 - apart) <= days)
     if chosen.size < 2:
-        raise InputError(f"the checkpoint has no static members within {days} days of {time} in the year")
+        raise InputError(
+            f"the checkpoint has no static members within {days} days of {time} in the year"
+        )
     return chosen
 
 
@@ -222,27 +270,43 @@ def save_checkpoint(
     spread: BackgroundSpread | None = None,
     mean_error: MeanError | None = None,
 ) -> Path:
-    """Write a checkpoint; ``metadata`` lacks ``files``, which is filled here. The folder appears, or is replaced, when all is written."""
+    """Write a checkpoint; ``metadata`` lacks ``files``, which is filled here. The folder appears,
+    or is replaced, when all is written."""
     partial, old = (folder.with_name(f".{folder.name}.{word}") for word in ("part", "old"))
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    networks = {"encoder": encoder, "denoiser": denoiser} | ({} if spread is None else {"spread": spread})
-    weights = {f"{name}.{k}": v for name, network in networks.items() for k, v in network.state_dict().items()}
+    networks = {"encoder": encoder, "denoiser": denoiser} | (
+        {} if spread is None else {"spread": spread}
+    )
+    weights = {
+        f"{name}.{k}": v
+        for name, network in networks.items()
+        for k, v in network.state_dict().items()
+    }
     contents = {
         "network.safetensors": {k: v.half().contiguous() for k, v in weights.items()},
-        "statics.safetensors": {k: torch.as_tensor(v, dtype=torch.float32).contiguous() for k, v in statics.items()},
+        "statics.safetensors": {
+            k: torch.as_tensor(v, dtype=torch.float32).contiguous() for k, v in statics.items()
+        },
     }
     for i, start in enumerate(range(0, members.shape[0], MEMBERS_PER_FILE)):
-        contents[f"members_{i:02d}.safetensors"] = quantise(members[start : start + MEMBERS_PER_FILE])
+        contents[f"members_{i:02d}.safetensors"] = quantise(
+            members[start : start + MEMBERS_PER_FILE]
+        )
     if mean_error is not None:
-        contents[MEAN_ERROR] = {k: torch.from_numpy(getattr(mean_error, k)).contiguous() for k in ("origin", "patterns", "weights")}
+        contents[MEAN_ERROR] = {
+            k: torch.from_numpy(getattr(mean_error, k)).contiguous()
+            for k in ("origin", "patterns", "weights")
+        }
     files = {}
     for name, tensors in contents.items():
         save_file(tensors, str(partial / name))
         (partial / name).chmod(0o644)
         files[name] = hashlib.sha256((partial / name).read_bytes()).hexdigest()
     model = Metadata.model_validate(metadata | {"files": files})
-    (partial / "model.json").write_text(json.dumps(model.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
+    (partial / "model.json").write_text(
+        json.dumps(model.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8"
+    )
     for path in partial.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())

@@ -1,4 +1,5 @@
-"""What a checkpoint is, for ``phyda model``: facts from ``model.json`` and the files beside it, and what it does not say."""
+"""What a checkpoint is, for ``phyda model``: facts from ``model.json`` and the files beside it, and
+what it does not say."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ import numpy as np
 from torch import nn
 
 from phyda_cli.fields.grid import Grid
+from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
-from phyda_cli.model.state import StateSpec
 from phyda_cli.names import VARIABLES
 
 __all__ = ["SCORES", "describe"]
@@ -37,7 +38,8 @@ SIMULATED = {
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Facts of a checkpoint whose files have been verified, one JSON object; ``not_recorded`` names what older checkpoints do not say.
+    """Facts of a checkpoint whose files have been verified, one JSON object; ``not_recorded`` names
+    what older checkpoints do not say.
 
     Raises InputError when the weights do not fit the state.
     """
@@ -65,14 +67,31 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "solver": metadata.solver.model_dump(mode="json"),
         "sampler": metadata.sampler.model_dump(mode="json"),
         "networks": {
-            "encoder": {"widths": list(metadata.network.encoder), "odd": metadata.network.odd, "parameters": _parameters(encoder)},
-            "denoiser": {"widths": list(metadata.network.denoiser), "parameters": _parameters(denoiser)},
-            **({} if spread is None else {"spread": {"widths": list(metadata.network.spread), "parameters": _parameters(spread)}}),
+            "encoder": {
+                "widths": list(metadata.network.encoder),
+                "odd": metadata.network.odd,
+                "parameters": _parameters(encoder),
+            },
+            "denoiser": {
+                "widths": list(metadata.network.denoiser),
+                "parameters": _parameters(denoiser),
+            },
+            **(
+                {}
+                if spread is None
+                else {
+                    "spread": {
+                        "widths": list(metadata.network.spread),
+                        "parameters": _parameters(spread),
+                    }
+                }
+            ),
         },
         "training": known | {"settings": training.get("settings")},
         "scores": scores,
         "files": {
-            name: {"sha256": known_as, "bytes": (checkpoint.path / name).stat().st_size} for name, known_as in metadata.files.items()
+            name: {"sha256": known_as, "bytes": (checkpoint.path / name).stat().st_size}
+            for name, known_as in metadata.files.items()
         },
         "not_recorded": missing + ([] if scores else ["validation scores"]),
     }
@@ -82,16 +101,28 @@ def _variables(spec: StateSpec) -> list[dict[str, Any]]:
     """Each variable once, with its levels [hPa] from the top down; none at the surface."""
     levels: dict[str, list[float]] = {}
     for channel in spec.channel_list:
-        levels.setdefault(channel.variable, []).extend([] if channel.pressure is None else [round(channel.pressure / 100, 3)])
+        levels.setdefault(channel.variable, []).extend(
+            [] if channel.pressure is None else [round(channel.pressure / 100, 3)]
+        )
     return [
-        {"name": name, "long_name": VARIABLES[name].long_name, "units": VARIABLES[name].units, "levels_hPa": sorted(each) or None}
+        {
+            "name": name,
+            "long_name": VARIABLES[name].long_name,
+            "units": VARIABLES[name].units,
+            "levels_hPa": sorted(each) or None,
+        }
         for name, each in levels.items()
     ]
 
 
 def _grid(grid: Grid) -> dict[str, Any]:
     def axis(values: np.ndarray) -> dict[str, float | int]:
-        return {"count": values.size, "first": float(values[0]), "last": float(values[-1]), "step": round(float(np.diff(values).mean()), 6)}
+        return {
+            "count": values.size,
+            "first": float(values[0]),
+            "last": float(values[-1]),
+            "step": round(float(np.diff(values).mean()), 6),
+        }
 
     whole = grid.periodic and all(grid.covers_poles)
     return {"global": whole, "latitude": axis(grid.latitude), "longitude": axis(grid.longitude)}
@@ -102,14 +133,17 @@ def _needs(spec: StateSpec) -> dict[str, Any]:
     surface = [c.key for c in spec.channel_list if c.pressure is None]
     pressures = [c.pressure / 100 for c in spec.channel_list if c.pressure is not None]
     return {
-        "required": "one variable of the model at least, on a regular latitude-longitude grid that overlaps the model's",
+        "required": "one variable of the model at least, on a regular latitude-longitude grid "
+        "that overlaps the model's",
         "complete": list(spec.channels),
-        "levels": f"levels that reach from {min(pressures):g} to {max(pressures):g} hPa; those between are interpolated"
+        "levels": f"levels that reach from {min(pressures):g} to {max(pressures):g} hPa; those "
+        "between are interpolated"
         if pressures
         else None,
         "surface": surface,
         "helpful": ["orography", "lsm", "sp"],
-        "without": "what it lacks or does not cover is climatology to the networks; variables that the model lacks pass through unchanged",
+        "without": "what it lacks or does not cover is climatology to the networks; variables "
+        "that the model lacks pass through unchanged",
     }
 
 
@@ -120,7 +154,11 @@ def _span(times: tuple[str, ...]) -> dict[str, str | None]:
 def _scores(validation: object) -> dict[str, float]:
     """The finite numbers among the validation scores."""
     found = validation if isinstance(validation, Mapping) else {}
-    return {str(name): float(value) for name, value in found.items() if isinstance(value, int | float) and np.isfinite(value)}
+    return {
+        str(name): float(value)
+        for name, value in found.items()
+        if isinstance(value, int | float) and np.isfinite(value)
+    }
 
 
 def _parameters(network: nn.Module) -> int:

@@ -21,8 +21,8 @@ def noise_level(batch: int, generator: torch.Generator) -> Tensor:
 
 
 def physics_weight(sigma: Tensor, strength: float, knee: float = 0.5) -> Tensor:
-    """lambda(sigma): ``strength`` at low noise, falling to nothing above ``knee``, because the residual of a
-    conditional mean is not the mean of the residuals."""
+    """lambda(sigma): ``strength`` at low noise, falling to nothing above ``knee``, because the
+    residual of a conditional mean is not the mean of the residuals."""
     return strength / (1 + (sigma / knee) ** 4)
 
 
@@ -48,8 +48,8 @@ def diffusion_loss(
 
     Args:
         clean: normalised residuals (B, C, H, W); noise: standard normal, same shape; sigma: (B,).
-        area: weights (H, 1) of mean one.
-        physics: PRDO (B,) of a denoised residual (B, C, H, W); it closes over the background, scales and truth.
+        area: weights (H, 1) of mean one. physics: PRDO (B,) of a denoised residual (B, C, H, W); it
+        closes over the background, scales and truth.
         strength: lambda at low noise; zero skips the physics.
     """
     s = sigma[:, None, None, None]

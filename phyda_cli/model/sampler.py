@@ -1,4 +1,5 @@
-"""Deterministic second-order sampling of the probability-flow ODE (Karras et al. 2022, algorithm 1)."""
+"""Deterministic second-order sampling of the probability-flow ODE (Karras et al. 2022, algorithm
+1)."""
 
 from __future__ import annotations
 
@@ -20,21 +21,26 @@ def noise_levels(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.
 
 
 def antithetic(half: Tensor, members: int) -> Tensor:
-    """``members`` fields in pairs z, -z from ``half`` (ceil(members / 2), *shape), so that the mean of pairs is exactly zero."""
+    """``members`` fields in pairs z, -z from ``half`` (ceil(members / 2), *shape), so that the mean
+    of pairs is exactly zero."""
     return torch.stack([half, -half], dim=1).flatten(0, 1)[:members]
 
 
 def initial_noise(members: int, shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
-    """Antithetic standard noise (members, *shape), so that sampling adds little to the error of the mean.
+    """Antithetic standard noise (members, *shape), so that sampling adds little to the error of the
+    mean.
 
     Drawn on the CPU, so a seed means the same on every device."""
     generator = torch.Generator().manual_seed(seed)
-    return antithetic(torch.randn((members + 1) // 2, *shape, generator=generator), members).to(device)
+    return antithetic(torch.randn((members + 1) // 2, *shape, generator=generator), members).to(
+        device
+    )
 
 
 @torch.no_grad()
 def heun(denoise: Denoises, x: Tensor, levels: Tensor) -> Tensor:
-    """Integrate from ``x`` (B, C, H, W), fields with noise of the first level, down ``levels``; returns samples."""
+    """Integrate from ``x`` (B, C, H, W), fields with noise of the first level, down ``levels``;
+    returns samples."""
     for now, after in pairwise(levels.tolist()):
         slope = (x - denoise(x, x.new_full((x.shape[0],), now))) / now
         moved = x + (after - now) * slope

@@ -1,7 +1,8 @@
-"""A small U-Net for fields on the sphere or on a limited area; encoder and denoiser are both built from it.
+"""A small U-Net for fields on the sphere or on a limited area; encoder and denoiser are both built
+from it.
 
-Shapes: B batch, C channels, H x W grid points. On the globe longitude wraps and the row beyond a pole is the last row
-half-way round; on a limited area the edge is repeated.
+Shapes: B batch, C channels, H x W grid points. On the globe longitude wraps and the row beyond a
+pole is the last row half-way round; on a limited area the edge is repeated.
 """
 
 from __future__ import annotations
@@ -80,12 +81,16 @@ class UNet(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(n_in, widths[0], 1)
         previous = (widths[0], *widths[:-1])
-        self.down = nn.ModuleList(Block(p, w, n_embedding, sphere) for p, w in zip(previous, widths, strict=True))
+        self.down = nn.ModuleList(
+            Block(p, w, n_embedding, sphere) for p, w in zip(previous, widths, strict=True)
+        )
         self.middle = Block(widths[-1], widths[-1], n_embedding, sphere)
         rising = list(zip(widths[1:], widths[:-1], strict=True))[::-1]
         self.reduce = nn.ModuleList(nn.Conv2d(deep, w, 1) for deep, w in rising)
         self.up = nn.ModuleList(Block(w, w, n_embedding, sphere) for _, w in rising)
-        self.context = nn.ModuleList(nn.Conv2d(c, w, 1) for c, w in zip(context_widths, widths, strict=False))
+        self.context = nn.ModuleList(
+            nn.Conv2d(c, w, 1) for c, w in zip(context_widths, widths, strict=False)
+        )
         self.head = SphereConv(widths[0], n_out, sphere) if n_out else None
         self.head_norm = nn.GroupNorm(8, widths[0])
         if self.head is not None:
@@ -93,11 +98,15 @@ class UNet(nn.Module):
                 nn.init.zeros_(parameter)
 
     def project_context(self, latent: list[Tensor]) -> list[Tensor]:
-        """The additive context of each level; compute it once and reuse it for every noise level."""
+        """The additive context of each level; compute it once and reuse it for every noise
+        level."""
         return [layer(z) for layer, z in zip(self.context, latent, strict=True)]
 
-    def forward(self, x: Tensor, embedding: Tensor | None = None, context: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
-        """(B, n_in, H, W) → output (B, n_out, H, W) and the features of every level, finest first."""
+    def forward(
+        self, x: Tensor, embedding: Tensor | None = None, context: list[Tensor] | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """(B, n_in, H, W) → output (B, n_out, H, W) and the features of every level, finest
+        first."""
         x = self.stem(x)
         skips: list[Tensor] = []
         for level, block in enumerate(self.down):

@@ -1,15 +1,16 @@
 """Conversions between what instruments report and what models carry; all arrays broadcast.
 
-The standard atmosphere is ICAO's (Doc 7488): 288.15 K and 1013.25 hPa at sea level, 6.5 K/km up to 11 km, isothermal above. Saturation is
-over water, as WMO reports humidity (No. 8, annex 4.B), in the form of the IFS (Documentation CY47R3, part IV, eq. 7.5).
+The standard atmosphere is ICAO's (Doc 7488): 288.15 K and 1013.25 hPa at sea level, 6.5 K/km up to
+11 km, isothermal above. Saturation is over water, as WMO reports humidity (No. 8, annex 4.B), in
+the form of the IFS (Documentation CY47R3, part IV, eq. 7.5).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from phyda_cli.constants import EPSILON, R_D
 from phyda_cli.names import GRAVITY
-from phyda_cli.physics.constants import EPSILON, R_D
 
 __all__ = [
     "LAPSE_RATE",
@@ -31,13 +32,15 @@ _EXPONENT = GRAVITY / (R_D * LAPSE_RATE)
 
 
 def wind_components(speed: np.ndarray, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eastward and northward wind [units of ``speed``] from the direction the wind comes from [degrees]."""
+    """Eastward and northward wind [units of ``speed``] from the direction the wind comes from
+    [degrees]."""
     angle = np.deg2rad(direction)
     return -speed * np.sin(angle), -speed * np.cos(angle)
 
 
 def vapour_pressure(dew_point: np.ndarray) -> np.ndarray:
-    """Vapour pressure [Pa] at ``dew_point`` [K]; at the temperature it is the saturation vapour pressure."""
+    """Vapour pressure [Pa] at ``dew_point`` [K]; at the temperature it is the saturation vapour
+    pressure."""
     return np.asarray(611.21 * np.exp(17.502 * (dew_point - 273.16) / (dew_point - 32.19)))
 
 
@@ -51,8 +54,11 @@ def specific_humidity_from_dew_point(dew_point: np.ndarray, pressure: np.ndarray
     return specific_humidity(vapour_pressure(dew_point), pressure)
 
 
-def specific_humidity_from_relative(relative: np.ndarray, temperature: np.ndarray, pressure: np.ndarray) -> np.ndarray:
-    """Specific humidity [kg kg-1] from relative humidity over water [%], temperature [K] and pressure [Pa]."""
+def specific_humidity_from_relative(
+    relative: np.ndarray, temperature: np.ndarray, pressure: np.ndarray
+) -> np.ndarray:
+    """Specific humidity [kg kg-1] from relative humidity over water [%], temperature [K] and
+    pressure [Pa]."""
     return specific_humidity(relative / 100 * vapour_pressure(temperature), pressure)
 
 
@@ -60,7 +66,9 @@ def standard_pressure(height: np.ndarray) -> np.ndarray:
     """Pressure [Pa] of the standard atmosphere at ``height`` [m], below 20 km."""
     troposphere = _P0 * (1 - LAPSE_RATE * np.minimum(height, _TROPOPAUSE) / _T0) ** _EXPONENT
     above = np.maximum(height, _TROPOPAUSE) - _TROPOPAUSE
-    return np.asarray(troposphere * np.exp(-GRAVITY * above / (R_D * (_T0 - LAPSE_RATE * _TROPOPAUSE))))
+    return np.asarray(
+        troposphere * np.exp(-GRAVITY * above / (R_D * (_T0 - LAPSE_RATE * _TROPOPAUSE)))
+    )
 
 
 def standard_height(pressure: np.ndarray) -> np.ndarray:
@@ -69,11 +77,15 @@ def standard_height(pressure: np.ndarray) -> np.ndarray:
 
 
 def station_pressure(qnh: np.ndarray, elevation: np.ndarray) -> np.ndarray:
-    """Pressure [Pa] at ``elevation`` [m] that an altimeter set to ``qnh`` [Pa] reads as that elevation (ICAO Doc 7488)."""
+    """Pressure [Pa] at ``elevation`` [m] that an altimeter set to ``qnh`` [Pa] reads as that
+    elevation (ICAO Doc 7488)."""
     base = qnh ** (1 / _EXPONENT) - _P0 ** (1 / _EXPONENT) * LAPSE_RATE * elevation / _T0
     return np.asarray(np.maximum(base, 0.0) ** _EXPONENT)
 
 
-def pressure_at_height(pressure: np.ndarray, temperature: np.ndarray, rise: np.ndarray) -> np.ndarray:
-    """Pressure [Pa] ``rise`` metres above the place where it is ``pressure`` and ``temperature`` [K], at 6.5 K/km."""
+def pressure_at_height(
+    pressure: np.ndarray, temperature: np.ndarray, rise: np.ndarray
+) -> np.ndarray:
+    """Pressure [Pa] ``rise`` metres above the place where it is ``pressure`` and ``temperature``
+    [K], at 6.5 K/km."""
     return np.asarray(pressure * (1 - LAPSE_RATE * rise / temperature) ** _EXPONENT)

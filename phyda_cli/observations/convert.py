@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.errors import UsageError
-from phyda_cli.observations.csv import write_csv
 from phyda_cli.observations.feedback import write_feedback
 from phyda_cli.observations.qc import set_codes
 from phyda_cli.observations.qc.preliminary import duplicates
+from phyda_cli.observations.read.csv import write_csv
 from phyda_cli.observations.table import QC
 
 __all__ = ["FORMATS", "format_of", "merged", "write_observations"]
@@ -20,28 +20,39 @@ FORMATS = ("csv", "nc")
 
 
 def format_of(path: Path, chosen: str | None) -> str:
-    """``chosen``, or what the name of ``path`` says. Raises UsageError when neither is csv or nc."""
+    """``chosen``, or what the name of ``path`` says. Raises UsageError when neither is csv or
+    nc."""
     found = chosen or path.suffix.removeprefix(".").lower()
     if found not in FORMATS:
-        raise UsageError(f"{path}: the format {found or 'is unknown'!r} cannot be written", hint="use --to csv or --to nc")
+        raise UsageError(
+            f"{path}: the format {found or 'is unknown'!r} cannot be written",
+            hint="use --to csv or --to nc",
+        )
     return found
 
 
 def merged(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """``table`` in the order of time, then station, without duplicates, and how many there were."""
     checked = set_codes(table, duplicates(table), QC.DUPLICATE)
-    kept = checked[checked["qc"] != QC.DUPLICATE].sort_values(["time", "station_id"], kind="stable", ignore_index=True)
+    kept = checked[checked["qc"] != QC.DUPLICATE].sort_values(
+        ["time", "station_id"], kind="stable", ignore_index=True
+    )
     return kept, len(table) - len(kept)
 
 
-def write_observations(path: Path, table: pd.DataFrame, kind: str, overwrite: bool = False) -> tuple[int, int]:
+def write_observations(
+    path: Path, table: pd.DataFrame, kind: str, overwrite: bool = False
+) -> tuple[int, int]:
     """Write ``table`` as ``csv`` or ``nc``; returns how many rows were written and left out.
 
-    NetCDF holds every row with its code and where it came from; CSV, which has no place for them, only the good ones. Raises OutputError.
+    NetCDF holds every row with its code and where it came from; CSV, which has no place for them,
+    only the good ones. Raises OutputError.
     """
     if kind == "nc":
         unknown = np.full(len(table), np.nan)
-        write_feedback(path, table, unknown, unknown, unknown, {"phyda_status": "observations only"}, overwrite)
+        write_feedback(
+            path, table, unknown, unknown, unknown, {"phyda_status": "observations only"}, overwrite
+        )
         return len(table), 0
     good = table[(table["qc"] <= QC.PASSIVE) & np.isfinite(table["value"])]
     write_csv(path, good, overwrite)

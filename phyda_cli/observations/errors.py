@@ -15,17 +15,31 @@ __all__ = ["REPRESENTATIVENESS", "ErrorTable", "assign_errors", "height_error"]
 ErrorTable = Mapping[str, float | tuple[tuple[float, float], ...]]
 """Error of each variable in its units: one number, or (pressure in hPa, error) knots."""
 
-REPRESENTATIVENESS: Mapping[str, float] = {"t2m": 2e-3, "q2m": 1.5e-6, "u10": 2e-3, "v10": 2e-3, "sp": 0.12, "msl": 0.12}
-"""Error per metre between station and model surface, for msl the sea [units m-1]: a lapse rate uncertain by 2 K/km, specific humidity
-that falls uncertainly by 1.5 g/kg per km, wind by 2 m/s per km, and pressure reduced with a temperature uncertain by 1 %. Assumed, not
-tuned."""
+REPRESENTATIVENESS: Mapping[str, float] = {
+    "t2m": 2e-3,
+    "q2m": 1.5e-6,
+    "u10": 2e-3,
+    "v10": 2e-3,
+    "sp": 0.12,
+    "msl": 0.12,
+}
+"""Error per metre between station and model surface, for msl the sea [units m-1].
+
+A lapse rate is uncertain by 2 K/km, the decrease of specific humidity by 1.5 g/kg per km, wind by
+2 m/s per km, and pressure is reduced with a temperature uncertain by 1 %. Assumed, not tuned.
+"""
 
 
 def assign_errors(
-    table: pd.DataFrame, scale: float = 1.0, errors: ErrorTable | None = None, rise: np.ndarray | None = None, height_scale: float = 1.0
+    table: pd.DataFrame,
+    scale: float = 1.0,
+    errors: ErrorTable | None = None,
+    rise: np.ndarray | None = None,
+    height_scale: float = 1.0,
 ) -> pd.DataFrame:
-    """``table`` with an error on every row: its own where it has one, else ``scale`` times that of ``errors`` or of the table of
-    variables, and ``height_scale`` times :func:`height_error` for ``rise`` (P,) [m] on top.
+    """``table`` with an error on every row: its own where it has one, else ``scale`` times that of
+    ``errors`` or of the table of variables, and ``height_scale`` times :func:`height_error` for
+    ``rise`` (P,) [m] on top.
 
     Raises UsageError when ``scale`` is not positive.
     """
@@ -37,7 +51,11 @@ def assign_errors(
     for name in np.unique(variable[~own].astype(str)):
         rows = (variable == name) & ~own
         given = (errors or {}).get(name)
-        default = default_error(name, pressure[rows]) if given is None else interpolate_error(given, pressure[rows])
+        default = (
+            default_error(name, pressure[rows])
+            if given is None
+            else interpolate_error(given, pressure[rows])
+        )
         error[rows] = scale * default
     if rise is not None:
         error = np.where(own, error, np.hypot(error, height_scale * height_error(variable, rise)))
@@ -45,7 +63,7 @@ def assign_errors(
 
 
 def height_error(variable: np.ndarray, rise: np.ndarray) -> np.ndarray:
-    """Representativeness error (P,) [canonical units] of ``variable`` (P,) at stations ``rise`` (P,) [m] above the model's surface (for
-    msl: the sea); zero where that is unknown."""
+    """Representativeness error (P,) [canonical units] of ``variable`` (P,) at stations ``rise``
+    (P,) [m] above the model's surface (for msl: the sea); zero where that is unknown."""
     rate = np.array([REPRESENTATIVENESS.get(str(v), 0.0) for v in variable])
     return rate * np.abs(np.nan_to_num(rise))

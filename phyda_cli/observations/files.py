@@ -12,10 +12,12 @@ __all__ = ["expand"]
 
 
 def expand(patterns: Iterable[Path | str]) -> tuple[list[Path], list[str]]:
-    """The files that ``patterns`` (paths, or globs with * ? [ ] and **) mean, and a warning for each that is named twice.
+    """The files that ``patterns`` (paths, or globs with * ? [ ] and **) mean, and a warning for
+    each that is named twice.
 
-    The files of a glob are sorted; a path that exists is taken as it is, whatever its letters, and one without a pattern is left to
-    its reader. Raises InputError for a pattern that matches nothing.
+    The files of a glob are sorted; a path that exists is taken as it is, whatever its letters, and
+    one without a pattern is left to its reader. Raises InputError for a pattern that matches
+    nothing.
     """
     files: dict[Path, Path] = {}
     warnings: list[str] = []
@@ -34,5 +36,7 @@ def _matches(path: Path) -> list[Path]:
         return [path]
     found = sorted(p for p in map(Path, glob.glob(text, recursive=True)) if p.is_file())
     if not found:
-        raise InputError(f"no file matches {text}", hint="check the pattern; without quotes the shell expands it")
+        raise InputError(
+            f"no file matches {text}", hint="check the pattern; without quotes the shell expands it"
+        )
     return found

@@ -21,7 +21,8 @@ _SHOWN = 20
 
 
 def check_alone(table: pd.DataFrame, stuck: tuple[int, float] = (6, 12.0)) -> pd.DataFrame:
-    """``table`` after the checks that need neither a background nor a time: missing, bounds, stuck values, duplicates, passive."""
+    """``table`` after the checks that need neither a background nor a time: missing, bounds, stuck
+    values, duplicates, passive."""
     table = set_codes(table, ~np.isfinite(table["value"].to_numpy()), QC.MISSING)
     table = stuck_check(bounds_check(table), *stuck)
     table = set_codes(table, duplicates(table), QC.DUPLICATE)
@@ -29,8 +30,9 @@ def check_alone(table: pd.DataFrame, stuck: tuple[int, float] = (6, 12.0)) -> pd
 
 
 def inventory(read: ReadResult) -> dict[str, Any]:
-    """The account of ``read`` as one JSON object: ``rows`` of the files; ``in`` = ``used`` + ``passive`` + ``rejected`` by reason; the
-    same ``by_variable`` with ranges in SI units, ``by_type``, ``by_level``, ``by_time`` (hours), ``by_region``; ``problems``."""
+    """The account of ``read`` as one JSON object: ``rows`` of the files; ``in`` = ``used`` +
+    ``passive`` + ``rejected`` by reason; the same ``by_variable`` with ranges in SI units,
+    ``by_type``, ``by_level``, ``by_time`` (hours), ``by_region``; ``problems``."""
     table = check_alone(read.table)
     total = summary(table)
     variables = total.pop("variables")
@@ -46,28 +48,44 @@ def inventory(read: ReadResult) -> dict[str, Any]:
         **total,
         "stations": int(table.groupby(["station_id", "latitude", "longitude"]).ngroups),
         "extent": _extent(good),
-        "by_variable": {name: counts | _range(good[good["variable"] == name], name) for name, counts in variables.items()},
+        "by_variable": {
+            name: counts | _range(good[good["variable"] == name], name)
+            for name, counts in variables.items()
+        },
         "by_type": _by(table, report_types(table)),
         "by_level": _by(table, layers(table)),
         "by_time": _by(table, hours(table)),
         "by_region": _by(table, regions(table)),
         "problems": [*unit_hints(table), *map(str, read.problems[:_SHOWN])],
         "problem_count": len(read.problems),
-        "ignored_columns": {file: columns for file, columns in read.ignored_columns.items() if columns},
+        "ignored_columns": {
+            file: columns for file, columns in read.ignored_columns.items() if columns
+        },
     }
 
 
 def _by(table: pd.DataFrame, labels: np.ndarray) -> dict[str, dict[str, Any]]:
     """The account of the rows under each label, in the order of the labels."""
     accounts = ((label, summary(table.iloc[rows])) for label, rows in in_order(labels))
-    return {label: {k: counts[k] for k in ("in", "used", "passive", "rejected")} for label, counts in accounts}
+    return {
+        label: {k: counts[k] for k in ("in", "used", "passive", "rejected")}
+        for label, counts in accounts
+    }
 
 
 def _range(rows: pd.DataFrame, name: str) -> dict[str, Any]:
     value = rows["value"].to_numpy()
-    numbers = dict(zip(("min", "median", "max"), np.percentile(value, [0, 50, 100]), strict=True)) if value.size else {}
+    numbers = (
+        dict(zip(("min", "median", "max"), np.percentile(value, [0, 50, 100]), strict=True))
+        if value.size
+        else {}
+    )
     given = int(rows["error"].notna().sum())
-    return {"units": OBSERVABLES[name].units, **{k: float(f"{v:.6g}") for k, v in numbers.items()}, "own_error": given}
+    return {
+        "units": OBSERVABLES[name].units,
+        **{k: float(f"{v:.6g}") for k, v in numbers.items()},
+        "own_error": given,
+    }
 
 
 def _extent(rows: pd.DataFrame) -> dict[str, Any]:
@@ -75,4 +93,6 @@ def _extent(rows: pd.DataFrame) -> dict[str, Any]:
         return {}
     columns = (("latitude", rows["latitude"]), ("longitude", rows["longitude"]))
     places = {name: [float(f"{c.min():.6g}"), float(f"{c.max():.6g}")] for name, c in columns}
-    return places | {"time": [f"{t:%Y-%m-%dT%H:%M:%S}Z" for t in (rows["time"].min(), rows["time"].max())]}
+    return places | {
+        "time": [f"{t:%Y-%m-%dT%H:%M:%S}Z" for t in (rows["time"].min(), rows["time"].max())]
+    }

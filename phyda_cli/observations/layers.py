@@ -1,4 +1,5 @@
-r"""Integrals over layers of pressure, exact for profiles that are linear in log pressure between levels."""
+r"""Integrals over layers of pressure, exact for profiles that are linear in log pressure between
+levels."""
 
 from __future__ import annotations
 
@@ -8,10 +9,12 @@ __all__ = ["layer_weights"]
 
 
 def layer_weights(levels: np.ndarray, bottom: np.ndarray, top: np.ndarray) -> np.ndarray:
-    r"""Weights (P, L) of ``levels`` (L,) in the mass-weighted mean between ``bottom`` and ``top`` (P,), all Pa, levels in any order.
+    r"""Weights (P, L) of ``levels`` (L,) in the mass-weighted mean between ``bottom`` and ``top``
+    (P,), all Pa, levels in any order.
 
-    The weight of level k is the integral of its hat function of x = ln p over :math:`dp = e^x dx`, divided by the layer's depth. Beyond
-    the outermost levels the profile keeps their values. Rows sum to one.
+    The weight of level k is the integral of its hat function of x = ln p over :math:`dp = e^x dx`,
+    divided by the layer's depth. Beyond the outermost levels the profile keeps their values. Rows
+    sum to one.
     """
     order = np.argsort(levels)
     x = np.log(np.asarray(levels, float)[order])

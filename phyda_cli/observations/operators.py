@@ -1,4 +1,5 @@
-"""Observation operators as one sparse matrix: H(x) = matrix @ x + offset, with the transpose as the exact adjoint."""
+"""Observation operators as one sparse matrix: H(x) = matrix @ x + offset, with the transpose as the
+exact adjoint."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from scipy import sparse
 from phyda_cli.fields.grid import Fields
 from phyda_cli.names import GRAVITY
 from phyda_cli.observations.atmosphere import LAPSE_RATE, pressure_at_height, standard_pressure
-from phyda_cli.observations.parts import Parts, present_levels
+from phyda_cli.observations.operator_rows import Parts, present_levels
 from phyda_cli.observations.qc import set_codes
 from phyda_cli.observations.table import QC
 
@@ -25,10 +26,12 @@ _LEAST_SPEED = 1.0  # m s-1: below, the derivative of a speed has no direction t
 
 @dataclass(frozen=True, eq=False)
 class Operator:
-    """H(x) = ``matrix`` (P, n) @ x + ``offset`` (P,) for x = ``Fields.vector()`` (n,) of the layout it was built for.
+    """H(x) = ``matrix`` (P, n) @ x + ``offset`` (P,) for x = ``Fields.vector()`` (n,) of the layout
+    it was built for.
 
-    ``ok`` (P,) tells which rows can be used; for the others ``qc`` (P,) holds 13, 15 or 17. Rows without any model equivalent
-    (13, 15) are empty and have a NaN offset; those with 17 are computed all the same. ``notes`` says what was left out.
+    ``ok`` (P,) tells which rows can be used; for the others ``qc`` (P,) holds 13, 15 or 17. Rows
+    without any model equivalent (13, 15) are empty and have a NaN offset; those with 17 are
+    computed all the same. ``notes`` says what was left out.
     """
 
     matrix: sparse.csr_matrix
@@ -43,28 +46,37 @@ class Operator:
 
 
 def operator_check(table: pd.DataFrame, operator: Operator) -> pd.DataFrame:
-    """``table`` with the operator's code on rows that pass so far but have no usable model equivalent."""
+    """``table`` with the operator's code on rows that pass so far but have no usable model
+    equivalent."""
     return set_codes(table, operator.qc != 0, operator.qc)
 
 
 def build_operator(
-    layout: Fields, table: pd.DataFrame, static_orography: np.ndarray | None, height_limit: float = HEIGHT_LIMIT
+    layout: Fields,
+    table: pd.DataFrame,
+    static_orography: np.ndarray | None,
+    height_limit: float = HEIGHT_LIMIT,
 ) -> Operator:
     """The operator from the channels of ``layout`` to every row of ``table``.
 
-    Bilinear in the horizontal, linear in log pressure between the levels that hold the variable (slices of NaN are absent
-    ones). ``layout``'s own values enter where H depends on the state: temperature in the reduction of pressure, geopotential
-    for the pressure of a height. ``static_orography`` (H, W) [m] defaults to ``orography`` among the surface fields.
+    Bilinear in the horizontal, linear in log pressure between the levels that hold the variable
+    (slices of NaN are absent ones). ``layout``'s own values enter where H depends on the state:
+    temperature in the reduction of pressure, geopotential for the pressure of a height.
+    ``static_orography`` (H, W) [m] defaults to ``orography`` among the surface fields.
 
-    - t u v q z at a pressure, or at a height above sea level by the layout's z. Up to 15 % of pressure below the lowest level
-      u, v and q keep its value and t warms by 6.5 K/km, if there are several levels and the lowest is below 850 hPa; z does not.
-    - The same with ``pressure_top``: mass-weighted means of the layer, exact for what is linear in log pressure. thickness: z at the
-      top less z at the bottom, over g. tcwv: q from the station's pressure (else the model surface's) to the top level, over g.
-    - wind_speed, at the surface or aloft: its tangent at the layout's wind, the one operator here that is not linear in the wind itself.
-    - t2m: 6.5 K/km times station minus model height; q2m: else from q at the standard pressure of the station.
-    - sp: the model's, taken to the station's height; else from msl likewise. u10, v10, msl: as they are.
-    - Where a station is more than ``height_limit`` [m] from the model surface (with sp from msl: the sea) that its value belongs to: QC 17.
-      Without the elevation t2m is taken as it is and sp fails; without the model's orography t2m is as well, with a note.
+    - t u v q z at a pressure, or at a height above sea level by the layout's z. Up to 15 % of
+      pressure below the lowest level u, v and q keep its value and t warms by 6.5 K/km, if there
+      are several levels and the lowest is below 850 hPa; z does not.
+    - The same with ``pressure_top``: mass-weighted means of the layer, exact for what is linear in
+      log pressure. thickness: z at the top less z at the bottom, over g. tcwv: q from the station's
+      pressure (else the model surface's) to the top level, over g.
+    - wind_speed, at the surface or aloft: its tangent at the layout's wind, the one operator here
+    that is not linear in the wind itself. - t2m: 6.5 K/km times station minus model height; q2m:
+    else from q at the standard pressure of the station. - sp: the model's, taken to the station's
+    height; else from msl likewise. u10, v10, msl: as they are. - Where a station is more than
+    ``height_limit`` [m] from the model surface (with sp from msl: the sea) that its value belongs
+    to: QC 17. Without the elevation t2m is taken as it is and sp fails; without the model's
+    orography t2m is as well, with a note.
     """
     parts = Parts(layout, table, static_orography, height_limit)
     variable = table["variable"].to_numpy(object)
@@ -80,7 +92,9 @@ def build_operator(
         else:
             parts.fail(rows)
     matrix = parts.matrix()
-    return Operator(matrix, parts.offset, parts.qc == 0, parts.qc, tuple(dict.fromkeys(parts.notes)))
+    return Operator(
+        matrix, parts.offset, parts.qc == 0, parts.qc, tuple(dict.fromkeys(parts.notes))
+    )
 
 
 def _thickness(parts: Parts, rows: np.ndarray) -> None:
@@ -91,7 +105,8 @@ def _thickness(parts: Parts, rows: np.ndarray) -> None:
 
 
 def _column_water_vapour(parts: Parts, rows: np.ndarray) -> None:
-    """Surface pressure and its temperature are the layout's: the derivative is taken with respect to humidity alone."""
+    """Surface pressure and its temperature are the layout's: the derivative is taken with respect
+    to humidity alone."""
     if "q" not in parts.layout.upper or parts.orography is None:
         return parts.fail(rows)
     ground = parts.value(parts.orography, rows)
@@ -100,7 +115,9 @@ def _column_water_vapour(parts: Parts, rows: np.ndarray) -> None:
     if source is None:
         return parts.fail(rows)
     surface = parts.value(parts.layout.surface[source], rows) * factor
-    top = np.full(rows.size, parts.layout.levels[present_levels(parts.layout, "q")].min(initial=np.inf))
+    top = np.full(
+        rows.size, parts.layout.levels[present_levels(parts.layout, "q")].min(initial=np.inf)
+    )
     parts.layer("q", rows, surface, top, (surface - top) / GRAVITY, np.inf)
     return parts.fail(rows[np.abs(height - ground) > parts.height_limit], QC.DIFF_REF)
 
@@ -109,7 +126,12 @@ def _wind_speed(parts: Parts, rows: np.ndarray) -> None:
     aloft = ~(np.isnan(parts.pressure[rows]) & np.isnan(parts.height[rows]))
     table, here = parts.table.iloc[rows], np.nan_to_num(parts.layout.vector())
     components = [
-        build_operator(parts.layout, table.assign(variable=np.where(aloft, *names)), parts.orography, parts.height_limit)
+        build_operator(
+            parts.layout,
+            table.assign(variable=np.where(aloft, *names)),
+            parts.orography,
+            parts.height_limit,
+        )
         for names in (("u", "u10"), ("v", "v10"))
     ]
     winds = [np.nan_to_num(component.apply(here)) for component in components]
@@ -143,7 +165,8 @@ def _humidity_2m(parts: Parts, rows: np.ndarray) -> None:
 
 
 def _surface_pressure(parts: Parts, rows: np.ndarray) -> None:
-    """Hydrostatic, with the temperature of the layout: the derivative is taken with respect to pressure alone."""
+    """Hydrostatic, with the temperature of the layout: the derivative is taken with respect to
+    pressure alone."""
     parts.fail(rows[np.isnan(parts.elevation[rows])])
     source, factor, rise = _reduction(parts, rows, parts.elevation[rows])
     if source is None:
@@ -152,17 +175,26 @@ def _surface_pressure(parts: Parts, rows: np.ndarray) -> None:
     return parts.fail(rows[np.abs(rise) > parts.height_limit], QC.DIFF_REF)
 
 
-def _reduction(parts: Parts, rows: np.ndarray, elevation: np.ndarray) -> tuple[str | None, np.ndarray, np.ndarray]:
-    """Which pressure of the layout to start from, the factor (P',) that takes it to ``elevation`` [m], and how far that is [m]."""
+def _reduction(
+    parts: Parts, rows: np.ndarray, elevation: np.ndarray
+) -> tuple[str | None, np.ndarray, np.ndarray]:
+    """Which pressure of the layout to start from, the factor (P',) that takes it to ``elevation``
+    [m], and how far that is [m]."""
     source = "sp" if "sp" in parts.layout.surface and parts.orography is not None else "msl"
     above_surface = parts.rise(rows, elevation)
     rise = above_surface if source == "sp" else elevation
-    if "t2m" in parts.layout.surface:  # at the foot of the column between the model's value and the station
+    if (
+        "t2m" in parts.layout.surface
+    ):  # at the foot of the column between the model's value and the station
         to_foot = 0.0 if source == "sp" else np.nan_to_num(above_surface) - elevation
         foot = parts.value(parts.layout.surface["t2m"], rows) - LAPSE_RATE * to_foot
     else:
         foot = 288.15 - LAPSE_RATE * (elevation - rise)
-    return source if source in parts.layout.surface else None, pressure_at_height(np.ones(rows.size), foot, rise), rise
+    return (
+        source if source in parts.layout.surface else None,
+        pressure_at_height(np.ones(rows.size), foot, rise),
+        rise,
+    )
 
 
 _SPECIAL: dict[str, Callable[[Parts, np.ndarray], None]] = {

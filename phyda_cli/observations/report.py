@@ -29,9 +29,9 @@ class Problem:
 class ReadResult:
     """Observations and the fate of every data row of the files.
 
-    ``rows_read`` data rows (lines of text, levels of a sounding) are ``rows_with_values`` that entered ``table``
-    (whether good or bad), ``rows_without_values`` whose cells are all blank, and ``rows_unreadable`` of which nothing could
-    be made. Raises PhydaError when they do not add up.
+    ``rows_read`` data rows (lines of text, levels of a sounding) are ``rows_with_values`` that
+    entered ``table`` (whether good or bad), ``rows_without_values`` whose cells are all blank, and
+    ``rows_unreadable`` of which nothing could be made. Raises PhydaError when they do not add up.
     """
 
     table: pd.DataFrame
@@ -45,7 +45,10 @@ class ReadResult:
     def __post_init__(self) -> None:
         parts = self.rows_with_values, self.rows_without_values, self.rows_unreadable
         if sum(parts) != self.rows_read:
-            raise PhydaError(f"observations lost while reading: {self.rows_read} rows, but {parts} with values, without, unreadable")
+            raise PhydaError(
+                f"observations lost while reading: {self.rows_read} rows, but {parts} with "
+                "values, without, unreadable"
+            )
 
 
 def merge(results: Sequence[ReadResult]) -> ReadResult:

@@ -1,4 +1,5 @@
-"""Lists of stations: withheld, on a blacklist or a whitelist. One station a line, ``#`` starting a comment."""
+"""Lists of stations: withheld, on a blacklist or a whitelist. One station a line, ``#`` starting a
+comment."""
 
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ Rules = Mapping[str, frozenset[str]]
 
 @dataclass(frozen=True)
 class StationLists:
-    """Which stations not to use: those of ``blacklist``, and any that is not on ``whitelist`` if there is one; ``withheld`` ones are
-    passive, and so is a ``fraction`` of all stations, chosen by ``seed``."""
+    """Which stations not to use: those of ``blacklist``, and any that is not on ``whitelist`` if
+    there is one; ``withheld`` ones are passive, and so is a ``fraction`` of all stations, chosen by
+    ``seed``."""
 
     blacklist: Rules = field(default_factory=dict)
     whitelist: Rules | None = None
@@ -37,7 +39,8 @@ def read_stations(path: Path) -> frozenset[str]:
 
 
 def read_rules(path: Path) -> dict[str, frozenset[str]]:
-    """Lines ``STATION [VARIABLE …]`` of ``path``; without a variable all of the station's are meant.
+    """Lines ``STATION [VARIABLE …]`` of ``path``; without a variable all of the station's are
+    meant.
 
     Raises InputError when it cannot be read or names an unknown variable.
     """
@@ -47,10 +50,19 @@ def read_rules(path: Path) -> dict[str, frozenset[str]]:
         known = {name: canonical_observable(name) for name in names}
         if None in known.values():
             unknown = ", ".join(name for name, found in known.items() if found is None)
-            raise InputError(f"{path}:{number}: unknown variable {unknown}", hint="a line is a station, and perhaps variables such as t2m")
+            raise InputError(
+                f"{path}:{number}: unknown variable {unknown}",
+                hint="a line is a station, and perhaps variables such as t2m",
+            )
         variables = frozenset(name for name in known.values() if name)
         before = rules.get(station)
-        rules[station] = variables if before is None else before | variables if before and variables else frozenset()
+        rules[station] = (
+            variables
+            if before is None
+            else before | variables
+            if before and variables
+            else frozenset()
+        )
     return rules
 
 
@@ -59,7 +71,11 @@ def _lines(path: Path) -> list[tuple[int, str]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the station list {path}: {error}") from error
-    return [(number, text) for number, line in enumerate(lines, 1) if (text := line.split("#")[0].strip())]
+    return [
+        (number, text)
+        for number, line in enumerate(lines, 1)
+        if (text := line.split("#")[0].strip())
+    ]
 
 
 def listed(table: pd.DataFrame, rules: Rules) -> np.ndarray:
@@ -69,14 +85,18 @@ def listed(table: pd.DataFrame, rules: Rules) -> np.ndarray:
     station, variable = table["station_id"], table["variable"]
     found = station.isin(whole).to_numpy()
     if pairs:
-        found = found | np.array([pair in pairs for pair in zip(station, variable, strict=True)], bool)
+        found = found | np.array(
+            [pair in pairs for pair in zip(station, variable, strict=True)], bool
+        )
     return found
 
 
 def withheld_stations(stations: Iterable[str], lists: StationLists) -> frozenset[str]:
-    """Which of ``stations`` are withheld. The choice depends on a station's own name and the seed alone, so that other stations in
-    a file, and other files, do not change it."""
-    chosen = frozenset(s for s in set(stations) if lists.fraction > 0 and _draw(s, lists.seed) < lists.fraction)
+    """Which of ``stations`` are withheld. The choice depends on a station's own name and the seed
+    alone, so that other stations in a file, and other files, do not change it."""
+    chosen = frozenset(
+        s for s in set(stations) if lists.fraction > 0 and _draw(s, lists.seed) < lists.fraction
+    )
     return chosen | lists.withheld
 
 

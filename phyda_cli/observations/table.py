@@ -1,4 +1,5 @@
-"""The observation table: one row per observed value, in canonical units, with the file and row it came from."""
+"""The observation table: one row per observed value, in canonical units, with the file and row it
+came from."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ COLUMNS: dict[str, str] = {
     "elevation": "float64",  # m, NaN unknown
     "variable": "str",
     "pressure": "float64",  # Pa, NaN at the surface
-    "pressure_top": "float64",  # Pa, top of a layer that ``pressure`` is the bottom of; NaN at a level
+    # Pa, top of a layer that ``pressure`` is the bottom of; NaN at a level
+    "pressure_top": "float64",
     "height": "float64",  # m above mean sea level, an alternative to pressure
     "value": "float64",  # canonical units
     "error": "float64",  # canonical units, NaN until assigned
@@ -35,11 +37,17 @@ COLUMNS: dict[str, str] = {
 LEVEL = ("pressure", "pressure_top", "height")
 """The columns that say where in the vertical a row lies."""
 
-_DEFAULTS: dict[str, Any] = dict.fromkeys(("elevation", *LEVEL, "error"), np.nan) | {"use": 1, "qc": 0, "file": "", "row": 0}
+_DEFAULTS: dict[str, Any] = dict.fromkeys(("elevation", *LEVEL, "error"), np.nan) | {
+    "use": 1,
+    "qc": 0,
+    "file": "",
+    "row": 0,
+}
 
 
 class QC(IntEnum):
-    """Quality-control codes: those of JEDI's ufo (QCflags.h), and from 40 on two it has none for."""
+    """Quality-control codes: those of JEDI's ufo (QCflags.h), and from 40 on two it has none
+    for."""
 
     PASS = 0
     PASSIVE = 1
@@ -88,7 +96,10 @@ _MEANINGS = {
 }
 
 RAW = frozenset({"wind_direction", "d2m", "rh2m", "td", "r", "qnh", "gh"})
-"""Observables no operator knows: :mod:`derive` replaces them, and a wind speed where it has a direction."""
+"""Observables without an operator: :mod:`convert_variables` replaces them.
+
+It also replaces a wind speed that comes with a direction.
+"""
 
 
 def empty() -> pd.DataFrame:
@@ -97,19 +108,28 @@ def empty() -> pd.DataFrame:
 
 
 def make(**columns: Any) -> pd.DataFrame:
-    """A table from arrays and scalars (repeated); needs station_id, time, latitude, longitude, variable and value.
+    """A table from arrays and scalars (repeated); needs station_id, time, latitude, longitude,
+    variable and value.
 
-    Longitudes within -180..360 are folded to 0..360. Raises PhydaError when a column is lacking or unknown.
+    Longitudes within -180..360 are folded to 0..360. Raises PhydaError when a column is lacking or
+    unknown.
     """
     unknown, missing = set(columns) - set(COLUMNS), set(COLUMNS) - set(columns) - set(_DEFAULTS)
     if unknown or missing:
-        raise PhydaError(f"observation table: unknown columns {sorted(unknown)}, missing columns {sorted(missing)}")
+        raise PhydaError(
+            f"observation table: unknown columns {sorted(unknown)}, missing columns "
+            f"{sorted(missing)}"
+        )
     sizes = [np.size(c) for c in columns.values() if np.ndim(c)]
     length = sizes[0] if sizes else 1
     data: dict[str, Any] = {}
     for name, dtype in COLUMNS.items():
         value: Any = columns.get(name, _DEFAULTS.get(name))
-        array = np.asarray(value) if np.ndim(value) else np.full(length, value, dtype=object if dtype == "str" else None)
+        array = (
+            np.asarray(value)
+            if np.ndim(value)
+            else np.full(length, value, dtype=object if dtype == "str" else None)
+        )
         data[name] = pd.Series(array, dtype="str") if dtype == "str" else array.astype(dtype)
     longitude = data["longitude"]
     folded = longitude % 360
@@ -136,7 +156,8 @@ def check(table: pd.DataFrame) -> None:
         "an unknown qc code": not set(table["qc"].unique()) <= {int(q) for q in QC},
         "use is neither 0 nor 1": not table["use"].isin([0, 1]).all(),
         "a passing row without time": bool(passing["time"].isna().any()),
-        "a passing row without position": not passing["latitude"].between(-90, 90).all() or not passing["longitude"].between(0, 360).all(),
+        "a passing row without position": not passing["latitude"].between(-90, 90).all()
+        or not passing["longitude"].between(0, 360).all(),
         "a passing row whose error is not positive": bool((passing["error"] <= 0).any()),
     }
     broken = [fault for fault, present in faults.items() if present]

@@ -10,7 +10,8 @@ __all__ = ["conversion", "is_unit"]
 
 _LENGTH = {"m": 1.0, "ft": 0.3048, "feet": 0.3048, "km": 1000.0, "dam": 10.0}
 
-# canonical units → unit (lower case, no blanks) → (scale, offset): canonical = value * scale + offset
+# canonical units → unit (lower case, no blanks) → (scale, offset): canonical = value * scale +
+# offset
 _CONVERSIONS: dict[str, dict[str, tuple[float, float]]] = {
     "K": {
         **dict.fromkeys(("k", "kelvin"), (1.0, 0.0)),
@@ -34,7 +35,10 @@ _CONVERSIONS: dict[str, dict[str, tuple[float, float]]] = {
         **dict.fromkeys(("kgkg-1", "kg/kg", "kgkg", "1"), (1.0, 0.0)),
         **dict.fromkeys(("gkg-1", "g/kg", "gkg"), (1e-3, 0.0)),
     },
-    "%": {**dict.fromkeys(("%", "percent", "pct"), (1.0, 0.0)), **dict.fromkeys(("1", "fraction"), (100.0, 0.0))},
+    "%": {
+        **dict.fromkeys(("%", "percent", "pct"), (1.0, 0.0)),
+        **dict.fromkeys(("1", "fraction"), (100.0, 0.0)),
+    },
     "degree": dict.fromkeys(("degree", "degrees", "deg", "°"), (1.0, 0.0)),
     "m": {unit: (scale, 0.0) for unit, scale in _LENGTH.items()} | {"gpm": (1.0, 0.0)},
     "m2 s-2": {
@@ -58,7 +62,8 @@ def is_unit(text: str) -> bool:
 
 
 def conversion(unit: str | None, canonical: str) -> tuple[float, float]:
-    """Scale and offset from ``unit`` to the ``canonical`` units; None means they are canonical already.
+    """Scale and offset from ``unit`` to the ``canonical`` units; None means they are canonical
+    already.
 
     Raises ValueError when ``unit`` does not measure that quantity.
     """
@@ -66,5 +71,8 @@ def conversion(unit: str | None, canonical: str) -> tuple[float, float]:
         return 1.0, 0.0
     table = _CONVERSIONS[canonical]
     if _normal(unit) not in table:
-        raise ValueError(f"unit {unit!r} does not convert to {canonical}: expected one of {', '.join(sorted(table))}")
+        raise ValueError(
+            f"unit {unit!r} does not convert to {canonical}: expected one of "
+            f"{', '.join(sorted(table))}"
+        )
     return table[_normal(unit)]

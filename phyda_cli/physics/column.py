@@ -15,16 +15,19 @@ __all__ = ["Column"]
 class Column:
     """Operators on fields (..., L, H, W) over ``levels`` (L,) [Pa], top-down or bottom-up.
 
-    Every level stands for the layer between the half-way pressures to its neighbours; the outermost layers reach as far
-    beyond their level as towards the neighbour (never above p = 0). Vertical velocity vanishes at the top of the topmost
-    layer. Raises InputError when the levels are not positive and strictly monotone.
+    Every level stands for the layer between the half-way pressures to its neighbours; the outermost
+    layers reach as far beyond their level as towards the neighbour (never above p = 0). Vertical
+    velocity vanishes at the top of the topmost layer. Raises InputError when the levels are not
+    positive and strictly monotone.
     """
 
     def __init__(self, levels: np.ndarray) -> None:
         self.levels = p = np.atleast_1d(np.asarray(levels, np.float64))
         steps = np.diff(p)
         if p.ndim != 1 or not np.all(p > 0) or not (np.all(steps > 0) or np.all(steps < 0)):
-            raise InputError(f"levels must be positive and strictly monotone pressures in Pa, found {p.tolist()}")
+            raise InputError(
+                f"levels must be positive and strictly monotone pressures in Pa, found {p.tolist()}"
+            )
         self.top_down = bool(p[0] <= p[-1])
         edges = _layer_edges(p)
         self._terms = Terms(
@@ -40,14 +43,16 @@ class Column:
         return self._terms.like(like)["pressure"]
 
     def ddp(self, f: Tensor) -> Tensor:
-        """df/dp = (1/p) df/dln p, second order in ln p [units of f per Pa]; zero with a single level."""
+        """df/dp = (1/p) df/dln p, second order in ln p [units of f per Pa]; zero with a single
+        level."""
         return self._d_log_p(f) / self.pressure(f)
 
     def omega(self, divergence: Tensor) -> Tensor:
-        """Vertical velocity -integral of ``divergence`` [s-1] from the top of the column to each level [Pa s-1].
+        """Vertical velocity -integral of ``divergence`` [s-1] from the top of the column to each
+        level [Pa s-1].
 
-        Between levels this is the trapezoidal rule in p, and above the topmost one half a layer of its divergence. A
-        single level has no depth to integrate over: zero.
+        Between levels this is the trapezoidal rule in p, and above the topmost one half a layer of
+        its divergence. A single level has no depth to integrate over: zero.
         """
         if self.levels.size == 1:
             return torch.zeros_like(divergence)
@@ -57,15 +62,18 @@ class Column:
         return divergence * terms["below"] - total
 
     def integral(self, f: Tensor) -> Tensor:
-        """Integral of ``f`` over pressure, top to bottom of the column (..., 1, H, W) [units of f times Pa]."""
+        """Integral of ``f`` over pressure, top to bottom of the column (..., 1, H, W) [units of f
+        times Pa]."""
         return (f * self._terms.like(f)["depth"]).sum(-3, keepdim=True)
 
     def thickness(self, f: Tensor) -> Tensor:
-        """Upper minus lower level of each pair of neighbours, in the order of the levels (..., L-1, H, W)."""
+        """Upper minus lower level of each pair of neighbours, in the order of the levels (..., L-1,
+        H, W)."""
         return -torch.diff(f, dim=-3) if self.top_down else torch.diff(f, dim=-3)
 
     def log_pressure_integral(self, f: Tensor) -> Tensor:
-        """Integral of ``f`` over ln p between neighbouring levels, trapezoidal rule, positive for f > 0 (..., L-1, H, W)."""
+        """Integral of ``f`` over ln p between neighbouring levels, trapezoidal rule, positive for f
+        > 0 (..., L-1, H, W)."""
         layers = f.shape[-3] - 1
         mean = (f.narrow(-3, 0, layers) + f.narrow(-3, 1, layers)) / 2
         return mean * self._terms.like(f)["log_ratio"]

@@ -1,4 +1,5 @@
-"""Residuals of the primitive equations at one time: how physical a state is, compared with the truth's own residuals."""
+"""Residuals of the primitive equations at one time: how physical a state is, compared with the
+truth's own residuals."""
 
 from __future__ import annotations
 
@@ -44,8 +45,9 @@ TROPICS = 20.0  # degrees: no geostrophic balance nearer to the equator
 class Residuals:
     """All residuals of states on ``levels`` (L,) [Pa], in the state's own order, and ``grid``.
 
-    ``mask`` (H, W) is False in the rows at covered poles; ``weights`` (H, W) are area weights within the mask that sum to one.
-    Works in the type (at least float32) and on the device of the state, also under autocast.
+    ``mask`` (H, W) is False in the rows at covered poles; ``weights`` (H, W) are area weights
+    within the mask that sum to one. Works in the type (at least float32) and on the device of the
+    state, also under autocast.
     """
 
     def __init__(self, levels: np.ndarray, grid: Grid) -> None:
@@ -55,10 +57,15 @@ class Residuals:
         mask = self.sphere.interior_mask
         area = self.sphere.area_weights[:, None] * mask
         if not area.any():
-            raise InputError(f"a grid of {grid.shape[0]} latitudes has no row away from the poles to compute residuals on")
+            raise InputError(
+                f"a grid of {grid.shape[0]} latitudes has no row away from the poles to compute "
+                "residuals on"
+            )
         self._extratropics = mask & (np.abs(grid.latitude) >= TROPICS)[:, None]
         extratropics = area * self._extratropics
-        self._terms = Terms(all=area / area.sum(), extratropics=extratropics / max(extratropics.sum(), 1e-30))
+        self._terms = Terms(
+            all=area / area.sum(), extratropics=extratropics / max(extratropics.sum(), 1e-30)
+        )
         self.mask = torch.from_numpy(mask)
         self.weights = torch.from_numpy(area / area.sum())
 
@@ -70,12 +77,14 @@ class Residuals:
         v: Tensor | None = None,
         q: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Residual fields (..., layers, H, W) of states (..., L, H, W), in RESIDUAL_UNITS, those that the inputs allow.
+        """Residual fields (..., layers, H, W) of states (..., L, H, W), in RESIDUAL_UNITS, those
+        that the inputs allow.
 
-        z geopotential [m2 s-2], t [K], u and v [m s-1], q [kg kg-1]. ``hydrostatic`` has L-1 layers and needs z and t
-        (air is dry without q), ``mass`` one and needs u and v; neither exists with a single level, for which the others
-        are horizontal. ``momentum_u``, ``momentum_v`` need z, ``thermodynamic`` t and ``moisture`` q beside the wind.
-        InputError when a shape is not the grid's.
+        z geopotential [m2 s-2], t [K], u and v [m s-1], q [kg kg-1]. ``hydrostatic`` has L-1 layers
+        and needs z and t (air is dry without q), ``mass`` one and needs u and v; neither exists
+        with a single level, for which the others are horizontal. ``momentum_u``, ``momentum_v``
+        need z, ``thermodynamic`` t and ``moisture`` q beside the wind. InputError when a shape is
+        not the grid's.
         """
         state = self._checked(z=z, t=t, u=u, v=v, q=q)
         fields: dict[str, Tensor] = {}
@@ -87,17 +96,28 @@ class Residuals:
         return fields
 
     def balance(self, z: Tensor, u: Tensor, v: Tensor) -> dict[str, Tensor]:
-        """Departures of the wind from geostrophic and of its speed from gradient balance, BALANCE [m s-1] (..., L, H, W)."""
+        """Departures of the wind from geostrophic and of its speed from gradient balance, BALANCE
+        [m s-1] (..., L, H, W)."""
         state = self._checked(z=z, u=u, v=v)
         wind_and_slope = self.sphere, state["u"], state["v"], *self.sphere.gradient(state["z"])
-        return dict(zip(BALANCE, (*geostrophic_departure(*wind_and_slope), gradient_departure(*wind_and_slope)), strict=True))
+        return dict(
+            zip(
+                BALANCE,
+                (*geostrophic_departure(*wind_and_slope), gradient_departure(*wind_and_slope)),
+                strict=True,
+            )
+        )
 
     def counted(self, name: str) -> np.ndarray:
-        """Where the residual ``name`` has a meaning (H, W): away from the poles, and for BALANCE outside 20 degrees."""
+        """Where the residual ``name`` has a meaning (H, W): away from the poles, and for BALANCE
+        outside 20 degrees."""
         return self._extratropics if name in BALANCE else self.mask.numpy()
 
-    def mean_square(self, fields: Mapping[str, Tensor], by_layer: bool = False) -> dict[str, Tensor]:
-        """Area-weighted mean square of each residual where it is :meth:`counted` [units squared], (...,) or (..., layers)."""
+    def mean_square(
+        self, fields: Mapping[str, Tensor], by_layer: bool = False
+    ) -> dict[str, Tensor]:
+        """Area-weighted mean square of each residual where it is :meth:`counted` [units squared],
+        (...,) or (..., layers)."""
         result = {}
         for name, field in fields.items():
             weights = self._terms.like(field)["extratropics" if name in BALANCE else "all"]
@@ -110,12 +130,16 @@ class Residuals:
         names = [n for n in ("u", "v", "t", "q", "z") if n in state]
         carried = len(names) - ("z" in state)
         stack = torch.stack([state[n] for n in names])
-        parity = stack.new_tensor([VECTOR if n in ("u", "v") else SCALAR for n in names]).reshape(-1, *(1,) * (stack.dim() - 1))
+        parity = stack.new_tensor([VECTOR if n in ("u", "v") else SCALAR for n in names]).reshape(
+            -1, *(1,) * (stack.dim() - 1)
+        )
         f_x, f_y = self.sphere.gradient(stack, parity)
         u, v = state["u"], state["v"]
         divergence = f_x[0] + f_y[1] - v * self.sphere.curvature(v)
         omega = self.column.omega(divergence)
-        moved = transport(u, v, omega, f_x[:carried], f_y[:carried], self.column.ddp(stack[:carried]))
+        moved = transport(
+            u, v, omega, f_x[:carried], f_y[:carried], self.column.ddp(stack[:carried])
+        )
         tendency = dict(zip(names, moved.unbind(), strict=False))
 
         fields = {"mass": mass(self.column, divergence)} if self.shape[0] > 1 else {}
@@ -133,5 +157,11 @@ class Residuals:
         given = {name: f for name, f in state.items() if f is not None}
         for name, f in given.items():
             if f.shape[-3:] != self.shape:
-                raise InputError(f"{name}: expected shape (..., {', '.join(map(str, self.shape))}), found {tuple(f.shape)}")
-        return {name: f.float() if f.dtype in (torch.float16, torch.bfloat16) else f for name, f in given.items()}
+                raise InputError(
+                    f"{name}: expected shape (..., {', '.join(map(str, self.shape))}), found "
+                    f"{tuple(f.shape)}"
+                )
+        return {
+            name: f.float() if f.dtype in (torch.float16, torch.bfloat16) else f
+            for name, f in given.items()
+        }

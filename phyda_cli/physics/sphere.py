@@ -6,24 +6,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from phyda_cli.constants import EARTH_RADIUS, OMEGA
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Grid
-from phyda_cli.physics.constants import EARTH_RADIUS, OMEGA
 from phyda_cli.physics.stencils import Derivative, Terms
 
 __all__ = ["VECTOR", "Sphere"]
 
-SCALAR, VECTOR = 1.0, -1.0  # what a field is multiplied by when a meridian is followed across the pole
+SCALAR, VECTOR = (
+    1.0,
+    -1.0,
+)  # what a field is multiplied by when a meridian is followed across the pole
 POLE_ROWS = 1.25  # rows nearer to a covered pole than this many spacings are masked
 
 
 class Sphere:
-    """Operators on fields (..., H, W) over ``latitude`` (H,), in either direction, and increasing ``longitude`` (W,) [degrees].
+    """Operators on fields (..., H, W) over ``latitude`` (H,), in either direction, and increasing
+    ``longitude`` (W,) [degrees].
 
-    Longitude derivatives are fourth order and periodic where the grid closes the circle (it must then be evenly spaced,
-    else InputError), second order and one-sided at the edges of a limited area. Latitude derivatives are second order;
-    beyond a covered pole the row is the nearest one at longitude + 180 degrees, with the sign changed for wind components.
-    At a pole itself the metric terms are set to zero: such rows are outside ``interior_mask``.
+    Longitude derivatives are fourth order and periodic where the grid closes the circle (it must
+    then be evenly spaced, else InputError), second order and one-sided at the edges of a limited
+    area. Latitude derivatives are second order; beyond a covered pole the row is the nearest one at
+    longitude + 180 degrees, with the sign changed for wind components. At a pole itself the metric
+    terms are set to zero: such rows are outside ``interior_mask``.
     """
 
     def __init__(self, latitude: np.ndarray, longitude: np.ndarray) -> None:
@@ -32,7 +37,8 @@ class Sphere:
         steps = np.diff(np.append(lam, lam[0] + 2 * np.pi) if grid.periodic else lam)
         if grid.periodic and np.ptp(steps) > 0.01 * steps.mean():
             raise InputError(
-                f"a grid that closes the circle needs evenly spaced longitudes, found steps of {np.rad2deg(steps.min()):g} to "
+                "a grid that closes the circle needs evenly spaced longitudes, found steps of "
+                f"{np.rad2deg(steps.min()):g} to "
                 f"{np.rad2deg(steps.max()):g} degrees",
                 hint="regrid the field to evenly spaced longitudes",
             )
@@ -48,7 +54,9 @@ class Sphere:
         self._ghosts = _ghost_rows(grid)
         self._d_lambda = Derivative(lam, -1)
         ends = self._ghosts[0] is None, self._ghosts[1] is None
-        self._d_y = Derivative(EARTH_RADIUS * np.deg2rad(_with_ghosts(grid, self._ghosts)), -2, ends)
+        self._d_y = Derivative(
+            EARTH_RADIUS * np.deg2rad(_with_ghosts(grid, self._ghosts)), -2, ends
+        )
 
     @property
     def area_weights(self) -> np.ndarray:
@@ -57,7 +65,8 @@ class Sphere:
 
     @property
     def interior_mask(self) -> np.ndarray:
-        """False on the last row at a covered pole, and on the last two where one of them is the pole (H, W)."""
+        """False on the last row at a covered pole, and on the last two where one of them is the
+        pole (H, W)."""
         latitude = self.grid.latitude
         limit = POLE_ROWS * abs(float(np.median(np.diff(latitude))))
         south, north = self.grid.covers_poles
@@ -78,10 +87,14 @@ class Sphere:
         if not self.grid.periodic:
             return self._d_lambda(f) * terms["per_radian"]
         span = torch.roll(f, -1, -1) - torch.roll(f, 1, -1)
-        return torch.sub(span, torch.roll(span, -1, -1) + torch.roll(span, 1, -1), alpha=1 / 8) * terms["per_span"]
+        return (
+            torch.sub(span, torch.roll(span, -1, -1) + torch.roll(span, 1, -1), alpha=1 / 8)
+            * terms["per_span"]
+        )
 
     def ddy(self, f: Tensor, parity: float | Tensor = SCALAR) -> Tensor:
-        """1/a df/dphi [units of f per m]; ``parity`` is VECTOR for wind components, or a tensor that broadcasts to (..., 1, W)."""
+        """1/a df/dphi [units of f per m]; ``parity`` is VECTOR for wind components, or a tensor
+        that broadcasts to (..., 1, W)."""
         first, last = self._ghosts
         parts = [f]
         if first is not None:
@@ -108,7 +121,8 @@ class Sphere:
         return -(u * f_x + v * f_y)
 
     def _across(self, f: Tensor, row: int) -> Tensor:
-        """Row ``row`` seen from across the pole, at longitude + 180 degrees; cubic between points if W is odd (..., 1, W)."""
+        """Row ``row`` seen from across the pole, at longitude + 180 degrees; cubic between points
+        if W is odd (..., 1, W)."""
         line, half = f.narrow(-2, row, 1), f.shape[-1] // 2
         if f.shape[-1] % 2 == 0:
             return torch.roll(line, half, -1)
@@ -118,7 +132,8 @@ class Sphere:
 
 
 def _ghost_rows(grid: Grid) -> tuple[int | None, int | None]:
-    """Which row continues the grid across the pole before its first and after its last row; None where no pole is covered."""
+    """Which row continues the grid across the pole before its first and after its last row; None
+    where no pole is covered."""
     south, north = grid.covers_poles
     ascending = grid.latitude[0] < grid.latitude[-1]
     first, last = (south, north) if ascending else (north, south)
@@ -130,5 +145,7 @@ def _ghost_rows(grid: Grid) -> tuple[int | None, int | None]:
 def _with_ghosts(grid: Grid, ghosts: tuple[int | None, int | None]) -> np.ndarray:
     """Latitudes with those of the ghost rows, which lie beyond 90 degrees."""
     lat = grid.latitude
-    first, last = (np.array([] if row is None else [np.sign(lat[row]) * 180 - lat[row]]) for row in ghosts)
+    first, last = (
+        np.array([] if row is None else [np.sign(lat[row]) * 180 - lat[row]]) for row in ghosts
+    )
     return np.concatenate([first, lat, last])

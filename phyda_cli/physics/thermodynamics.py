@@ -1,7 +1,8 @@
 """Moist thermodynamics: virtual temperature and saturation, as in the IFS.
 
-Saturation follows the IFS Documentation CY47R3, part IV, chapter 12 (Tetens' formula over water and over ice, mixed between -23 and
-0 degrees Celsius), so that humidity limits are those of ERA5 and of other analyses made with the IFS.
+Saturation follows the IFS Documentation CY47R3, part IV, chapter 12 (Tetens' formula over water and
+over ice, mixed between -23 and 0 degrees Celsius), so that humidity limits are those of ERA5 and of
+other analyses made with the IFS.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from phyda_cli.physics.constants import EPSILON, KAPPA
+from phyda_cli.constants import EPSILON, KAPPA
 
 __all__ = [
     "potential_temperature",
@@ -25,7 +26,8 @@ ALL_ICE = 250.16  # K, no liquid below in the IFS mix
 
 
 def virtual_temperature(t: Tensor, q: Tensor) -> Tensor:
-    """T (1 + (1/epsilon - 1) q) [K] of ``t`` [K] and specific humidity ``q`` [kg kg-1], without condensate."""
+    """T (1 + (1/epsilon - 1) q) [K] of ``t`` [K] and specific humidity ``q`` [kg kg-1], without
+    condensate."""
     return t * (1 + (1 / EPSILON - 1) * q)
 
 
@@ -35,25 +37,33 @@ def potential_temperature(t: Tensor, p: Tensor) -> Tensor:
 
 
 def saturation_vapour_pressure_water(t: Tensor) -> Tensor:
-    """Saturation vapour pressure over liquid water [Pa] at ``t`` [K]; 0.8 % from Murphy & Koop (2005) between 240 and 320 K."""
+    """Saturation vapour pressure over liquid water [Pa] at ``t`` [K]; 0.8 % from Murphy & Koop
+    (2005) between 240 and 320 K."""
     return 611.21 * torch.exp(17.502 * (t - TRIPLE_POINT) / (t - 32.19))
 
 
 def saturation_vapour_pressure_ice(t: Tensor) -> Tensor:
-    """Saturation vapour pressure over ice [Pa] at ``t`` [K]; 0.5 % from Murphy & Koop (2005) between 190 and 273 K."""
+    """Saturation vapour pressure over ice [Pa] at ``t`` [K]; 0.5 % from Murphy & Koop (2005)
+    between 190 and 273 K."""
     return 611.21 * torch.exp(22.587 * (t - TRIPLE_POINT) / (t + 0.7))
 
 
 def saturation_vapour_pressure(t: Tensor) -> Tensor:
-    """Over water above 273.16 K, over ice below 250.16 K, mixed by ((T - 250.16)/23)**2 in between [Pa]."""
+    """Over water above 273.16 K, over ice below 250.16 K, mixed by ((T - 250.16)/23)**2 in between
+    [Pa]."""
     water = ((t - ALL_ICE) / (TRIPLE_POINT - ALL_ICE)).clamp(0, 1).square()
-    return water * saturation_vapour_pressure_water(t) + (1 - water) * saturation_vapour_pressure_ice(t)
+    return water * saturation_vapour_pressure_water(t) + (
+        1 - water
+    ) * saturation_vapour_pressure_ice(t)
 
 
-def saturation_specific_humidity(t: Tensor, p: Tensor, vapour_pressure: Tensor | None = None) -> Tensor:
+def saturation_specific_humidity(
+    t: Tensor, p: Tensor, vapour_pressure: Tensor | None = None
+) -> Tensor:
     """epsilon e_s / (p - (1 - epsilon) e_s) [kg kg-1] at ``t`` [K] and ``p`` [Pa], which broadcast.
 
-    ``vapour_pressure`` [Pa] replaces the mixed-phase e_s. It is limited to p/2, since hot thin air has no saturation.
+    ``vapour_pressure`` [Pa] replaces the mixed-phase e_s. It is limited to p/2, since hot thin air
+    has no saturation.
     """
     e = saturation_vapour_pressure(t) if vapour_pressure is None else vapour_pressure
     e = torch.minimum(e, p / 2)

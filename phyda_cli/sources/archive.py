@@ -1,4 +1,5 @@
-"""``phyda download`` from an archive: what to fetch, what it will cost, fetching what is not there yet."""
+"""``phyda download`` from an archive: what to fetch, what it will cost, fetching what is not there
+yet."""
 
 from __future__ import annotations
 
@@ -7,15 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phyda_cli.config import DownloadSettings
 from phyda_cli.errors import UsageError
 from phyda_cli.fields.grid import Grid
+from phyda_cli.settings.data import DownloadSettings
 from phyda_cli.sources.catalogue import ARCHIVES, FORECASTS, Provider, forecast_stores, store_of
 from phyda_cli.sources.cds import Cds, credentials
 from phyda_cli.sources.cds_months import cds_cost, cds_pieces
 from phyda_cli.sources.folder import Folder, alone
 from phyda_cli.sources.http import Client
-from phyda_cli.sources.pieces import Cost, Piece, Progress, check_space, fetch, outstanding, readable
+from phyda_cli.sources.pieces import (
+    Cost,
+    Piece,
+    Progress,
+    check_space,
+    fetch,
+    outstanding,
+    readable,
+)
 from phyda_cli.sources.zarr_archive import ZarrArchive, analysis_pieces, forecast_pieces
 
 __all__ = ["Origin", "download_archive"]
@@ -25,7 +34,8 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Origin:
-    """Which data: ``source`` of ``ARCHIVES``, resolution (None: its default), forecast model if any, a mirror's ``url`` if any."""
+    """Which data: ``source`` of ``ARCHIVES``, resolution (None: its default), forecast model if
+    any, a mirror's ``url`` if any."""
 
     source: str
     resolution: str | None = None
@@ -50,14 +60,18 @@ def download_archive(
     dry_run: bool = False,
     verify: bool = False,
 ) -> list[Path]:
-    """Fill ``folder`` with a file for each month (and each forecast); returns the complete files in order.
+    """Fill ``folder`` with a file for each month (and each forecast); returns the complete files in
+    order.
 
-    Says size, requests and free disk before it starts; a ``dry_run`` ends there and writes nothing. ``verify`` compares the
-    checksums of files that are there. Raises the errors of :mod:`phyda_cli.errors`.
+    Says size, requests and free disk before it starts; a ``dry_run`` ends there and writes nothing.
+    ``verify`` compares the checksums of files that are there. Raises the errors of
+    :mod:`phyda_cli.errors`.
     """
     resolution, store = store_of(origin.source, origin.resolution)
     if origin.forecasts is not None and origin.source != "weatherbench2":
-        raise UsageError(f"--forecasts {origin.forecasts}: archived forecasts come from --source weatherbench2")
+        raise UsageError(
+            f"--forecasts {origin.forecasts}: archived forecasts come from --source weatherbench2"
+        )
     held = Folder(folder)  # a folder of other data is refused before anything is asked of a server
     for kind, asked in _origins(origin, resolution, settings).items():
         held.claim(kind, asked)
@@ -68,7 +82,9 @@ def download_archive(
     for note in plan.notes:
         report(f"WARNING: {note}")
     if not plan.pieces:
-        raise UsageError(f"the archive holds none of the months asked for: {','.join(map(str, settings.years))}")
+        raise UsageError(
+            f"the archive holds none of the months asked for: {','.join(map(str, settings.years))}"
+        )
     _announce(folder, held, plan, report)
     if dry_run:
         return []
@@ -83,47 +99,81 @@ def _announce(folder: Path, held: Folder, plan: _Plan, report: Report) -> None:
     there = [p for p in plan.pieces if held.complete(p.name)]
     needed = plan.cost.disk - sum(p.layout.nbytes for p in there)
     free = check_space(folder, needed)
-    network = "" if plan.cost.transfer is None else f", about {readable(plan.cost.transfer)} over the network"
+    network = (
+        ""
+        if plan.cost.transfer is None
+        else f", about {readable(plan.cost.transfer)} over the network"
+    )
     grid = Grid(plan.pieces[0].layout.latitude, plan.pieces[0].layout.longitude)
     report(
-        f"{len(plan.pieces)} files on a grid of {grid.shape[1]}x{grid.shape[0]}: {plan.cost.requests} requests{network},"
-        f" {readable(plan.cost.disk)} on disk ({readable(free)} free); {len(there)} files are there already"
+        f"{len(plan.pieces)} files on a grid of {grid.shape[1]}x{grid.shape[0]}: "
+        f"{plan.cost.requests} requests{network},"
+        f" {readable(plan.cost.disk)} on disk ({readable(free)} free); {len(there)} files are "
+        "there already"
     )
 
 
-def _origins(origin: Origin, resolution: str, settings: DownloadSettings) -> dict[str, dict[str, Any]]:
+def _origins(
+    origin: Origin, resolution: str, settings: DownloadSettings
+) -> dict[str, dict[str, Any]]:
     """What a folder's files must agree on; years may be added later."""
-    common = {"source": origin.source, "resolution": resolution, "variables": sorted(settings.variables),
-              "levels": settings.levels, "area": settings.area}  # fmt: skip
+    common = {
+        "source": origin.source,
+        "resolution": resolution,
+        "variables": sorted(settings.variables),
+        "levels": settings.levels,
+        "area": settings.area,
+    }
     found = {"analysis": common | {"hours": settings.hours}}
     if origin.forecasts is not None:
         found["forecast"] = common | {"model": origin.forecasts, "leads": settings.leads}
     return found
 
 
-def _plan_cds(origin: Origin, settings: DownloadSettings, step: float, client: Client, report: Report) -> _Plan:
+def _plan_cds(
+    origin: Origin, settings: DownloadSettings, step: float, client: Client, report: Report
+) -> _Plan:
     archive = ARCHIVES["cds"]
     url, key = credentials(archive.url)
-    pieces = cds_pieces(Cds(client, origin.url or url, key, report), settings, step, archive.provider.attributes())
+    pieces = cds_pieces(
+        Cds(client, origin.url or url, key, report), settings, step, archive.provider.attributes()
+    )
     return _Plan(pieces, cds_cost(pieces), [])
 
 
-def _plan_zarr(origin: Origin, settings: DownloadSettings, resolution: str, store: str, client: Client) -> _Plan:
+def _plan_zarr(
+    origin: Origin, settings: DownloadSettings, resolution: str, store: str, client: Client
+) -> _Plan:
     source = ARCHIVES[origin.source]
     root = (origin.url or source.url).rstrip("/")
     archive = ZarrArchive(client, f"{root}/{store}", settings)
-    pieces, indices, missing = analysis_pieces(archive, _attributes(source.provider, f"{root}/{store}"))
+    pieces, indices, missing = analysis_pieces(
+        archive, _attributes(source.provider, f"{root}/{store}")
+    )
     costs = [archive.cost({archive.dims[0]: indices}, statics=True)] if pieces else []
     notes = [f"not complete in {origin.source}, left out: {_listed(missing)}"] if missing else []
     if origin.forecasts is not None:
         before = len(pieces)
         for path in forecast_stores(origin.forecasts, resolution):
             forecasts = ZarrArchive(client, f"{root}/{path}", settings)
-            more, starts, leads = forecast_pieces(forecasts, _attributes(FORECASTS[origin.forecasts], f"{root}/{path}"))
-            costs += [forecasts.cost(dict(zip(forecasts.dims, (starts, leads), strict=True)), statics=False)] if more else []
+            more, starts, leads = forecast_pieces(
+                forecasts, _attributes(FORECASTS[origin.forecasts], f"{root}/{path}")
+            )
+            costs += (
+                [
+                    forecasts.cost(
+                        dict(zip(forecasts.dims, (starts, leads), strict=True)), statics=False
+                    )
+                ]
+                if more
+                else []
+            )
             pieces += [p for p in more if p.name not in {q.name for q in pieces}]
         if len(pieces) == before:
-            raise UsageError(f"--forecasts {origin.forecasts}: none in the years {','.join(map(str, settings.years))}")
+            raise UsageError(
+                f"--forecasts {origin.forecasts}: none in the years "
+                f"{','.join(map(str, settings.years))}"
+            )
     disk = sum(p.layout.nbytes for p in pieces)
     return _Plan(pieces, Cost(sum(c[0] for c in costs), sum(c[1] for c in costs), disk), notes)
 
@@ -133,4 +183,8 @@ def _attributes(provider: Provider, store: str) -> dict[str, str]:
 
 
 def _listed(months: Sequence[str]) -> str:
-    return ", ".join(months) if len(months) <= 6 else f"{months[0]} … {months[-1]} ({len(months)} months)"
+    return (
+        ", ".join(months)
+        if len(months) <= 6
+        else f"{months[0]} … {months[-1]} ({len(months)} months)"
+    )

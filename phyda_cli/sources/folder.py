@@ -1,4 +1,5 @@
-"""A download folder and its manifest: whose data it holds, which files are complete, and their checksums."""
+"""A download folder and its manifest: whose data it holds, which files are complete, and their
+checksums."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from phyda_cli.errors import InputError, UsageError
-from phyda_cli.fields.atomic import publish, sha256
-from phyda_cli.fields.lock import locked
+from phyda_cli.files.lock import locked
+from phyda_cli.files.publish import publish, sha256
 
 __all__ = ["MANIFEST", "Folder", "alone"]
 
@@ -33,7 +34,8 @@ def alone(path: Path) -> Iterator[None]:
 class Folder:
     """The manifest of a folder, in memory and, after every change, on disk.
 
-    ``origins`` says for each kind of file (``analysis``, ``forecast``) what it was asked of; a folder has one of each.
+    ``origins`` says for each kind of file (``analysis``, ``forecast``) what it was asked of; a
+    folder has one of each.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,16 +46,26 @@ class Folder:
             try:
                 content = json.loads(self._file.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
-                raise InputError(f"{self._file} cannot be read: {error}", hint="choose another folder with --out") from error
+                raise InputError(
+                    f"{self._file} cannot be read: {error}", hint="choose another folder with --out"
+                ) from error
         self.origins: dict[str, dict[str, Any]] = content.get("origins", {})
         self.files: dict[str, dict[str, Any]] = content.get("files", {})
 
     def claim(self, kind: str, origin: dict[str, Any]) -> None:
-        """Say that files of ``kind`` come from ``origin``. Raises UsageError when the folder holds others."""
+        """Say that files of ``kind`` come from ``origin``. Raises UsageError when the folder holds
+        others."""
         before = self.origins.get(kind)
-        if before is None and kind == "analysis" and any(p for pattern in _OTHER_CONTENT for p in self.path.glob(pattern)):
+        if (
+            before is None
+            and kind == "analysis"
+            and any(p for pattern in _OTHER_CONTENT for p in self.path.glob(pattern))
+        ):
             found = sorted(p.name for pattern in _OTHER_CONTENT for p in self.path.glob(pattern))
-            raise UsageError(f"{self.path} holds files of another origin: {', '.join(found[:3])}", hint="choose another folder with --out")
+            raise UsageError(
+                f"{self.path} holds files of another origin: {', '.join(found[:3])}",
+                hint="choose another folder with --out",
+            )
         if before is not None and before != json.loads(json.dumps(origin)):
             changed = [k for k in origin if json.loads(json.dumps(origin[k])) != before.get(k)]
             was, now = ("; ".join(f"{k} {d.get(k)}" for k in changed) for d in (before, origin))

@@ -1,7 +1,8 @@
-"""HTTP that survives bad networks: every request is repeated after lost connections, cut bodies, 429 and 5xx.
+"""HTTP that survives bad networks: every request is repeated after lost connections, cut bodies,
+429 and 5xx.
 
-Waits grow exponentially and are drawn at random below their limit ("full jitter"), so that many clients that failed
-together do not come back together; a server's Retry-After is a lower bound.
+Waits grow exponentially and are drawn at random below their limit ("full jitter"), so that many
+clients that failed together do not come back together; a server's Retry-After is a lower bound.
 """
 
 from __future__ import annotations
@@ -16,30 +17,38 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from phyda_cli.config import RetrySettings
 from phyda_cli.errors import InputError
+from phyda_cli.settings.data import RetrySettings
 
 __all__ = ["PLAIN_FILES", "Client"]
 
 T = TypeVar("T")
 
-PLAIN_FILES = "on a machine without network: get NetCDF files some other way and give them to `phyda preprocess FILES… --out train.zarr`"
+PLAIN_FILES = (
+    "on a machine without network: get NetCDF files some other way and give them to "
+    "`phyda preprocess FILES… --out train.zarr`"
+)
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 _ATTEMPTS_OFFLINE = 3  # of a host that has never answered
 _BLOCK = 1 << 20
 
 
 class Client:
-    """A pool of connections. ``received`` counts the bytes of all bodies; ``report`` gets a line for every repeated request."""
+    """A pool of connections. ``received`` counts the bytes of all bodies; ``report`` gets a line
+    for every repeated request."""
 
-    def __init__(self, settings: RetrySettings | None = None, report: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, settings: RetrySettings | None = None, report: Callable[[str], None] = lambda _: None
+    ) -> None:
         self.settings = settings or RetrySettings()
         self.received = 0
         self._report = report
         self._answered: set[str] = set()
         self._closed = threading.Event()
         self._session = requests.Session()
-        self._session.headers["Accept-Encoding"] = "identity"  # Content-Length is then the size of what arrives
+        self._session.headers["Accept-Encoding"] = (
+            "identity"  # Content-Length is then the size of what arrives
+        )
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=self.settings.connections))
 
@@ -60,7 +69,8 @@ class Client:
             raise InputError("the download was stopped")
 
     def send(self, method: str, url: str, **options: Any) -> requests.Response:
-        """The complete answer, whatever its status unless that is a passing one (429, 5xx); ``options`` are those of requests.
+        """The complete answer, whatever its status unless that is a passing one (429, 5xx);
+        ``options`` are those of requests.
 
         Raises InputError, naming the host, when all attempts fail.
         """
@@ -87,7 +97,9 @@ class Client:
                 path.unlink()
                 start = 0
             headers = {"Range": f"bytes={start}-"} if start else {}
-            with self._session.get(url, timeout=self.settings.timeout, stream=True, headers=headers) as answer:
+            with self._session.get(
+                url, timeout=self.settings.timeout, stream=True, headers=headers
+            ) as answer:
                 _refuse(answer, not answer.ok)
                 with open(path, "ab" if answer.status_code == 206 else "wb") as file:
                     for block in answer.iter_content(_BLOCK):
@@ -107,10 +119,17 @@ class Client:
                 if not isinstance(error, requests.ConnectionError | requests.Timeout):
                     self._answered.add(host)
                 unknown = host not in self._answered
-                if attempt >= (min(self.settings.attempts, _ATTEMPTS_OFFLINE) if unknown else self.settings.attempts):
+                if attempt >= (
+                    min(self.settings.attempts, _ATTEMPTS_OFFLINE)
+                    if unknown
+                    else self.settings.attempts
+                ):
                     raise _gave_up(host, url, attempt, error) from error
                 wait = self._wait(attempt, error.response)
-                self._report(f"{host}: {_reason(error)}; trying again in {wait:.1f} s ({attempt} of {self.settings.attempts})")
+                self._report(
+                    f"{host}: {_reason(error)}; trying again in {wait:.1f} s ({attempt} of "
+                    f"{self.settings.attempts})"
+                )
                 self.sleep(wait)
             else:
                 self._answered.add(host)
@@ -120,7 +139,9 @@ class Client:
     def _wait(self, attempt: int, answer: requests.Response | None) -> float:
         longest = min(self.settings.longest_wait, self.settings.first_wait * 2.0 ** (attempt - 1))
         asked = "" if answer is None else answer.headers.get("Retry-After", "")
-        return random.uniform(0, longest) + (min(float(asked), self.settings.longest_wait) if asked.isdigit() else 0.0)
+        return random.uniform(0, longest) + (
+            min(float(asked), self.settings.longest_wait) if asked.isdigit() else 0.0
+        )
 
 
 def _refuse(answer: requests.Response, refused: bool) -> None:
@@ -139,7 +160,11 @@ def _reason(error: requests.RequestException) -> str:
 
 
 def _gave_up(host: str, url: str, attempts: int, error: requests.RequestException) -> InputError:
-    what = f"{host} answers {error}" if error.response is not None else f"cannot reach {host}: {_reason(error)}"
+    what = (
+        f"{host} answers {error}"
+        if error.response is not None
+        else f"cannot reach {host}: {_reason(error)}"
+    )
     return InputError(
         f"{what} ({attempts} attempts, {url})",
         hint=f"the same command continues where this one stopped; {PLAIN_FILES}",

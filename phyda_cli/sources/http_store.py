@@ -18,11 +18,13 @@ __all__ = ["HttpStore"]
 
 _ABSENT = {403, 404}  # a bucket that may not be listed answers 403 for an object it has not
 _CACHE_BYTES = 256 << 20
-READ_ONLY = "a store over HTTP is read key by key, neither written nor listed"  # abstract in zarr's Store, never called
+# abstract in zarr's Store, never called
+READ_ONLY = "a store over HTTP is read key by key, neither written nor listed"
 
 
 class HttpStore(Store):
-    """Keys are paths below ``url``. Recent objects are kept in memory: a chunk often holds the end of one month and the next's start."""
+    """Keys are paths below ``url``. Recent objects are kept in memory: a chunk often holds the end
+    of one month and the next's start."""
 
     supports_writes = supports_deletes = supports_listing = False  # type: ignore[assignment]
 
@@ -54,18 +56,29 @@ class HttpStore(Store):
         if answer.status_code in _ABSENT:
             return None
         if not answer.ok:
-            raise InputError(f"{self.url}/{key}: the server answers {answer.status_code} {answer.reason}")
+            raise InputError(
+                f"{self.url}/{key}: the server answers {answer.status_code} {answer.reason}"
+            )
         with self._lock:
             self._recent[key] = answer.content
             while sum(map(len, self._recent.values())) > _CACHE_BYTES:
                 self._recent.popitem(last=False)
         return answer.content
 
-    async def get(self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None) -> Buffer | None:
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
         if byte_range is not None:
             raise InputError(f"{self.url} is sharded, which is not supported")
         content = await asyncio.to_thread(self.fetch, key)
-        return None if content is None else (prototype or default_buffer_prototype()).buffer.from_bytes(content)
+        return (
+            None
+            if content is None
+            else (prototype or default_buffer_prototype()).buffer.from_bytes(content)
+        )
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]

@@ -1,4 +1,5 @@
-"""A download as a list of pieces, each one file: what it will cost, and the work of fetching those that are not there yet."""
+"""A download as a list of pieces, each one file: what it will cost, and the work of fetching those
+that are not there yet."""
 
 from __future__ import annotations
 
@@ -14,7 +15,16 @@ from phyda_cli.errors import InputError, OutputError
 from phyda_cli.sources.field_file import Layout, check, preliminary
 from phyda_cli.sources.folder import Folder
 
-__all__ = ["Advance", "Cost", "Piece", "Progress", "check_space", "fetch", "outstanding", "readable"]
+__all__ = [
+    "Advance",
+    "Cost",
+    "Piece",
+    "Progress",
+    "check_space",
+    "fetch",
+    "outstanding",
+    "readable",
+]
 
 Advance = Callable[[int], None]
 _FINAL_AFTER = np.timedelta64(92, "D")  # ERA5 replaces ERA5T two to three months behind real time
@@ -23,7 +33,8 @@ _SPARE = 1.05  # of the disk space that is needed
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A file to make. ``make`` writes it under the given path and tells how many bytes of fields it has done."""
+    """A file to make. ``make`` writes it under the given path and tells how many bytes of fields it
+    has done."""
 
     name: str
     layout: Layout
@@ -32,7 +43,8 @@ class Piece:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the whole download takes: requests, bytes over the network (None: the server decides), bytes on disk."""
+    """What the whole download takes: requests, bytes over the network (None: the server decides),
+    bytes on disk."""
 
     requests: int
     transfer: int | None
@@ -62,7 +74,8 @@ def readable(nbytes: float) -> str:
 
 
 def check_space(folder: Path, needed: int) -> int:
-    """Free bytes of the disk that ``folder`` is or will be on. Raises OutputError when ``needed`` are not there."""
+    """Free bytes of the disk that ``folder`` is or will be on. Raises OutputError when ``needed``
+    are not there."""
     there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.is_dir())
     free = shutil.disk_usage(there).free
     if free < _SPARE * needed:
@@ -74,7 +87,8 @@ def check_space(folder: Path, needed: int) -> int:
 
 
 def outstanding(folder: Folder, pieces: Sequence[Piece], verify: bool) -> list[Piece]:
-    """The pieces that are not complete. A finished file that was not listed before a kill is checked and listed."""
+    """The pieces that are not complete. A finished file that was not listed before a kill is
+    checked and listed."""
     left = []
     for piece in pieces:
         path = folder.path / piece.name
@@ -100,7 +114,9 @@ def fetch(folder: Folder, pieces: Sequence[Piece], total: int, progress: Progres
 
 def _list(folder: Folder, path: Path) -> None:
     last = preliminary(path)
-    folder.add(path.name, **({} if last is None else {"preliminary_until": str(last + _FINAL_AFTER)}))
+    folder.add(
+        path.name, **({} if last is None else {"preliminary_until": str(last + _FINAL_AFTER)})
+    )
 
 
 def _superseded(entry: dict[str, object]) -> bool:

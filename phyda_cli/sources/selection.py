@@ -28,15 +28,22 @@ def month_times(year: int, month: int, hours: Sequence[int]) -> np.ndarray:
 
 
 def rows_of(latitude: np.ndarray, area: Area | None) -> np.ndarray:
-    """Indices of the rows within ``area`` (north, west, south, east). Raises UsageError for fewer than two."""
-    inside = np.ones(latitude.size, bool) if area is None else (latitude <= area[0] + 1e-6) & (latitude >= area[2] - 1e-6)
+    """Indices of the rows within ``area`` (north, west, south, east). Raises UsageError for fewer
+    than two."""
+    inside = (
+        np.ones(latitude.size, bool)
+        if area is None
+        else (latitude <= area[0] + 1e-6) & (latitude >= area[2] - 1e-6)
+    )
     return _enough(np.flatnonzero(inside), area, "rows")
 
 
 def columns_of(longitude: np.ndarray, area: Area | None) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the columns within ``area``, from west to east, and their longitudes, increasing; the archive's without an area.
+    """Indices of the columns within ``area``, from west to east, and their longitudes, increasing;
+    the archive's without an area.
 
-    An area whose west and east are 360 degrees apart is the whole circle. Raises UsageError for fewer than two columns.
+    An area whose west and east are 360 degrees apart is the whole circle. Raises UsageError for
+    fewer than two columns.
     """
     if area is None:
         return np.arange(longitude.size), longitude
@@ -50,13 +57,19 @@ def columns_of(longitude: np.ndarray, area: Area | None) -> tuple[np.ndarray, np
 
 def _enough(chosen: np.ndarray, area: Area | None, what: str) -> np.ndarray:
     if chosen.size < 2:
-        raise UsageError(f"--area {area}: {chosen.size} {what} of the grid lie inside, at least 2 are needed")
+        raise UsageError(
+            f"--area {area}: {chosen.size} {what} of the grid lie inside, at least 2 are needed"
+        )
     return chosen
 
 
 def level_indices(available: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
-    """Indices of ``wanted`` [hPa] among ``available`` [hPa], in the order wanted. Raises UsageError for a level that is not there."""
+    """Indices of ``wanted`` [hPa] among ``available`` [hPa], in the order wanted. Raises UsageError
+    for a level that is not there."""
     missing = [level for level in wanted if not np.any(np.abs(available - level) < 0.01)]
     if missing:
-        raise UsageError(f"--levels {','.join(map(str, missing))}: not in the archive, which has {', '.join(f'{v:g}' for v in available)}")
+        raise UsageError(
+            f"--levels {','.join(map(str, missing))}: not in the archive, which has "
+            f"{', '.join(f'{v:g}' for v in available)}"
+        )
     return np.array([int(np.argmin(np.abs(available - level))) for level in wanted])

@@ -1,4 +1,5 @@
-"""ERA5 and forecasts from public Zarr stores (WeatherBench 2, ARCO-ERA5), read over HTTP chunk by chunk."""
+"""ERA5 and forecasts from public Zarr stores (WeatherBench 2, ARCO-ERA5), read over HTTP chunk by
+chunk."""
 
 from __future__ import annotations
 
@@ -12,11 +13,11 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from phyda_cli.config import DownloadSettings
 from phyda_cli.errors import InputError, UsageError
-from phyda_cli.fields.cf import Source, find_axes, find_sources
-from phyda_cli.fields.times import time_axis
+from phyda_cli.formats.recognise import Source, find_axes, find_sources
+from phyda_cli.formats.times import time_axis
 from phyda_cli.names import VARIABLES, canonical_coordinate, canonical_variable
+from phyda_cli.settings.data import DownloadSettings
 from phyda_cli.sources.field_file import Layout, write
 from phyda_cli.sources.http import Client
 from phyda_cli.sources.http_store import HttpStore
@@ -31,7 +32,8 @@ Index = slice | np.ndarray | int
 
 
 class ZarrArchive:
-    """A store with what of it ``settings`` selects: rows, columns, levels and variables. Raises InputError and UsageError."""
+    """A store with what of it ``settings`` selects: rows, columns, levels and variables. Raises
+    InputError and UsageError."""
 
     def __init__(self, client: Client, url: str, settings: DownloadSettings) -> None:
         self.client = client
@@ -39,9 +41,13 @@ class ZarrArchive:
         self.settings = settings
         try:
             self._group = zarr.open_group(self.store, mode="r", use_consolidated=True)
-            self.dataset = xr.open_zarr(self.store, consolidated=True, chunks=None, decode_timedelta=True)
+            self.dataset = xr.open_zarr(
+                self.store, consolidated=True, chunks=None, decode_timedelta=True
+            )
         except (FileNotFoundError, KeyError, ValueError) as error:
-            raise InputError(f"{url} is not a Zarr store with consolidated metadata: {error}") from error
+            raise InputError(
+                f"{url} is not a Zarr store with consolidated metadata: {error}"
+            ) from error
         axes = find_axes(self.dataset, url, {})
         self._horizontal = (axes.latitude, axes.longitude)
         self._rows = rows_of(axes.grid.latitude, settings.area)
@@ -49,28 +55,60 @@ class ZarrArchive:
         self._columns = axes.take[columns]
         self.latitude = axes.grid.latitude[self._rows]
         known = find_sources(self._one_time(), axes, url, {})[0]
-        self.sources = {s.variable: s for s in reversed(known) if (s.level_dim is None) == VARIABLES[s.variable].surface and not s.relative}
-        self.upper, self.surface = (tuple(v for v in settings.variables if VARIABLES[v].surface is flag) for flag in (False, True))
+        self.sources = {
+            s.variable: s
+            for s in reversed(known)
+            if (s.level_dim is None) == VARIABLES[s.variable].surface and not s.relative
+        }
+        self.upper, self.surface = (
+            tuple(v for v in settings.variables if VARIABLES[v].surface is flag)
+            for flag in (False, True)
+        )
         self.statics = tuple(v for v in _STATICS if v in self.sources)
         missing = [v for v in settings.variables if v not in self.sources]
         if missing:
             offered = {c for n in self.dataset.data_vars if (c := canonical_variable(str(n)))}
-            raise UsageError(f"--variables {','.join(missing)}: not in {url}, which has {', '.join(sorted(offered))}")
+            raise UsageError(
+                f"--variables {','.join(missing)}: not in {url}, which has "
+                f"{', '.join(sorted(offered))}"
+            )
         times = time_axis(self.dataset.drop_vars(list(self.dataset.data_vars)), url)
         self.dims, self.valid, self.lead = times.dims, times.valid, np.asarray(times.lead)
 
     def _one_time(self) -> xr.Dataset:
-        """What may be wanted (others may have units nobody knows), one entry along every dimension but levels and the grid's."""
-        unwanted = [n for n in self.dataset.data_vars if canonical_variable(str(n)) not in (None, *self.settings.variables, *_STATICS)]
-        others = [d for d in self.dataset.dims if d not in self._horizontal and canonical_coordinate(str(d)) != "level"]
+        """What may be wanted (others may have units nobody knows), one entry along every dimension
+        but levels and the grid's."""
+        unwanted = [
+            n
+            for n in self.dataset.data_vars
+            if canonical_variable(str(n)) not in (None, *self.settings.variables, *_STATICS)
+        ]
+        others = [
+            d
+            for d in self.dataset.dims
+            if d not in self._horizontal and canonical_coordinate(str(d)) != "level"
+        ]
         return self.dataset.drop_vars(unwanted).isel({d: [0] for d in others})
 
-    def layout(self, times: np.ndarray, attributes: dict[str, str], leads: np.ndarray | None = None) -> Layout:
-        """The file of ``times``, or of one initial time and ``leads`` [h]; static fields go with analyses."""
+    def layout(
+        self, times: np.ndarray, attributes: dict[str, str], leads: np.ndarray | None = None
+    ) -> Layout:
+        """The file of ``times``, or of one initial time and ``leads`` [h]; static fields go with
+        analyses."""
         statics = self.statics if leads is None else ()
         levels = np.array(self.settings.levels if self.upper else (), float)
         surface = tuple(v for v in self.surface if v not in statics)
-        return Layout(times, levels, self.latitude, self.longitude, self.upper, surface, statics, attributes, leads)
+        return Layout(
+            times,
+            levels,
+            self.latitude,
+            self.longitude,
+            self.upper,
+            surface,
+            statics,
+            attributes,
+            leads,
+        )
 
     def selection(self, source: Source, leading: Mapping[str, Index]) -> dict[str, Index]:
         """Index along every dimension of a variable."""
@@ -80,28 +118,42 @@ class ZarrArchive:
             out[source.level_dim] = level_indices(source.levels / 100, self.settings.levels)
         return out | dict(zip(self._horizontal, (self._rows, self._columns), strict=True))
 
-    def read(self, variable: str, leading: Mapping[str, Index], along: Sequence[str] = ()) -> np.ndarray:
-        """Values ([along,] [level,] lat, lon) float32 in canonical units at ``leading`` indices of the other dimensions."""
+    def read(
+        self, variable: str, leading: Mapping[str, Index], along: Sequence[str] = ()
+    ) -> np.ndarray:
+        """Values ([along,] [level,] lat, lon) float32 in canonical units at ``leading`` indices of
+        the other dimensions."""
         source = self.sources[variable]
         chosen = {d: _as_slice(i) for d, i in self.selection(source, leading).items()}
         order = [*along, *([source.level_dim] if source.level_dim else []), *self._horizontal]
         try:
             values = self.dataset[source.name].isel(chosen).transpose(*order).values
         except (ValueError, RuntimeError) as error:  # bytes that do not decode
-            raise InputError(f"{self.store}/{source.name} holds a damaged chunk: {error}") from error
-        return (values * np.float32(source.scale) + np.float32(source.offset)).astype(np.float32, copy=False)
+            raise InputError(
+                f"{self.store}/{source.name} holds a damaged chunk: {error}"
+            ) from error
+        return (values * np.float32(source.scale) + np.float32(source.offset)).astype(
+            np.float32, copy=False
+        )
 
     def cost(self, leading: Mapping[str, Index], statics: bool) -> tuple[int, int]:
-        """Requests and bytes to fetch everything at ``leading``, each variable's size judged by one of its chunks."""
+        """Requests and bytes to fetch everything at ``leading``, each variable's size judged by one
+        of its chunks."""
         requests = transfer = 0
         for variable in (*self.upper, *self.surface, *(self.statics if statics else ())):
             source = self.sources[variable]
-            at = {d: np.ravel(np.asarray(i))[:1] for d, i in leading.items()} if variable in self.statics else leading
+            at = (
+                {d: np.ravel(np.asarray(i))[:1] for d, i in leading.items()}
+                if variable in self.statics
+                else leading
+            )
             array = self._group[source.name]
             assert isinstance(array, zarr.Array)
             touched = [
                 np.unique(np.atleast_1d(np.arange(n)[i]) // c)
-                for i, n, c in zip(self.selection(source, at).values(), array.shape, array.chunks, strict=True)
+                for i, n, c in zip(
+                    self.selection(source, at).values(), array.shape, array.chunks, strict=True
+                )
             ]
             count = int(np.prod([t.size for t in touched]))
             key = array.metadata.encode_chunk_key(tuple(int(t[t.size // 2]) for t in touched))
@@ -116,12 +168,19 @@ def _as_slice(index: Index) -> Index:
     return index
 
 
-def analysis_pieces(archive: ZarrArchive, attributes: dict[str, str]) -> tuple[list[Piece], np.ndarray, list[str]]:
-    """A file for every month that is complete in the archive, the indices of all their times, and the months that are not."""
+def analysis_pieces(
+    archive: ZarrArchive, attributes: dict[str, str]
+) -> tuple[list[Piece], np.ndarray, list[str]]:
+    """A file for every month that is complete in the archive, the indices of all their times, and
+    the months that are not."""
     (dim,) = archive.dims
     order = np.argsort(archive.valid, kind="stable")
     stop = archive.dataset.attrs.get("valid_time_stop")  # ARCO-ERA5's axis goes on beyond its data
-    last = archive.valid.max() if stop is None else np.datetime64(str(stop)[:10], "D") + 24 * _HOUR - _HOUR
+    last = (
+        archive.valid.max()
+        if stop is None
+        else np.datetime64(str(stop)[:10], "D") + 24 * _HOUR - _HOUR
+    )
     pieces, indices, missing = [], [np.zeros(0, int)], []
     for year, month in months_of(archive.settings.years):
         times = month_times(year, month, archive.settings.hours)
@@ -135,26 +194,57 @@ def analysis_pieces(archive: ZarrArchive, attributes: dict[str, str]) -> tuple[l
     return pieces, np.concatenate(indices), missing
 
 
-def forecast_pieces(archive: ZarrArchive, attributes: dict[str, str]) -> tuple[list[Piece], np.ndarray, np.ndarray]:
-    """A file for every initial time in the years, and the indices of those times and of the leads. Raises UsageError for absent leads."""
+def forecast_pieces(
+    archive: ZarrArchive, attributes: dict[str, str]
+) -> tuple[list[Piece], np.ndarray, np.ndarray]:
+    """A file for every initial time in the years, and the indices of those times and of the leads.
+    Raises UsageError for absent leads."""
     time, step = archive.dims
     leads, starts = archive.lead[0], archive.valid[:, 0] - archive.lead[:, 0].astype(int) * _HOUR
     wanted = np.array(archive.settings.leads, float)
     absent = [f"{h:g}" for h in wanted if h not in leads]
     if absent:
-        raise UsageError(f"--leads {','.join(absent)}: not in {archive.store}, which has {', '.join(f'{h:g}' for h in leads)}")
+        raise UsageError(
+            f"--leads {','.join(absent)}: not in {archive.store}, which has "
+            f"{', '.join(f'{h:g}' for h in leads)}"
+        )
     place = np.array([int(np.flatnonzero(leads == h)[0]) for h in wanted])
-    chosen = np.flatnonzero(np.isin(starts.astype("datetime64[Y]").astype(int) + 1970, archive.settings.years))
+    chosen = np.flatnonzero(
+        np.isin(starts.astype("datetime64[Y]").astype(int) + 1970, archive.settings.years)
+    )
     pieces = []
     for i in chosen:
         layout = archive.layout(starts[i : i + 1].astype("datetime64[ns]"), attributes, wanted)
-        pieces.append(_piece(f"forecast_{str(starts[i])[:13]}.nc", layout, archive, {time: int(i)}, step, place))
+        pieces.append(
+            _piece(
+                f"forecast_{str(starts[i])[:13]}.nc", layout, archive, {time: int(i)}, step, place
+            )
+        )
     return pieces, chosen, place
 
 
-def _piece(name: str, layout: Layout, archive: ZarrArchive, fixed: Mapping[str, Index], along: str, place: np.ndarray) -> Piece:
+def _piece(
+    name: str,
+    layout: Layout,
+    archive: ZarrArchive,
+    fixed: Mapping[str, Index],
+    along: str,
+    place: np.ndarray,
+) -> Piece:
     def make(path: Path, advance: Advance) -> None:
-        write(path, layout, partial(_fill, archive=archive, layout=layout, fixed=fixed, along=along, place=place, advance=advance))
+        write(
+            path,
+            layout,
+            partial(
+                _fill,
+                archive=archive,
+                layout=layout,
+                fixed=fixed,
+                along=along,
+                place=place,
+                advance=advance,
+            ),
+        )
 
     return Piece(name, layout, make)
 
@@ -176,7 +266,10 @@ def _fill(
     try:
         for start in range(0, place.size, size):
             leading = {**fixed, along: place[start : start + size]}
-            reads = {pool.submit(archive.read, name, leading, [along]): name for name in (*layout.upper, *layout.surface)}
+            reads = {
+                pool.submit(archive.read, name, leading, [along]): name
+                for name in (*layout.upper, *layout.surface)
+            }
             for done in as_completed(reads):
                 values = done.result()
                 file[reads[done]][start : start + size] = values

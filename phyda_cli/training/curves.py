@@ -15,22 +15,29 @@ __all__ = ["Curves"]
 
 
 class Curves:
-    """``NAME.log.tsv``, a row for every saved step, and ``tensorboard/NAME``, a point for every step.
+    """``NAME.log.tsv``, a row for every saved step, and ``tensorboard/NAME``, a point for every
+    step.
 
-    Both are cut at ``step``, from which the phase goes on: what came after it in a run that was stopped comes again.
+    Both are cut at ``step``, from which the phase goes on: what came after it in a run that was
+    stopped comes again.
     """
 
     def __init__(self, folder: Path, name: str, step: int) -> None:
         self._table = folder / f"{name}.log.tsv"
         if self._table.exists():
-            header, *rows = self._table.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+            header, *rows = self._table.read_text(encoding="utf-8").splitlines(keepends=True) or [
+                ""
+            ]
             kept = [row for row in rows if row.endswith("\n") and int(row.split("\t")[0]) <= step]
             self._table.write_text("".join([header, *kept]) if kept else "", encoding="utf-8")
         self._writer = _writer(folder / "tensorboard" / name, step)
 
     def add(self, status: Status, seconds: float) -> None:
         """The figures of a step, ``seconds`` after the start."""
-        values = {"learning_rate": status.learning_rate, **{f"loss/{k}": v for k, v in status.terms.items()}}
+        values = {
+            "learning_rate": status.learning_rate,
+            **{f"loss/{k}": v for k, v in status.terms.items()},
+        }
         values |= {"steps_per_second": status.rate, "waiting": status.waiting}
         for key, value in values.items():
             self._writer.add_scalar(key, value, status.step)

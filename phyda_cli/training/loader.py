@@ -11,40 +11,52 @@ from types import TracebackType
 import numpy as np
 import torch
 
-from phyda_cli.config import TrainingSettings
+from phyda_cli.parallel.training import World
+from phyda_cli.settings.training import TrainingSettings
 from phyda_cli.training.cases import Cases
 from phyda_cli.training.objectives import Draw, Share
-from phyda_cli.training.world import World
 
 __all__ = ["Loader", "shares"]
 
 AHEAD = 2
 
 
-def shares(cases: Cases, settings: TrainingSettings, draw: Draw, world: World, step: int) -> list[Share]:
+def shares(
+    cases: Cases, settings: TrainingSettings, draw: Draw, world: World, step: int
+) -> list[Share]:
     """This process's shares, ``accumulate`` of them, of the cases of ``step``.
 
-    Cases and draws of a whole step are functions of (seed, step) alone; how many processes divide them changes nothing. Where the
-    last cases of an epoch are fewer than the shares, some get a case that does not count.
+    Cases and draws of a whole step are functions of (seed, step) alone; how many processes divide
+    them changes nothing. Where the last cases of an epoch are fewer than the shares, some get a
+    case that does not count.
     """
     epoch, offset = divmod(step * settings.batch, cases.count)
     order = np.random.default_rng([settings.seed, 1, epoch]).permutation(cases.count)
     numbers = order[offset : offset + settings.batch]
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
-    sign = 2.0 * torch.randint(2, (numbers.size,), generator=generator) - 1.0 if settings.network.odd else None
+    sign = (
+        2.0 * torch.randint(2, (numbers.size,), generator=generator) - 1.0
+        if settings.network.odd
+        else None
+    )
     draws = draw(torch.Size((numbers.size, *cases.shape)), generator)
     out = []
-    for part in np.array_split(np.arange(numbers.size), world.size * settings.accumulate)[world.rank :: world.size]:
+    for part in np.array_split(np.arange(numbers.size), world.size * settings.accumulate)[
+        world.rank :: world.size
+    ]:
         taken = part if part.size else np.zeros(1, int)
         batch = cases.batch(numbers[taken], world.device, settings.channels_last)
         if sign is not None:
             batch = batch.turned(sign[taken])
-        out.append(Share(batch, tuple(d[taken].to(world.device) for d in draws), part.size / numbers.size))
+        out.append(
+            Share(batch, tuple(d[taken].to(world.device) for d in draws), part.size / numbers.size)
+        )
     return out
 
 
 class Loader:
-    """Makes the shares of ``first``, ``first`` + 1, … ahead of their use; ``waited`` seconds went by until they were there."""
+    """Makes the shares of ``first``, ``first`` + 1, … ahead of their use; ``waited`` seconds went
+    by until they were there."""
 
     def __init__(self, make: Callable[[int], list[Share]], first: int) -> None:
         self._make, self._first = make, first
@@ -84,7 +96,12 @@ class Loader:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._over.set()
         while not self._made.empty():
             self._made.get_nowait()

@@ -1,4 +1,5 @@
-"""What the networks are trained on: a share of a step's cases with its random draws, and the loss of each phase."""
+"""What the networks are trained on: a share of a step's cases with its random draws, and the loss
+of each phase."""
 
 from __future__ import annotations
 
@@ -8,12 +9,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from phyda_cli.config import TrainingSettings
+from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.diffusion import diffusion_loss, noise_level
 from phyda_cli.model.encoder import Encoder
 from phyda_cli.model.physics_loss import StatePhysics
-from phyda_cli.model.state import StateSpec
+from phyda_cli.settings.training import TrainingSettings
 from phyda_cli.training.cases import Batch
 
 __all__ = [
@@ -37,7 +38,8 @@ Precision = Literal["float32", "bfloat16"]
 
 
 class Share:
-    """Cases that a process works on at once, the random numbers that go with them, and their weight among those of the step.
+    """Cases that a process works on at once, the random numbers that go with them, and their weight
+    among those of the step.
 
     No dataclass: Fabric copies those, and cannot copy frozen ones.
     """
@@ -68,7 +70,8 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 
 class Physics:
-    """PRDO of normalised increments (B, C, H, W) of a batch, in physical units against the truth's residuals; see StatePhysics."""
+    """PRDO of normalised increments (B, C, H, W) of a batch, in physical units against the truth's
+    residuals; see StatePhysics."""
 
     def __init__(self, spec: StateSpec, scale: dict[str, list[float]]) -> None:
         self._physics, self._scale = StatePhysics(spec), scale
@@ -90,21 +93,30 @@ def noise_draws(shape: torch.Size, generator: torch.Generator) -> tuple[Tensor, 
 
 
 def balance(batch: Batch) -> Tensor:
-    """Weights (B, C, 1, 1) of mean one: the square of the case's background error over that of stage 1's spread, by channel.
+    """Weights (B, C, 1, 1) of mean one: the square of the case's background error over that of
+    stage 1's spread, by channel.
 
-    Errors so weighted count as they do in scores relative to the linear analysis: dense networks and variables that are well observed as
-    much as others, and days of large errors more than quiet ones, as their physical size says.
+    Errors so weighted count as they do in scores relative to the linear analysis: dense networks
+    and variables that are well observed as much as others, and days of large errors more than quiet
+    ones, as their physical size says.
     """
     scale = batch.unit.square()
     weight = scale / scale.mean(dim=0) / batch.parts[1].square().mean(dim=(2, 3), keepdim=True)
     return weight / weight.mean()
 
 
-def encoder_loss(area: Tensor, physics: Physics, strength: float, precision: Precision = "float32", balanced: bool = False) -> Loss:
-    """Squared error of the mean, ``balanced`` by :func:`balance` or not, with PRDO on it, plus a Gaussian likelihood of the spread that
-    does not move the mean.
+def encoder_loss(
+    area: Tensor,
+    physics: Physics,
+    strength: float,
+    precision: Precision = "float32",
+    balanced: bool = False,
+) -> Loss:
+    """Squared error of the mean, ``balanced`` by :func:`balance` or not, with PRDO on it, plus a
+    Gaussian likelihood of the spread that does not move the mean.
 
-    The mean is what the denoiser estimates in the limit of strong noise, and what forecasts start from.
+    The mean is what the denoiser estimates in the limit of strong noise, and what forecasts start
+    from.
     """
 
     def loss(encoder: nn.Module, share: Share) -> tuple[Tensor, dict[str, Tensor]]:
@@ -148,8 +160,15 @@ def log_loss(error: Tensor, std: Tensor) -> Tensor:
     return std.log() + 0.5 * (error / std).square()
 
 
-def denoiser_loss(encoder: Encoder, area: Tensor, physics: Physics, strength: float, precision: Precision = "float32") -> Loss:
-    """EDM loss of the residual plus PRDO on the denoised state in physical units; the encoder is frozen."""
+def denoiser_loss(
+    encoder: Encoder,
+    area: Tensor,
+    physics: Physics,
+    strength: float,
+    precision: Precision = "float32",
+) -> Loss:
+    """EDM loss of the residual plus PRDO on the denoised state in physical units; the encoder is
+    frozen."""
 
     def loss(denoiser: nn.Module, share: Share) -> tuple[Tensor, dict[str, Tensor]]:
         assert isinstance(denoiser, Denoiser)
@@ -162,7 +181,18 @@ def denoiser_loss(encoder: Encoder, area: Tensor, physics: Physics, strength: fl
             return physics(batch, posterior.mean + posterior.std * denoised)
 
         with autocast(area.device, precision):
-            terms = diffusion_loss(denoiser.conditioned(posterior.latent), clean, sigma, noise, area, objective, strength)
-        return terms.total, {"denoising": terms.denoising.detach(), "physics": terms.physics.detach()}
+            terms = diffusion_loss(
+                denoiser.conditioned(posterior.latent),
+                clean,
+                sigma,
+                noise,
+                area,
+                objective,
+                strength,
+            )
+        return terms.total, {
+            "denoising": terms.denoising.detach(),
+            "physics": terms.physics.detach(),
+        }
 
     return loss

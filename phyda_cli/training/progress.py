@@ -11,8 +11,9 @@ __all__ = ["Lines", "Status", "Watch", "figures"]
 
 @dataclass(frozen=True)
 class Status:
-    """A phase after a step: the ``terms`` of its loss, the last ``scores`` on validation cases, ``rate`` in steps a second, the share
-    of the time ``waiting`` for data and whether the step was ``saved``."""
+    """A phase after a step: the ``terms`` of its loss, the last ``scores`` on validation cases,
+    ``rate`` in steps a second, the share of the time ``waiting`` for data and whether the step was
+    ``saved``."""
 
     phase: str
     step: int

@@ -12,9 +12,9 @@ from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import Encoder
 from phyda_cli.model.sampler import heun, initial_noise, noise_levels
+from phyda_cli.parallel.training import World
 from phyda_cli.training.cases import Batch, Cases
 from phyda_cli.training.objectives import log_loss
-from phyda_cli.training.world import World
 
 __all__ = ["calibrate", "likelihood", "validate", "validate_members"]
 
@@ -24,8 +24,11 @@ LEVELS = (4, 0.05, 8.0)  # few, as this is made often: steps, lowest and highest
 
 
 @torch.no_grad()
-def validate(encoder: Encoder, cases: Cases, area: Tensor, world: World | None = None) -> dict[str, float]:
-    """Increment mean square error over the background's, averaged over channels: ``oi`` and ``encoder``."""
+def validate(
+    encoder: Encoder, cases: Cases, area: Tensor, world: World | None = None
+) -> dict[str, float]:
+    """Increment mean square error over the background's, averaged over channels: ``oi`` and
+    ``encoder``."""
 
     def errors(b: Batch) -> Tensor:
         mean = encoder(*b.inputs).mean
@@ -33,11 +36,16 @@ def validate(encoder: Encoder, cases: Cases, area: Tensor, world: World | None =
         return (parts.square() * area).sum(dim=(1, 3, 4))
 
     totals = _summed(errors, (3, encoder.calibration.numel()), cases, area.device, world)
-    return {"oi": (totals[1] / totals[0]).mean().item(), "encoder": (totals[2] / totals[0]).mean().item()}
+    return {
+        "oi": (totals[1] / totals[0]).mean().item(),
+        "encoder": (totals[2] / totals[0]).mean().item(),
+    }
 
 
 @torch.no_grad()
-def likelihood(network: BackgroundSpread, cases: Cases, area: Tensor, world: World | None = None) -> dict[str, float]:
+def likelihood(
+    network: BackgroundSpread, cases: Cases, area: Tensor, world: World | None = None
+) -> dict[str, float]:
     """Mean of :func:`log_loss`: ``climate``, with the spread of the climate, and ``spread``."""
 
     def losses(b: Batch) -> Tensor:
@@ -50,25 +58,46 @@ def likelihood(network: BackgroundSpread, cases: Cases, area: Tensor, world: Wor
 
 
 @torch.no_grad()
-def validate_members(encoder: Encoder, denoiser: Denoiser, cases: Cases, area: Tensor, world: World | None = None) -> dict[str, float]:
-    """As :func:`validate` on the first cases, with ``denoiser``: the mean of two members a case, sampled from noise z and -z."""
+def validate_members(
+    encoder: Encoder, denoiser: Denoiser, cases: Cases, area: Tensor, world: World | None = None
+) -> dict[str, float]:
+    """As :func:`validate` on the first cases, with ``denoiser``: the mean of two members a case,
+    sampled from noise z and -z."""
     levels = noise_levels(*LEVELS)
 
     def errors(b: Batch) -> Tensor:
         posterior = encoder(*b.inputs)
         denoise = denoiser.conditioned(posterior.latent)
         start = LEVELS[-1] * initial_noise(2, tuple(b.target.shape), 0, area.device)
-        members = torch.stack([posterior.mean + posterior.std * heun(denoise, x, levels) for x in start])
-        parts = torch.stack([b.target, b.target - b.parts[0], b.target - posterior.mean, b.target - members.mean(dim=0)])
+        members = torch.stack(
+            [posterior.mean + posterior.std * heun(denoise, x, levels) for x in start]
+        )
+        parts = torch.stack(
+            [
+                b.target,
+                b.target - b.parts[0],
+                b.target - posterior.mean,
+                b.target - members.mean(dim=0),
+            ]
+        )
         return (parts.square() * area).sum(dim=(1, 3, 4))
 
-    totals = _summed(errors, (4, encoder.calibration.numel()), cases, area.device, world, SAMPLED_CASES)
-    return dict(zip(("oi", "encoder", "denoiser"), (totals[1:] / totals[0]).mean(dim=1).tolist(), strict=True))
+    totals = _summed(
+        errors, (4, encoder.calibration.numel()), cases, area.device, world, SAMPLED_CASES
+    )
+    return dict(
+        zip(
+            ("oi", "encoder", "denoiser"),
+            (totals[1:] / totals[0]).mean(dim=1).tolist(),
+            strict=True,
+        )
+    )
 
 
 @torch.no_grad()
 def calibrate(encoder: Encoder, cases: Cases, area: Tensor, world: World | None = None) -> Tensor:
-    """Set the encoder's ``calibration`` to the ratio of rms error to rms spread [physical units] by channel (C,) on ``cases``."""
+    """Set the encoder's ``calibration`` to the ratio of rms error to rms spread [physical units] by
+    channel (C,) on ``cases``."""
     encoder.calibration.fill_(1.0)
 
     def squares(b: Batch) -> Tensor:
@@ -89,8 +118,8 @@ def _summed(
     world: World | None,
     most: int | None = None,
 ) -> Tensor:
-    """The sum of ``score`` (of ``shape``) over batches of the first ``most`` ``cases``, each taken by one process; the same sum however
-    many there are."""
+    """The sum of ``score`` (of ``shape``) over batches of the first ``most`` ``cases``, each taken
+    by one process; the same sum however many there are."""
     count = min(cases.count, most or cases.count)
     rank, size = (world.rank, world.size) if world else (0, 1)
     starts = range(0, count, AT_ONCE)

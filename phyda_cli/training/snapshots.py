@@ -1,4 +1,5 @@
-"""Files from which a phase continues: written whole or not at all, the last few and the best are kept."""
+"""Files from which a phase continues: written whole or not at all, the last few and the best are
+kept."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ DAMAGED = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, Va
 
 
 def save(folder: Path, name: str, state: dict[str, Any], keep: int) -> Path:
-    """Write ``state`` as that of its ``step``; of the files of ``name`` the last ``keep`` stay, and that of its ``best_step``."""
+    """Write ``state`` as that of its ``step``; of the files of ``name`` the last ``keep`` stay, and
+    that of its ``best_step``."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{state['step']:07d}.pt"
     partial = path.with_suffix(".part")
@@ -34,7 +36,8 @@ def save(folder: Path, name: str, state: dict[str, Any], keep: int) -> Path:
 
 
 def newest(folder: Path, name: str) -> dict[str, Any] | None:
-    """The last state of ``name`` that can be read, on the CPU; none where there is no file. Raises InputError where none can be read."""
+    """The last state of ``name`` that can be read, on the CPU; none where there is no file. Raises
+    InputError where none can be read."""
     files = sorted(folder.glob(f"{name}-*.pt"), reverse=True)
     for path in files:
         try:
@@ -43,5 +46,8 @@ def newest(folder: Path, name: str) -> dict[str, Any] | None:
         except DAMAGED:
             continue
     if files:
-        raise InputError(f"{files[0]} cannot be read, nor any older state", hint=f"remove {folder} to train again from the start")
+        raise InputError(
+            f"{files[0]} cannot be read, nor any older state",
+            hint=f"remove {folder} to train again from the start",
+        )
     return None

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.physics_loss import StatePhysics
-from phyda_cli.model.state import StateSpec
-from phyda_cli.training.pairing import boundary
-from phyda_cli.training.store import PairStore
+from phyda_cli.preprocessing.pairs import boundary
+from phyda_cli.preprocessing.store import PairStore
 
 __all__ = ["Split", "choose_members", "difference", "physics_scale", "split_pairs", "state_spec"]
 
@@ -24,14 +24,24 @@ class Split:
 
 
 def split_pairs(store: PairStore, fraction: float) -> Split:
-    """As the store was split by years, else the latest ``fraction`` of the valid times is for validation; genuine pairs only (scale 1)
-    there. Without years for validation the fraction is of the training years; years for testing are left alone."""
-    given = np.zeros(len(store.pairs), np.int8) if store.split is None or not store.split_by_years else store.split
+    """As the store was split by years, else the latest ``fraction`` of the valid times is for
+    validation; genuine pairs only (scale 1) there. Without years for validation the fraction is of
+    the training years; years for testing are left alone."""
+    given = (
+        np.zeros(len(store.pairs), np.int8)
+        if store.split is None or not store.split_by_years
+        else store.split
+    )
     if np.any(given == 1):
-        return Split(np.flatnonzero(given == 0), np.flatnonzero((given == 1) & (store.scale == 1.0)))
+        return Split(
+            np.flatnonzero(given == 0), np.flatnonzero((given == 1) & (store.scale == 1.0))
+        )
     valid = store.time[store.pairs[:, 1]]
     late = valid >= boundary(valid[given == 0], fraction)
-    return Split(np.flatnonzero((given == 0) & ~late), np.flatnonzero((given == 0) & late & (store.scale == 1.0)))
+    return Split(
+        np.flatnonzero((given == 0) & ~late),
+        np.flatnonzero((given == 0) & late & (store.scale == 1.0)),
+    )
 
 
 def difference(store: PairStore, states: np.ndarray, pair: int) -> np.ndarray:
@@ -44,15 +54,28 @@ def _rounded(values: np.ndarray) -> tuple[float, ...]:
     return tuple(float(f"{x:.6g}") for x in values)
 
 
-def state_spec(store: PairStore, states: np.ndarray, pairs: np.ndarray, rng: np.random.Generator, sample: int = 600) -> StateSpec:
-    """Area-weighted mean and standard deviation of the states and rms of the pair differences, by channel."""
+def state_spec(
+    store: PairStore,
+    states: np.ndarray,
+    pairs: np.ndarray,
+    rng: np.random.Generator,
+    sample: int = 600,
+) -> StateSpec:
+    """Area-weighted mean and standard deviation of the states and rms of the pair differences, by
+    channel."""
     weights = store.grid.area_weights[:, None]
     used = np.unique(store.pairs[pairs])
     some = states[rng.choice(used, min(sample, used.size), replace=False)].astype(np.float64)
     mean = (some * weights).mean(axis=(0, 2, 3))
     std = np.sqrt((((some - mean[:, None, None]) ** 2) * weights).mean(axis=(0, 2, 3)))
     chosen = rng.choice(pairs, min(sample, pairs.size), replace=False)
-    square = np.mean([(difference(store, states, int(p)).astype(np.float64) ** 2 * weights).mean(axis=(1, 2)) for p in chosen], axis=0)
+    square = np.mean(
+        [
+            (difference(store, states, int(p)).astype(np.float64) ** 2 * weights).mean(axis=(1, 2))
+            for p in chosen
+        ],
+        axis=0,
+    )
     return StateSpec(
         channels=store.channels,
         latitude=tuple(store.grid.latitude.tolist()),
@@ -72,12 +95,14 @@ def choose_members(
     rng: np.random.Generator,
     one_size: bool = True,
 ) -> tuple[torch.Tensor, tuple[str, ...]]:
-    """``count`` normalised differences (N, C, H, W) spread evenly over the span, with their valid times.
+    """``count`` normalised differences (N, C, H, W) spread evenly over the span, with their valid
+    times.
 
-    Of ``one_size`` each is divided by its own rms, as the scale of the day is estimated anyway: a few large errors would count as much as
-    all others.
+    Of ``one_size`` each is divided by its own rms, as the scale of the day is estimated anyway: a
+    few large errors would count as much as all others.
 
-    Genuine pairs with distinct valid times are preferred, so that members are as independent as the data allows.
+    Genuine pairs with distinct valid times are preferred, so that members are as independent as the
+    data allows.
     """
     genuine = pairs[store.scale[pairs] == store.scale[pairs].max()]
     order = rng.permutation(genuine)
@@ -85,21 +110,35 @@ def choose_members(
     distinct = order[np.sort(first)]
     pool = distinct if distinct.size >= count else order
     pool = pool[np.argsort(store.time[store.pairs[pool, 1]], kind="stable")]
-    chosen = pool[np.unique(np.linspace(0, pool.size - 1, min(count, pool.size)).round().astype(int))]
+    chosen = pool[
+        np.unique(np.linspace(0, pool.size - 1, min(count, pool.size)).round().astype(int))
+    ]
     scale = spec.column("background_std")
     members = np.stack([difference(store, states, int(p)) / scale for p in chosen])
     size = np.ones((1, 1, 1, 1))
     if one_size:
-        size = np.sqrt((members**2 * store.grid.area_weights[:, None]).mean(axis=(1, 2, 3), keepdims=True))
-    return torch.from_numpy(members / np.maximum(size, 1e-6).astype(np.float32)), tuple(str(t) for t in store.time[store.pairs[chosen, 1]])
+        size = np.sqrt(
+            (members**2 * store.grid.area_weights[:, None]).mean(axis=(1, 2, 3), keepdims=True)
+        )
+    return torch.from_numpy(members / np.maximum(size, 1e-6).astype(np.float32)), tuple(
+        str(t) for t in store.time[store.pairs[chosen, 1]]
+    )
 
 
 def physics_scale(
-    store: PairStore, states: np.ndarray, spec: StateSpec, pairs: np.ndarray, rng: np.random.Generator, sample: int = 64
+    store: PairStore,
+    states: np.ndarray,
+    spec: StateSpec,
+    pairs: np.ndarray,
+    rng: np.random.Generator,
+    sample: int = 64,
 ) -> dict[str, list[float]]:
-    """V_k: mean square difference between the background's and the truth's residuals, by equation and layer."""
+    """V_k: mean square difference between the background's and the truth's residuals, by equation
+    and layer."""
     physics = StatePhysics(spec)
     chosen = rng.choice(pairs, min(sample, pairs.size), replace=False)
     background = torch.from_numpy(states[store.pairs[chosen, 0]])
-    truth = background + torch.from_numpy(np.stack([difference(store, states, int(p)) for p in chosen]))
+    truth = background + torch.from_numpy(
+        np.stack([difference(store, states, int(p)) for p in chosen])
+    )
     return {k: v.mean(dim=0).tolist() for k, v in physics.difference(background, truth).items()}

@@ -1,4 +1,5 @@
-"""What an analysis file holds beside the analysis itself: increment, spread and members, as fields in canonical units."""
+"""What an analysis file holds beside the analysis itself: increment, spread and members, as fields
+in canonical units."""
 
 from __future__ import annotations
 
@@ -9,18 +10,19 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from phyda_cli.fields.background import Background, level_index, read_background, values_of
-from phyda_cli.fields.cf import Source
 from phyda_cli.fields.grid import Fields
-from phyda_cli.fields.humidity import specific_humidity
-from phyda_cli.fields.netcdf import file_kind, open_netcdf
+from phyda_cli.formats.background import Background, level_index, read_background, values_of
+from phyda_cli.formats.humidity import specific_humidity
+from phyda_cli.formats.netcdf import file_kind, open_netcdf
+from phyda_cli.formats.recognise import Source
 
 __all__ = ["AnalysisFile", "read_analysis"]
 
 
 @dataclass(frozen=True, eq=False)
 class AnalysisFile:
-    """``fields`` is the analysis, ``background`` the first guess that its increments imply (None in a file without any).
+    """``fields`` is the analysis, ``background`` the first guess that its increments imply (None in
+    a file without any).
 
     ``spread`` holds the variables that have one; ``members`` is empty unless they were saved.
     """
@@ -40,7 +42,9 @@ class AnalysisFile:
         return replace(
             self.fields,
             upper={k: v - upper[k] for k, v in self.fields.upper.items() if v is not upper[k]},
-            surface={k: v - surface[k] for k, v in self.fields.surface.items() if v is not surface[k]},
+            surface={
+                k: v - surface[k] for k, v in self.fields.surface.items() if v is not surface[k]
+            },
         )
 
 
@@ -54,10 +58,16 @@ def read_analysis(path: Path, time: np.datetime64 | None = None) -> AnalysisFile
         return AnalysisFile(path, file.fields)
     with open_netcdf(path) as dataset:
         pick = _Picker(file, dataset)
-        background = pick.fields(lambda s: pick.values(s, "") - pick.values(s, "_increment"), "_increment")
+        background = pick.fields(
+            lambda s: pick.values(s, "") - pick.values(s, "_increment"), "_increment"
+        )
         spread = pick.fields(lambda s: pick.values(s, "_spread"), "_spread", relative=False)
         count = dataset.sizes.get("realization", 0) if pick.has("_members") else 0
-        members = [pick.fields(lambda s, i=i: pick.values(s, "_members", i), "_members") for i in range(count)]  # type: ignore[misc]
+
+        def member(index: int) -> Fields:
+            return pick.fields(lambda s: pick.values(s, "_members", index), "_members")
+
+        members = [member(i) for i in range(count)]
     return AnalysisFile(
         path,
         file.fields,
@@ -69,7 +79,9 @@ def read_analysis(path: Path, time: np.datetime64 | None = None) -> AnalysisFile
 
 def _completed(some: Fields, all_of: Fields) -> Fields:
     """``some`` with the variables that only ``all_of`` has, shared with it."""
-    return replace(some, upper={**all_of.upper, **some.upper}, surface={**all_of.surface, **some.surface})
+    return replace(
+        some, upper={**all_of.upper, **some.upper}, surface={**all_of.surface, **some.surface}
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,15 +95,21 @@ class _Picker:
         return any(s.name + suffix in self.dataset for s in self.file.sources)
 
     def values(self, source: Source, suffix: str, member: int | None = None) -> np.ndarray:
-        """Values in canonical units, without the offset of differences: (L, H, W), or (H, W) for a single level."""
+        """Values in canonical units, without the offset of differences: (L, H, W), or (H, W) for a
+        single level."""
         dataset = self.dataset if member is None else self.dataset.isel(realization=member)
-        raw = values_of(dataset, self.file.axes, replace(source, name=source.name + suffix)).astype(np.float64)
+        raw = values_of(dataset, self.file.axes, replace(source, name=source.name + suffix)).astype(
+            np.float64
+        )
         return source.scale * raw + (source.offset if suffix in ("", "_members") else 0.0)
 
-    def fields(self, read: Callable[[Source], np.ndarray], suffix: str, relative: bool = True) -> Fields | None:
+    def fields(
+        self, read: Callable[[Source], np.ndarray], suffix: str, relative: bool = True
+    ) -> Fields | None:
         """The fields of every variable with a companion ``suffix``, None when there is none.
 
-        Relative humidity is converted with the temperature read before it, or left out unless ``relative``.
+        Relative humidity is converted with the temperature read before it, or left out unless
+        ``relative``.
         """
         layout = self.file.fields
         upper: dict[str, np.ndarray] = {}
@@ -108,7 +126,9 @@ class _Picker:
             if source.relative:
                 temperature = upper.get("t", layout.upper["t"])[index]
                 values = specific_humidity(values, temperature, source.levels[:, None, None])
-            target = upper.setdefault(source.variable, np.full((layout.levels.size, *layout.grid.shape), np.nan))
+            target = upper.setdefault(
+                source.variable, np.full((layout.levels.size, *layout.grid.shape), np.nan)
+            )
             absent = np.isnan(target[index]).all(axis=(1, 2))
             target[index[absent]] = values[absent]
         if not upper and not surface:

@@ -43,10 +43,15 @@ class View:
         self.west, self.east = self.longitude[0] - half, self.longitude[-1] + half
         if grid.periodic:  # one more column on either side closes the seam
             self.order = np.concatenate([self.order[-1:], self.order, self.order[:1]])
-            self.longitude = np.concatenate([[self.longitude[-1] - 360], self.longitude, [self.longitude[0] + 360]])
+            self.longitude = np.concatenate(
+                [[self.longitude[-1] - 360], self.longitude, [self.longitude[0] + 360]]
+            )
             self.west, self.east = -180.0, 180.0
         step = abs(float(np.diff(self.latitude).mean())) / 2
-        self.south, self.north = max(-90.0, self.latitude.min() - step), min(90.0, self.latitude.max() + step)
+        self.south, self.north = (
+            max(-90.0, self.latitude.min() - step),
+            min(90.0, self.latitude.max() + step),
+        )
 
     def roll(self, values: np.ndarray) -> np.ndarray:
         """``values`` (H, W) in the order drawn."""
@@ -60,7 +65,9 @@ class View:
     def aspect(self) -> float:
         """Height of a degree of latitude over the width of one of longitude."""
         globe = self.east - self.west > 300
-        return 1.0 if globe else float(1 / max(0.2, np.cos(np.deg2rad((self.south + self.north) / 2))))
+        return (
+            1.0 if globe else float(1 / max(0.2, np.cos(np.deg2rad((self.south + self.north) / 2))))
+        )
 
     def size(self, panels: int) -> tuple[float, float]:
         """Inches of the figure."""
@@ -74,9 +81,14 @@ def decorate(ax: Axes, view: View) -> None:
     ax.set_xlim(view.west, view.east)
     ax.set_ylim(view.south, view.north)
     ax.set_aspect(view.aspect)
-    for axis, low, high, names in ((ax.xaxis, view.west, view.east, "WE"), (ax.yaxis, view.south, view.north, "SN")):
+    for axis, low, high, names in (
+        (ax.xaxis, view.west, view.east, "WE"),
+        (ax.yaxis, view.south, view.north, "SN"),
+    ):
         step = next(s for s in (1, 2, 5, 10, 20, 30, 60) if (high - low) / s <= 7 or s == 60)
-        axis.set_major_locator(FixedLocator(np.arange(np.ceil(low / step) * step, high + 1e-9, step).tolist()))
+        axis.set_major_locator(
+            FixedLocator(np.arange(np.ceil(low / step) * step, high + 1e-9, step).tolist())
+        )
         axis.set_major_formatter(FuncFormatter(_degrees(names)))
     ax.tick_params(labelsize=9)
     ax.grid(color="0.5", alpha=0.25, linewidth=0.5)

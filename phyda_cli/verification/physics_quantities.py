@@ -1,4 +1,5 @@
-"""What is computed of one state to tell how physical it is, and the places at which it is averaged."""
+"""What is computed of one state to tell how physical it is, and the places at which it is
+averaged."""
 
 from __future__ import annotations
 
@@ -11,20 +12,42 @@ import torch
 
 from phyda_cli.physics.residuals import Residuals
 from phyda_cli.physics.thermodynamics import potential_temperature, saturation_specific_humidity
-from phyda_cli.verification.common_layout import CommonLayout
+from phyda_cli.verification.common_grid import CommonLayout
 
-__all__ = ["BANDS", "INSTABILITY", "NEEDS", "NEGATIVE", "SUPERSATURATION", "VIOLATIONS", "Physics", "Place", "Quantities"]
+__all__ = [
+    "BANDS",
+    "INSTABILITY",
+    "NEEDS",
+    "NEGATIVE",
+    "SUPERSATURATION",
+    "VIOLATIONS",
+    "Physics",
+    "Place",
+    "Quantities",
+]
 
 BANDS = ("90S-60S", "60S-20S", "20S-20N", "20N-60N", "60N-90N")
 NEEDS = {
-    "hydrostatic": "zt", "mass": "uv", "momentum_u": "zuv", "momentum_v": "zuv", "thermodynamic": "tuv", "moisture": "uvq",
-    "geostrophic_u": "zuv", "geostrophic_v": "zuv", "gradient": "zuv", "negative_q": "q", "supersaturated": "tq", "unstable": "t",
-}  # fmt: skip
+    "hydrostatic": "zt",
+    "mass": "uv",
+    "momentum_u": "zuv",
+    "momentum_v": "zuv",
+    "thermodynamic": "tuv",
+    "moisture": "uvq",
+    "geostrophic_u": "zuv",
+    "geostrophic_v": "zuv",
+    "gradient": "zuv",
+    "negative_q": "q",
+    "supersaturated": "tq",
+    "unstable": "t",
+}
 VIOLATIONS = ("negative_q", "supersaturated", "unstable")
 NEGATIVE = 1e-9  # kg kg-1: what the rounding of files leaves of zero
 SUPERSATURATION = 0.05  # of q_sat: what formulas of saturation differ by
 INSTABILITY = 0.1  # K: what the rounding of files makes of a neutral layer
-COLUMN_SLACK = 7500.0  # Pa of a column that may lie below ground, or every low over the sea would be left out
+COLUMN_SLACK = (
+    7500.0  # Pa of a column that may lie below ground, or every low over the sea would be left out
+)
 _BETWEEN_LEVELS = ("hydrostatic", "unstable")
 
 Quantities = dict[str, np.ndarray]
@@ -39,34 +62,46 @@ class Place(NamedTuple):
 
 
 class Physics:
-    """Quantities of states on a common layout, each (layers, H, W) float64 and NaN where it does not count."""
+    """Quantities of states on a common layout, each (layers, H, W) float64 and NaN where it does
+    not count."""
 
     def __init__(self, layout: CommonLayout) -> None:
         self.layout = layout
         self._residuals = Residuals(layout.levels, layout.grid)
         self._weights = layout.grid.area_weights[:, None]
         latitude = layout.grid.latitude
-        # A row on a boundary belongs to the band towards its pole, as it does where balance is looked at.
+        # A row on a boundary belongs to the band towards its pole, as it does where balance is
+        # looked at.
         band = np.digitize(np.abs(latitude), (20.0, 60.0)) * np.where(latitude < 0, -1, 1) + 2
         self._rows = {name: band == i for i, name in enumerate(BANDS) if (band == i).any()}
 
     def quantities(self, state: Mapping[str, np.ndarray]) -> Quantities:
-        """Residuals [RESIDUAL_UNITS] and VIOLATIONS (1 where a state cannot be, else 0) of z t u v q (L, H, W) that the inputs allow.
+        """Residuals [RESIDUAL_UNITS] and VIOLATIONS (1 where a state cannot be, else 0) of z t u v
+        q (L, H, W) that the inputs allow.
 
-        Violations are q < -NEGATIVE, q > (1 + SUPERSATURATION) q_sat over the IFS mix of water and ice, and a potential
-        temperature that falls by more than INSTABILITY from one level up to the next.
+        Violations are q < -NEGATIVE, q > (1 + SUPERSATURATION) q_sat over the IFS mix of water and
+        ice, and a potential temperature that falls by more than INSTABILITY from one level up to
+        the next.
         """
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in state.items()}
+        tensors = {
+            name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in state.items()
+        }
         residuals = self._residuals(**tensors)
         if all(v in tensors for v in "zuv"):
             residuals |= self._residuals.balance(tensors["z"], tensors["u"], tensors["v"])
-        found = {name: np.where(self._counted(name), f.numpy(), np.nan) for name, f in residuals.items()}
+        found = {
+            name: np.where(self._counted(name), f.numpy(), np.nan) for name, f in residuals.items()
+        }
         for name, margin in self._margins(tensors).items():
             found[name] = np.where(margin.isnan().numpy(), np.nan, (margin < 0).numpy())
-        return {name: np.where(self._above_ground(name), values, np.nan) for name, values in found.items()}
+        return {
+            name: np.where(self._above_ground(name), values, np.nan)
+            for name, values in found.items()
+        }
 
     def places(self, quantities: Quantities) -> Iterator[tuple[Place, np.ndarray, np.ndarray]]:
-        """Every place of every quantity, with the values there and area weights that broadcast to them."""
+        """Every place of every quantity, with the values there and area weights that broadcast to
+        them."""
         hpa = [f"{p / 100:g}" for p in self.layout.levels]
         for name, values in quantities.items():
             yield Place(name), values, self._weights
@@ -86,11 +121,15 @@ class Physics:
             saturation = saturation_specific_humidity(state["t"], column.pressure(state["t"]))
             margins["supersaturated"] = (1 + SUPERSATURATION) * saturation - state["q"]
         if "t" in state and self.layout.levels.size > 1:
-            margins["unstable"] = column.thickness(potential_temperature(state["t"], column.pressure(state["t"]))) + INSTABILITY
+            margins["unstable"] = (
+                column.thickness(potential_temperature(state["t"], column.pressure(state["t"])))
+                + INSTABILITY
+            )
         return margins
 
     def _counted(self, name: str) -> np.ndarray:
-        """Where a residual has a meaning and its differences are centred (H, W): not on the outermost points of a limited area."""
+        """Where a residual has a meaning and its differences are centred (H, W): not on the
+        outermost points of a limited area."""
         counted, grid = self._residuals.counted(name).copy(), self.layout.grid
         if name == "hydrostatic":
             return counted
@@ -102,7 +141,8 @@ class Physics:
         return counted
 
     def _above_ground(self, name: str) -> np.ndarray:
-        """Points of a quantity that lie above ground: a layer where its lower level does, a column where all but COLUMN_SLACK does."""
+        """Points of a quantity that lie above ground: a layer where its lower level does, a column
+        where all but COLUMN_SLACK does."""
         above, levels = self.layout.above, self.layout.levels
         if name in _BETWEEN_LEVELS:
             return above[1:]

@@ -1,7 +1,8 @@
 """Scores of numbers: no files, no fields. NaN means absent and is left out, with its weight.
 
-The ensemble score is the fair CRPS (Ferro 2014, eq. 8), which a finite ensemble cannot improve by being too narrow; the
-Gaussian one is Gneiting et al. 2005, eq. 5. The estimates of errors from departures are those of Desroziers et al. 2005.
+The ensemble score is the fair CRPS (Ferro 2014, eq. 8), which a finite ensemble cannot improve by
+being too narrow; the Gaussian one is Gneiting et al. 2005, eq. 5. The estimates of errors from
+departures are those of Desroziers et al. 2005.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ __all__ = ["crps_ensemble", "crps_gaussian", "desroziers", "mae", "mean", "rms"]
 
 
 def mean(values: np.ndarray, weights: np.ndarray | float = 1.0) -> float:
-    """Mean of the finite ``values``, weighted by ``weights`` (broadcast against them); NaN when there is none."""
+    """Mean of the finite ``values``, weighted by ``weights`` (broadcast against them); NaN when
+    there is none."""
     values = np.asarray(values, np.float64)
     known = np.isfinite(values)
     weights = np.where(known, np.broadcast_to(weights, values.shape), 0.0)
     total = weights.sum()
-    return float((weights * np.where(known, values, 0.0)).sum() / total) if total > 0 else float("nan")
+    return (
+        float((weights * np.where(known, values, 0.0)).sum() / total) if total > 0 else float("nan")
+    )
 
 
 def rms(values: np.ndarray, weights: np.ndarray | float = 1.0) -> float:
@@ -32,7 +36,8 @@ def mae(values: np.ndarray, weights: np.ndarray | float = 1.0) -> float:
 
 
 def crps_ensemble(members: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Fair CRPS (...) of ``members`` (M, ...) against ``truth`` (...), in their units; the absolute error for M = 1."""
+    """Fair CRPS (...) of ``members`` (M, ...) against ``truth`` (...), in their units; the absolute
+    error for M = 1."""
     members = np.asarray(members, np.float64)
     size = members.shape[0]
     error = np.abs(members - truth).mean(axis=0)
@@ -45,17 +50,24 @@ def crps_ensemble(members: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def crps_gaussian(centre: np.ndarray, spread: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """CRPS of normal distributions, all arguments (...) in the same units; the absolute error where ``spread`` is zero."""
+    """CRPS of normal distributions, all arguments (...) in the same units; the absolute error where
+    ``spread`` is zero."""
     spread = np.asarray(spread, np.float64)
     error = np.asarray(truth, np.float64) - centre
-    z = np.divide(error, spread, out=np.zeros(np.broadcast_shapes(error.shape, spread.shape)), where=spread > 0)
+    z = np.divide(
+        error,
+        spread,
+        out=np.zeros(np.broadcast_shapes(error.shape, spread.shape)),
+        where=spread > 0,
+    )
     density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     closed = spread * (z * erf(z / np.sqrt(2)) + 2 * density - 1 / np.sqrt(np.pi))
     return np.where(spread > 0, closed, np.where(spread == 0, np.abs(error), np.nan))
 
 
 def desroziers(ombg: np.ndarray, oman: np.ndarray) -> tuple[float, float]:
-    """Standard deviations of observation and background error that the departures (P,) of assimilated rows suggest.
+    """Standard deviations of observation and background error that the departures (P,) of
+    assimilated rows suggest.
 
     sigma_o^2 = E[(O-A)(O-B)], sigma_b^2 = E[(A-B)(O-B)]; NaN where the estimate is negative.
     """

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from phyda_cli.fields.atomic import publish
 from phyda_cli.fields.grid import Grid
+from phyda_cli.files.publish import publish
 from phyda_cli.verification.map_view import View, decorate
 from phyda_cli.verification.maps import draw_stations, stations_of
 
@@ -30,7 +30,13 @@ def draw_observations(path: Path, table: pd.DataFrame, title: str, overwrite: bo
     handles = draw_stations(ax, view, stations_of(latitude, longitude, table["qc"].to_numpy()))
     decorate(ax, view)
     if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, markerscale=1.6)
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=len(handles),
+            frameon=False,
+            markerscale=1.6,
+        )
     with publish(path, overwrite) as temporary:
         figure.savefig(temporary, format="png", bbox_inches="tight", pad_inches=0.15)
 

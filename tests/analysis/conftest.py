@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from phyda_cli.fields.background import read_background
 from phyda_cli.fields.grid import Fields
+from phyda_cli.formats.background import read_background
 from phyda_cli.model.checkpoint import Checkpoint
-from phyda_cli.observations.prepare import prepare
-from phyda_cli.observations.readers import read_observations
+from phyda_cli.observations.pre_qc import prepare
+from phyda_cli.observations.read.read import read_observations
 
 
 @pytest.fixture(scope="session")

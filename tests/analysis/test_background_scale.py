@@ -5,13 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from phyda_cli.analysis.background_scale import BOUNDS, CUT, CUT_VARIANCE, BackgroundScale, estimate_scale
+from phyda_cli.analysis.background_scale import (
+    BOUNDS,
+    CUT,
+    CUT_VARIANCE,
+    BackgroundScale,
+    estimate_scale,
+)
 
 Case = tuple[np.ndarray, ...]
 
 
 def case(n: int, alpha: float, variables: tuple[str, ...] = ("t",), seed: int = 0) -> Case:
-    """``n`` reports, spread over the globe, of a background whose errors are ``alpha`` times sigma_b."""
+    """``n`` reports, spread over the globe, of a background whose errors are ``alpha`` times
+    sigma_b."""
     rng = np.random.default_rng(seed)
     error, sigma_b = rng.uniform(0.5, 1.5, n), rng.uniform(0.5, 2.0, n)
     innovation = rng.standard_normal(n) * np.hypot(error, alpha * sigma_b)
@@ -63,7 +70,9 @@ def test_at_the_maximum_chi_square_is_one() -> None:
     total = error**2 + alpha**2 * sigma_b**2
     kept = d**2 < CUT**2 * total
     weight = alpha**2 * sigma_b**2 / total
-    assert np.average((d**2 / total)[kept] / CUT_VARIANCE, weights=weight[kept]) == pytest.approx(1.0, abs=0.02)
+    assert np.average((d**2 / total)[kept] / CUT_VARIANCE, weights=weight[kept]) == pytest.approx(
+        1.0, abs=0.02
+    )
 
 
 def test_the_variance_within_the_cut_is_that_of_a_normal_variable() -> None:
@@ -88,13 +97,16 @@ def test_groups_have_their_own_factor_and_the_unobserved_take_the_pooled() -> No
     assert found.groups["temperature"] == pytest.approx(0.7, rel=0.15)
     assert found.groups["temperature"] < found.pooled < found.groups["wind"]
     np.testing.assert_array_equal(
-        found.of(["v", "t", "q", "msl", "w"]), [found.groups["wind"], found.groups["temperature"], *[found.pooled] * 3]
+        found.of(["v", "t", "q", "msl", "w"]),
+        [found.groups["wind"], found.groups["temperature"], *[found.pooled] * 3],
     )
 
 
 def test_a_crowd_in_one_place_counts_as_one() -> None:
     variable, innovation, error, sigma_b, latitude, longitude = case(500, 3.0)
-    together = estimate_scale(variable, innovation, error, sigma_b, np.full(500, 45.3), np.full(500, 10.0)).pooled
+    together = estimate_scale(
+        variable, innovation, error, sigma_b, np.full(500, 45.3), np.full(500, 10.0)
+    ).pooled
     apart = estimate_scale(variable, innovation, error, sigma_b, latitude, longitude).pooled
     assert 1.0 < together < 1.6
     assert apart > 2.7

@@ -10,9 +10,9 @@ from synthetic import GRID, spec
 from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, reconstruct
-from phyda_cli.config import SolverSettings
 from phyda_cli.model.background_spread import MAX_LOG_FACTOR, BackgroundSpread
 from phyda_cli.model.encoder import N_CONDITIONS
+from phyda_cli.settings.model import SolverSettings
 
 C = spec().n_channels
 N = 12
@@ -20,7 +20,9 @@ N = 12
 
 def static() -> Ensemble:
     members = torch.randn(N, C, *GRID.shape, generator=torch.Generator().manual_seed(3)) / N**0.5
-    return Ensemble(members, Localisation.of(spec(), SolverSettings(radius_km=4000, column_stride=2)))
+    return Ensemble(
+        members, Localisation.of(spec(), SolverSettings(radius_km=4000, column_stride=2))
+    )
 
 
 def network(climate: torch.Tensor) -> BackgroundSpread:
@@ -31,20 +33,28 @@ def network(climate: torch.Tensor) -> BackgroundSpread:
 
 
 def today(net: BackgroundSpread) -> ErrorsOfTheDay:
-    return ErrorsOfTheDay(net, np.zeros((C, *GRID.shape), np.float32), np.zeros((N_CONDITIONS, *GRID.shape), np.float32))
+    return ErrorsOfTheDay(
+        net,
+        np.zeros((C, *GRID.shape), np.float32),
+        np.zeros((N_CONDITIONS, *GRID.shape), np.float32),
+    )
 
 
 def reports(count: int = 30) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(1)
     columns = rng.integers(0, C * GRID.size, count)
-    matrix = sparse.csr_matrix((np.ones(count, np.float32), (np.arange(count), columns)), shape=(count, C * GRID.size))
+    matrix = sparse.csr_matrix(
+        (np.ones(count, np.float32), (np.arange(count), columns)), shape=(count, C * GRID.size)
+    )
     return matrix, rng.standard_normal(count).astype(np.float32), np.full(count, 0.5, np.float32)
 
 
 def test_an_untrained_network_gives_the_spread_of_the_climate() -> None:
     climate = torch.rand(C, *GRID.shape, generator=torch.Generator().manual_seed(0)) + 0.5
     found = today(network(climate)).ensemble(static(), *reports())
-    torch.testing.assert_close(found.members.square().sum(dim=0).sqrt(), climate, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        found.members.square().sum(dim=0).sqrt(), climate, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_it_changes_variances_and_no_correlation() -> None:
@@ -58,7 +68,9 @@ def test_it_changes_variances_and_no_correlation() -> None:
 
     spread = after.members.square().sum(dim=0).sqrt()
     assert float(spread.std()) > 0.1
-    torch.testing.assert_close(correlation(after.members), correlation(before.members), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        correlation(after.members), correlation(before.members), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_the_factor_is_bounded() -> None:
@@ -73,12 +85,17 @@ def test_the_sign_of_the_innovations_turns_the_increment_only() -> None:
     torch.nn.init.normal_(net.net.head.conv.weight, std=0.5)
     matrix, innovation, error = reports()
     place = np.zeros(innovation.size), np.linspace(0, 350, innovation.size)
-    one, other = (reconstruct(today(net).ensemble(static(), matrix, d, error), matrix, d, error, *place) for d in (innovation, -innovation))
+    one, other = (
+        reconstruct(today(net).ensemble(static(), matrix, d, error), matrix, d, error, *place)
+        for d in (innovation, -innovation)
+    )
     torch.testing.assert_close(one.increment, -other.increment)
     torch.testing.assert_close(one.spread, other.spread)
 
 
 def test_without_observations() -> None:
     empty = np.zeros(0, np.float32)
-    found = today(network(torch.ones(C, *GRID.shape))).ensemble(static(), sparse.csr_matrix((0, C * GRID.size)), empty, empty)
+    found = today(network(torch.ones(C, *GRID.shape))).ensemble(
+        static(), sparse.csr_matrix((0, C * GRID.size)), empty, empty
+    )
     assert bool(torch.isfinite(found.members).all())

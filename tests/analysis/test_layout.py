@@ -17,7 +17,13 @@ from phyda_cli.fields.grid import Fields
 @pytest.fixture
 def fields() -> Fields:
     values = fields_at(amplitudes())
-    return Fields(GRID, TIME, np.array(LEVELS) * 100.0, {k: values[k] for k in "qztuv"}, {"msl": values["msl"]})
+    return Fields(
+        GRID,
+        TIME,
+        np.array(LEVELS) * 100.0,
+        {k: values[k] for k in "qztuv"},
+        {"msl": values["msl"]},
+    )
 
 
 def test_stack_and_back(fields: Fields) -> None:
@@ -36,15 +42,21 @@ def test_what_is_missing_is_climatology_and_said(fields: Fields) -> None:
     stack, available, notes = model_background(less, spec())
     absent = [i for i, key in enumerate(CHANNELS) if key.startswith("q") or key == "msl"]
     assert np.flatnonzero(~available).tolist() == absent
-    np.testing.assert_array_equal(stack[absent], np.broadcast_to(spec().column("mean")[absent], stack[absent].shape))
-    assert notes == ["not in the background, climatology used as network input: q300, q500, q850, msl"]
+    np.testing.assert_array_equal(
+        stack[absent], np.broadcast_to(spec().column("mean")[absent], stack[absent].shape)
+    )
+    assert notes == [
+        "not in the background, climatology used as network input: q300, q500, q850, msl"
+    ]
     layout = as_fields(stack, spec(), less, available)
     assert set(layout.upper) == {"z", "t", "u", "v"}
     assert layout.surface == {}
 
 
 def test_one_missing_level_is_a_slice_of_nan(fields: Fields) -> None:
-    upper = dict(fields.upper) | {"t": np.where(np.array(LEVELS)[:, None, None] == 300, np.nan, fields.upper["t"])}
+    upper = dict(fields.upper) | {
+        "t": np.where(np.array(LEVELS)[:, None, None] == 300, np.nan, fields.upper["t"])
+    }
     stack, available, _ = model_background(replace(fields, upper=upper), spec())
     assert [CHANNELS[i] for i in np.flatnonzero(~available)] == ["t300"]
     layout = as_fields(stack, spec(), fields, available)
@@ -54,7 +66,9 @@ def test_one_missing_level_is_a_slice_of_nan(fields: Fields) -> None:
 
 def test_nothing_in_common(fields: Fields) -> None:
     other = replace(fields, levels=np.array([10.0, 20.0, 30.0]) * 100, surface={})
-    with pytest.raises(InputError, match=r"shares no level and variable.*found q10.*works on z300") as caught:
+    with pytest.raises(
+        InputError, match=r"shares no level and variable.*found q10.*works on z300"
+    ) as caught:
         model_background(other, spec())
     assert caught.value.exit_code == 3
 

@@ -1,4 +1,5 @@
-"""The virtual reconstruction's fields: what stage 1 fits, what it leaves, and where there is information."""
+"""The virtual reconstruction's fields: what stage 1 fits, what it leaves, and where there is
+information."""
 
 from __future__ import annotations
 
@@ -20,7 +21,10 @@ def ensemble(n: int = 8) -> Ensemble:
 
 def points(index: np.ndarray) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
     """Observations of single numbers of the state, and where they are."""
-    matrix = sparse.csr_matrix((np.ones(index.size, np.float32), (np.arange(index.size), index)), shape=(index.size, int(np.prod(SHAPE))))
+    matrix = sparse.csr_matrix(
+        (np.ones(index.size, np.float32), (np.arange(index.size), index)),
+        shape=(index.size, int(np.prod(SHAPE))),
+    )
     lat, lon = (np.broadcast_to(m, SHAPE).ravel()[index] for m in GRID.mesh)
     return matrix, lat, lon
 
@@ -32,14 +36,19 @@ def analysed(d: np.ndarray, error: np.ndarray, index: np.ndarray) -> Virtual:
 
 def test_residual_and_information_are_a_scalar_analysis_of_what_is_left() -> None:
     index = np.array([5, 300, 301, 1500, 300])
-    d, error = np.array([1.0, -2.0, 0.5, 3.0, 1.0], np.float32), np.array([0.5, 1.0, 2.0, 0.1, 1.0], np.float32)
+    d, error = (
+        np.array([1.0, -2.0, 0.5, 3.0, 1.0], np.float32),
+        np.array([0.5, 1.0, 2.0, 0.1, 1.0], np.float32),
+    )
     virtual = analysed(d, error, index)
     left = d - virtual.increment.numpy().ravel()[index]
     precision, pull = np.zeros(int(np.prod(SHAPE))), np.zeros(int(np.prod(SHAPE)))
     np.add.at(precision, index, 1 / error**2)
     np.add.at(pull, index, left / error**2)
     np.testing.assert_allclose(virtual.residual.numpy().ravel(), pull / (1 + precision), atol=2e-4)
-    np.testing.assert_allclose(virtual.information.numpy().ravel(), precision / (1 + precision), atol=1e-5)
+    np.testing.assert_allclose(
+        virtual.information.numpy().ravel(), precision / (1 + precision), atol=1e-5
+    )
 
 
 def test_without_observations_every_field_is_that_of_the_background() -> None:
@@ -59,6 +68,8 @@ def test_observed_members_are_the_operator_on_each() -> None:
 
 
 def test_spread_never_grows() -> None:
-    virtual = analysed(np.ones(3, np.float32), np.full(3, 0.3, np.float32), np.array([10, 500, 900]))
+    virtual = analysed(
+        np.ones(3, np.float32), np.full(3, 0.3, np.float32), np.array([10, 500, 900])
+    )
     assert (virtual.spread <= virtual.prior_spread * (1 + 1e-5)).all()
     assert (virtual.spread < 0.7 * virtual.prior_spread).any()

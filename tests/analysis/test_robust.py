@@ -8,14 +8,22 @@ from phyda_cli.analysis.robust import huber_weights, reweighted
 
 
 def test_weights() -> None:
-    assert huber_weights(np.array([0.0, 1.9, -2.0, 4.0, -8.0]), 2.0).tolist() == [1.0, 1.0, 1.0, 0.5, 0.25]
+    assert huber_weights(np.array([0.0, 1.9, -2.0, 4.0, -8.0]), 2.0).tolist() == [
+        1.0,
+        1.0,
+        1.0,
+        0.5,
+        0.25,
+    ]
 
 
 def test_reweighting_finds_the_minimum_of_the_huber_cost() -> None:
     y, error, k = np.array([0.3, -0.5, 0.8, 12.0]), np.array([1.0, 0.7, 1.0, 1.2]), 1.5
 
     def fit(sigma: np.ndarray) -> np.ndarray:
-        return np.full(y.size, (y / sigma**2).sum() / (1 / 4 + (sigma**-2).sum()))  # a background of 0 with standard deviation 2
+        return np.full(
+            y.size, (y / sigma**2).sum() / (1 / 4 + (sigma**-2).sum())
+        )  # a background of 0 with standard deviation 2
 
     def cost(x: float) -> float:
         r = np.abs(y - x) / error
@@ -29,4 +37,7 @@ def test_reweighting_finds_the_minimum_of_the_huber_cost() -> None:
 
 
 def test_good_observations_keep_their_weight() -> None:
-    assert reweighted(lambda _: np.zeros(3), np.array([0.1, -1.0, 1.9]), np.ones(3), 2.0, 3).tolist() == [1.0] * 3
+    assert (
+        reweighted(lambda _: np.zeros(3), np.array([0.1, -1.0, 1.9]), np.ones(3), 2.0, 3).tolist()
+        == [1.0] * 3
+    )

@@ -1,4 +1,5 @@
-"""What the comparison of methods is made of: networks, scores and the table's ratios, against known answers."""
+"""What the comparison of methods is made of: networks, scores and the table's ratios, against known
+answers."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ def checkpoint() -> Checkpoint:
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_networks_observe_what_they_say(checkpoint: Checkpoint, name: str) -> None:
     spec, land = checkpoint.state, checkpoint.statics["lsm"]
-    one, again, noisy = (draw(name, noise, spec, land, np.random.default_rng(3)) for noise in (1.0, 1.0, 2.0))
+    one, again, noisy = (
+        draw(name, noise, spec, land, np.random.default_rng(3)) for noise in (1.0, 1.0, 2.0)
+    )
     assert (one.matrix != again.matrix).nnz == 0
     np.testing.assert_allclose(noisy.error, 2 * one.error)
     levels = {spec.channel_list[i].level is None for i in one.channel}
@@ -35,8 +38,12 @@ def test_networks_observe_what_they_say(checkpoint: Checkpoint, name: str) -> No
 
 
 def test_the_mix_gathers_around_a_few_places(checkpoint: Checkpoint) -> None:
-    network = draw("mix over land", 1.0, checkpoint.state, checkpoint.statics["lsm"], np.random.default_rng(3))
-    even = draw("1000 surface", 1.0, checkpoint.state, checkpoint.statics["lsm"], np.random.default_rng(3))
+    network = draw(
+        "mix over land", 1.0, checkpoint.state, checkpoint.statics["lsm"], np.random.default_rng(3)
+    )
+    even = draw(
+        "1000 surface", 1.0, checkpoint.state, checkpoint.statics["lsm"], np.random.default_rng(3)
+    )
 
     def occupied(n: object) -> float:
         cells = {(int(a // 10), int(o // 20)) for a, o in zip(n.latitude, n.longitude, strict=True)}  # type: ignore[attr-defined]
@@ -53,13 +60,21 @@ def test_every_method_improves_on_the_background(checkpoint: Checkpoint, name: s
         static = checkpoint.members(pair.time)[: method.members].numpy()
         static = (static - static.mean(axis=0)) * len(checkpoint.metadata.member_times) ** 0.5
         forecasts = pair.background + static * checkpoint.state.column("background_std")
-    network = draw("400 soundings", 1.0, checkpoint.state, checkpoint.statics["lsm"], np.random.default_rng(0))
-    step = Analyser(checkpoint, 4)(method, forecasts, pair.truth, network, Valid(pair.time, pair.lead, 0))
+    network = draw(
+        "400 soundings", 1.0, checkpoint.state, checkpoint.statics["lsm"], np.random.default_rng(0)
+    )
+    step = Analyser(checkpoint, 4)(
+        method, forecasts, pair.truth, network, Valid(pair.time, pair.lead, 0)
+    )
     record = Scorer(checkpoint.state)(pair, step)
     assert np.sqrt(np.mean(record["square"]) / np.mean(record["prior"])) < 0.95
     assert step.increments.shape == forecasts.shape
-    np.testing.assert_allclose(step.increments.mean(axis=0), step.increment, atol=1e-2 * np.abs(step.increment).max())
-    assert len(step.members) == (0 if name in ("oi", "phyda, diffusion off") else 4 if "phyda" in name else method.members)
+    np.testing.assert_allclose(
+        step.increments.mean(axis=0), step.increment, atol=1e-2 * np.abs(step.increment).max()
+    )
+    assert len(step.members) == (
+        0 if name in ("oi", "phyda, diffusion off") else 4 if "phyda" in name else method.members
+    )
 
 
 def test_scores_of_known_analyses(checkpoint: Checkpoint) -> None:
@@ -72,25 +87,37 @@ def test_scores_of_known_analyses(checkpoint: Checkpoint) -> None:
     for own, true in perfect["residual"].values():
         np.testing.assert_allclose(own, true, rtol=1e-3)
     noise = np.random.default_rng(0).standard_normal((40, *truth.shape)).astype(np.float32)
-    members = truth + unit * (noise[1:] - noise[0])  # members and truth are draws of one distribution
+    members = truth + unit * (
+        noise[1:] - noise[0]
+    )  # members and truth are draws of one distribution
     record = scorer(pair, Step(members.mean(0), members.std(0), members, members, 1.0))
     assert np.mean(record["width"]) / np.mean(record["square"]) == pytest.approx(39 / 40, abs=0.05)
     ranks = np.sum(record["ranks"], axis=0)
     assert ranks.size == 40
     assert ranks.sum() == checkpoint.state.n_channels * 5 * 11
-    assert ((ranks - ranks.mean()) ** 2 / ranks.mean()).sum() < 70  # chi-square of 39 degrees of freedom: 99.8 %
+    assert (
+        (ranks - ranks.mean()) ** 2 / ranks.mean()
+    ).sum() < 70  # chi-square of 39 degrees of freedom: 99.8 %
 
 
 def record(case: int, method: str, square: float, width: float = 1.0) -> dict[str, object]:
     ones = np.ones(3)
     return {
-        "case": case, "method": method, "square": (square * ones).tolist(), "prior": (4 * ones).tolist(), "width": (width * ones).tolist(),
-        "crps": (square * ones).tolist(), "seconds": 1.0, "residual": {"mass": [[2.0], [1.0]]},
-    }  # fmt: skip
+        "case": case,
+        "method": method,
+        "square": (square * ones).tolist(),
+        "prior": (4 * ones).tolist(),
+        "width": (width * ones).tolist(),
+        "crps": (square * ones).tolist(),
+        "seconds": 1.0,
+        "residual": {"mass": [[2.0], [1.0]]},
+    }
 
 
 def test_ratios_of_the_table() -> None:
-    records = [record(c, "oi", 1.0) for c in range(6)] + [record(c, "phyda", 0.64 if c else 0.25, 0.25) for c in range(4)]
+    records = [record(c, "oi", 1.0) for c in range(6)] + [
+        record(c, "phyda", 0.64 if c else 0.25, 0.25) for c in range(4)
+    ]
     group = Group(records, ["t", "t", "u"])
     cases = group.cases("phyda")
     assert cases.tolist() == [0, 1, 2, 3]
@@ -99,7 +126,9 @@ def test_ratios_of_the_table() -> None:
     ratio, low, high = group.against_oi("phyda")
     assert ratio == pytest.approx(np.sqrt(mean_square))
     assert 0.499 < low < ratio < high < 0.801
-    assert group.spread_skill("phyda") == pytest.approx({"t": 0.5 / np.sqrt(mean_square), "u": 0.5 / np.sqrt(mean_square)})
+    assert group.spread_skill("phyda") == pytest.approx(
+        {"t": 0.5 / np.sqrt(mean_square), "u": 0.5 / np.sqrt(mean_square)}
+    )
     assert group.crps("phyda") == pytest.approx(mean_square)
     assert group.residuals("phyda") == {"mass": pytest.approx(2**0.5)}
     assert np.isnan(group.flat_ranks("phyda"))

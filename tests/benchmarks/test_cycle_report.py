@@ -1,4 +1,5 @@
-"""The report of cycled experiments: noise of forecasts relative to the truth's, measured at some of the analyses."""
+"""The report of cycled experiments: noise of forecasts relative to the truth's, measured at some of
+the analyses."""
 
 from __future__ import annotations
 
@@ -12,8 +13,16 @@ from benchmarks.cycle_report import noise_ratios, write_report
 
 
 def test_noise_is_the_ratio_of_means() -> None:
-    found = noise_ratios({"truth": np.array([100.0, 300.0]), "background": np.array([110.0, 300.0]), "analysis": np.array([120.0, 320.0])})
-    assert found["analysis"] == pytest.approx({"ratio": 440 / 400, "low": 320 / 300, "high": 1.2, "cases": 2})
+    found = noise_ratios(
+        {
+            "truth": np.array([100.0, 300.0]),
+            "background": np.array([110.0, 300.0]),
+            "analysis": np.array([120.0, 320.0]),
+        }
+    )
+    assert found["analysis"] == pytest.approx(
+        {"ratio": 440 / 400, "low": 320 / 300, "high": 1.2, "cases": 2}
+    )
     assert found["background"]["ratio"] == pytest.approx(410 / 400)
     assert noise_ratios({}) == {}
 
@@ -21,11 +30,24 @@ def test_noise_is_the_ratio_of_means() -> None:
 def test_the_table_has_noise_of_methods_that_measured_it(tmp_path: Path) -> None:
     for name, noisy in (("oi", True), ("free", False)):
         records = [
-            {"time": f"{i}", "background": [1.0, 2.0], "analysis": [0.5, 1.0], "scale": 1.0, "seconds": 2.0, "analysis_seconds": 1.0}
-            | ({"noise": {"truth": 50.0, "background": 52.0, "analysis": 55.0, "b": 60.0}} if noisy and i % 8 == 0 else {})
+            {
+                "time": f"{i}",
+                "background": [1.0, 2.0],
+                "analysis": [0.5, 1.0],
+                "scale": 1.0,
+                "seconds": 2.0,
+                "analysis_seconds": 1.0,
+            }
+            | (
+                {"noise": {"truth": 50.0, "background": 52.0, "analysis": 55.0, "b": 60.0}}
+                if noisy and i % 8 == 0
+                else {}
+            )
             for i in range(24)
         ]
-        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
+        (tmp_path / f"{name}.jsonl").write_text(
+            "".join(json.dumps(r) + "\n" for r in records), encoding="utf-8"
+        )
     write_report(tmp_path)
     text = (tmp_path / "cycles.md").read_text(encoding="utf-8")
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if "| 0.750 |" in line}

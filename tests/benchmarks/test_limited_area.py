@@ -13,8 +13,11 @@ from phyda_cli.fields.grid import Grid
 CHANNELS = ("t850", "msl")
 
 
-def records(count: int, factor: tuple[float, float], spread: float, days: int = 60) -> list[dict[str, object]]:
-    """oi with random squares, phyda with ``factor`` (by channel) times oi's RMSE and ``spread`` times its own as spread."""
+def records(
+    count: int, factor: tuple[float, float], spread: float, days: int = 60
+) -> list[dict[str, object]]:
+    """oi with random squares, phyda with ``factor`` (by channel) times oi's RMSE and ``spread``
+    times its own as spread."""
     rng = np.random.default_rng(count)
     out: list[dict[str, object]] = []
     for day in range(days):
@@ -23,10 +26,15 @@ def records(count: int, factor: tuple[float, float], spread: float, days: int = 
             own = square * np.square(ratio)
             out.append(
                 {
-                    "stations": count, "method": method, "time": str(np.datetime64("2008-01-01T12:00:00") + np.timedelta64(day, "D")),
-                    "square": own.tolist(), "prior": (4 * square).tolist(), "width": (spread**2 * own).tolist(), "crps": [1.0, 2.0],
+                    "stations": count,
+                    "method": method,
+                    "time": str(np.datetime64("2008-01-01T12:00:00") + np.timedelta64(day, "D")),
+                    "square": own.tolist(),
+                    "prior": (4 * square).tolist(),
+                    "width": (spread**2 * own).tolist(),
+                    "crps": [1.0, 2.0],
                 }
-            )  # fmt: skip
+            )
     return out
 
 

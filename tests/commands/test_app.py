@@ -29,18 +29,39 @@ finally:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["assimilate", "--help"], ["download", "--help"], ["cycle", "twin", "--help"], ["model", "card", "--help"], ["--version"]],
+    [
+        ["--help"],
+        ["assimilate", "--help"],
+        ["download", "--help"],
+        ["cycle", "twin", "--help"],
+        ["model", "card", "--help"],
+        ["--version"],
+    ],
 )
 def test_help_is_light(arguments: list[str]) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     command = [sys.executable, "-c", HELP, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     text, loaded = done.stdout.split("LOADED")
     assert "typer" in loaded.split()
     assert not HEAVY & set(loaded.split())
     if arguments == ["--help"]:
-        assert all(command in text for command in ("download", "preprocess", "train", "assimilate", "verify", "demo", "cycle", "model"))
+        assert all(
+            command in text
+            for command in (
+                "download",
+                "preprocess",
+                "train",
+                "assimilate",
+                "verify",
+                "demo",
+                "cycle",
+                "model",
+            )
+        )
         assert "Exit codes" in text
 
 
@@ -72,7 +93,15 @@ def test_a_defect_is_told_from_a_mistake(phyda: Run, monkeypatch: pytest.MonkeyP
 
 
 def test_debug_shows_where(phyda: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    arguments = ("assimilate", "--obs", tmp_path / "a", "--background", tmp_path / "b", "--checkpoint", tmp_path)
+    arguments = (
+        "assimilate",
+        "--obs",
+        tmp_path / "a",
+        "--background",
+        tmp_path / "b",
+        "--checkpoint",
+        tmp_path,
+    )
     assert "Traceback" not in phyda(*arguments).err
     monkeypatch.setenv("PHYDA_DEBUG", "1")
     outcome = phyda(*arguments)

@@ -34,12 +34,19 @@ def error(found: dict[str, np.ndarray], name: str) -> float:
 
 @pytest.mark.parametrize("method", ["oi", "phyda", "guidance"])
 def test_analysis_and_feedback(assimilate: Run, case: Path, tmp_path: Path, method: str) -> None:
-    outcome = assimilate("--feedback", tmp_path / "fb.nc", "--save-members", "--members", 4, method=method)
+    outcome = assimilate(
+        "--feedback", tmp_path / "fb.nc", "--save-members", "--members", 4, method=method
+    )
     assert outcome.code == 0, outcome.err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["an.nc", "fb.nc"]
     background, found = values(case / "fc.nc"), values(tmp_path / "an.nc")
     for name in VARIABLES:
-        np.testing.assert_allclose(found[name], background[name] + found[f"{name}_increment"], rtol=2e-6, atol=1e-6 * np.ptp(found[name]))
+        np.testing.assert_allclose(
+            found[name],
+            background[name] + found[f"{name}_increment"],
+            rtol=2e-6,
+            atol=1e-6 * np.ptp(found[name]),
+        )
         assert found[f"{name}_spread"].min() >= 0
         assert found[f"{name}_spread"].max() > 0
         assert error(found, name) < error(background, name)
@@ -69,7 +76,9 @@ def test_counts_add_up(assimilate: Run, case: Path) -> None:
 
 def test_a_seed_repeats_and_another_differs(assimilate: Run, tmp_path: Path) -> None:
     for name, seed in (("one", 7), ("same", 7), ("other", 8)):
-        outcome = assimilate("--members", 3, "--seed", seed, method="phyda", out=tmp_path / f"{name}.nc")
+        outcome = assimilate(
+            "--members", 3, "--seed", seed, method="phyda", out=tmp_path / f"{name}.nc"
+        )
         assert outcome.code == 0, outcome.err
     one, same, other = (values(tmp_path / f"{n}.nc") for n in ("one", "same", "other"))
     assert all(one[n].tobytes() == same[n].tobytes() for n in one)
@@ -83,8 +92,15 @@ def test_physics_is_recorded_and_changes_the_analysis(assimilate: Run, tmp_path:
         assert json.loads(outcome.out)["physics"] == (word or "train")
         with xr.open_dataset(tmp_path / f"{word}.nc") as data:
             assert data.attrs["physics"] == (word or "train")
-    off, train, project, default = (values(tmp_path / f"{word}.nc") for word in ("off", "train", "project", None))
-    assert off["u"].tobytes() == train["u"].tobytes() == default["u"].tobytes() != project["u"].tobytes()
+    off, train, project, default = (
+        values(tmp_path / f"{word}.nc") for word in ("off", "train", "project", None)
+    )
+    assert (
+        off["u"].tobytes()
+        == train["u"].tobytes()
+        == default["u"].tobytes()
+        != project["u"].tobytes()
+    )
 
 
 def test_an_unknown_word_of_physics_is_a_usage_error(fails: Callable[..., str]) -> None:
@@ -99,7 +115,8 @@ def test_guidance_has_its_settings(assimilate: Run, tmp_path: Path) -> None:
         assert outcome.code == 0, outcome.err
     with xr.open_dataset(tmp_path / "dps.nc") as data:
         assert (
-            json.loads(data.attrs["config_json"])["guidance"] | {"rule": "dps", "steps": 10, "zeta": 0.2}
+            json.loads(data.attrs["config_json"])["guidance"]
+            | {"rule": "dps", "steps": 10, "zeta": 0.2}
             == json.loads(data.attrs["config_json"])["guidance"]
         )
     one, other = (values(tmp_path / f"{rule}.nc") for rule in ("mmps", "dps"))
@@ -148,7 +165,9 @@ def test_quiet_says_nothing(assimilate: Run) -> None:
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
 
 
-def test_again_is_up_to_date_until_something_changes(assimilate: Run, tmp_path: Path, case: Path) -> None:
+def test_again_is_up_to_date_until_something_changes(
+    assimilate: Run, tmp_path: Path, case: Path
+) -> None:
     feedback = ("--feedback", tmp_path / "fb.nc")
     assert assimilate(*feedback).code == 0
     before = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in tmp_path.iterdir()}
@@ -166,7 +185,8 @@ def test_again_is_up_to_date_until_something_changes(assimilate: Run, tmp_path: 
 
 
 def test_an_output_that_is_missing_is_made_again(assimilate: Run, tmp_path: Path) -> None:
-    """As after a crash between the two files: the one that is there, made from the same inputs, is no obstacle."""
+    """As after a crash between the two files: the one that is there, made from the same inputs, is
+    no obstacle."""
     feedback = ("--feedback", tmp_path / "fb.nc")
     for lost in ("an.nc", "fb.nc"):
         assert assimilate(*feedback).code == 0
@@ -209,7 +229,9 @@ def test_withheld_stations_are_compared_and_not_used(assimilate: Run, tmp_path: 
     assert report["departures"]["passive"]["msl"]["n"] == 2
 
 
-def test_settings_come_from_flag_then_environment_then_file(assimilate: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_come_from_flag_then_environment_then_file(
+    assimilate: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "c.toml").write_text('method = "none"\nseed = 3\n')
 
     def method(flag: str | None) -> str:
@@ -228,11 +250,24 @@ def test_settings_come_from_flag_then_environment_then_file(assimilate: Run, tmp
 
 def test_as_a_process(case: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     """The module runs from any folder; results on stdout, everything else on stderr."""
-    command = [sys.executable, "-m", "phyda_cli", "assimilate", "--obs", "stations.csv", "--background", "fc.nc", "--method", "oi"]
+    command = [
+        sys.executable,
+        "-m",
+        "phyda_cli",
+        "assimilate",
+        "--obs",
+        "stations.csv",
+        "--background",
+        "fc.nc",
+        "--method",
+        "oi",
+    ]
     command += ["--out", str(tmp_path / "an.nc"), "--json"]
     root = str(Path(__file__).resolve().parents[2])
     environment = os.environ | {"PHYDA_CHECKPOINT": str(tiny_checkpoint), "PYTHONPATH": root}
-    done = subprocess.run(command, cwd=case, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, cwd=case, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == "ok"
     assert done.stderr == ""

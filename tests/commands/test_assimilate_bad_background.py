@@ -18,7 +18,9 @@ Fails = Callable[..., str]
 
 
 @pytest.fixture
-def changed(case: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[xr.Dataset], xr.Dataset]], Path]:
+def changed(
+    case: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Callable[[xr.Dataset], xr.Dataset]], Path]:
     """Write a changed copy of the background."""
 
     def make(change: Callable[[xr.Dataset], xr.Dataset]) -> Path:
@@ -51,9 +53,23 @@ def grib(path: Path) -> Path:
     with path.open("wb") as file:
         for level in (500, 850):
             handle = eccodes.codes_grib_new_from_samples("regular_ll_pl_grib2")
-            keys = {"Ni": 24, "Nj": 13, "iDirectionIncrementInDegrees": 15, "jDirectionIncrementInDegrees": 15, "level": level}
-            keys |= {"latitudeOfFirstGridPointInDegrees": 90, "latitudeOfLastGridPointInDegrees": -90}
-            keys |= {"longitudeOfLastGridPointInDegrees": 345, "shortName": "t", "dataDate": 20110120, "dataTime": 1200}
+            keys = {
+                "Ni": 24,
+                "Nj": 13,
+                "iDirectionIncrementInDegrees": 15,
+                "jDirectionIncrementInDegrees": 15,
+                "level": level,
+            }
+            keys |= {
+                "latitudeOfFirstGridPointInDegrees": 90,
+                "latitudeOfLastGridPointInDegrees": -90,
+            }
+            keys |= {
+                "longitudeOfLastGridPointInDegrees": 345,
+                "shortName": "t",
+                "dataDate": 20110120,
+                "dataTime": 1200,
+            }
             for key, value in keys.items():
                 eccodes.codes_set(handle, key, value)
             field = dataset(amplitudes()[None], [TIME], FINE)["t"].sel(level=level).values
@@ -88,13 +104,20 @@ def test_missing_values(fails: Fails, changed: Any) -> None:
 
 
 def test_unknown_names_and_how_to_map_them(assimilate: Run, fails: Fails, changed: Any) -> None:
-    path = changed(lambda data: data.rename({str(n): f"field{i}" for i, n in enumerate(data.data_vars)}))
+    path = changed(
+        lambda data: data.rename({str(n): f"field{i}" for i, n in enumerate(data.data_vars)})
+    )
     message = fails(3, background=path)
     assert "found field0, field1" in message
     assert "looked for z, gh, t, u, v, q" in message
     assert "--rename" in message
     renames = [f"field{i}={n}" for i, n in enumerate(("z", "t", "u", "v", "q", "msl"))]
-    assert assimilate("--dry-run", *(part for r in renames for part in ("--rename", r)), background=path).code == 0
+    assert (
+        assimilate(
+            "--dry-run", *(part for r in renames for part in ("--rename", r)), background=path
+        ).code
+        == 0
+    )
 
 
 def test_no_common_level(fails: Fails, tmp_path: Path) -> None:
@@ -107,22 +130,33 @@ def test_no_common_level(fails: Fails, tmp_path: Path) -> None:
     assert "z300" in message
 
 
-def test_a_background_without_humidity_is_analysed_for_the_rest(assimilate: Run, changed: Any, tmp_path: Path) -> None:
+def test_a_background_without_humidity_is_analysed_for_the_rest(
+    assimilate: Run, changed: Any, tmp_path: Path
+) -> None:
     path = changed(lambda data: data.drop_vars("q"))
     for method in ("oi", "phyda"):
-        outcome = assimilate("--json", "--members", 2, "--overwrite", background=path, method=method)
+        outcome = assimilate(
+            "--json", "--members", 2, "--overwrite", background=path, method=method
+        )
         assert outcome.code == 0, outcome.err
-        assert any("climatology used as network input: q300, q500, q850" in n for n in json.loads(outcome.out)["notes"])
+        assert any(
+            "climatology used as network input: q300, q500, q850" in n
+            for n in json.loads(outcome.out)["notes"]
+        )
         with xr.open_dataset(tmp_path / "an.nc") as data:
             assert "q" not in data
             assert np.abs(data["t_increment"]).max() > 0.1
             assert "q300" in data.attrs["phyda_notes"]
 
 
-def test_a_limited_area_is_analysed_with_the_global_model(assimilate: Run, changed: Any, tmp_path: Path) -> None:
+def test_a_limited_area_is_analysed_with_the_global_model(
+    assimilate: Run, changed: Any, tmp_path: Path
+) -> None:
     path = changed(lambda data: data.isel(latitude=slice(1, 7), longitude=slice(2, 14)))
     for method in ("oi", "phyda"):
-        outcome = assimilate("--json", "--members", 2, "--overwrite", background=path, method=method)
+        outcome = assimilate(
+            "--json", "--members", 2, "--overwrite", background=path, method=method
+        )
         assert outcome.code == 0, outcome.err
         report = json.loads(outcome.out)
         assert report["observations"]["rejected"]["outside the domain"] > 50
@@ -139,7 +173,9 @@ def test_several_times_choose_the_one_of_the_observations(assimilate: Run, tmp_p
     dataset(waves, times, FINE, FINE_LEVELS).to_netcdf(tmp_path / "fc.nc")
     report = json.loads(assimilate("--json", "--dry-run", background=tmp_path / "fc.nc").out)
     assert report["valid_time"] == str(TIME)
-    asked = assimilate("--json", "--dry-run", "--time", times[0], "--window", 13, background=tmp_path / "fc.nc")
+    asked = assimilate(
+        "--json", "--dry-run", "--time", times[0], "--window", 13, background=tmp_path / "fc.nc"
+    )
     assert json.loads(asked.out)["valid_time"] == str(times[0])
     absent = assimilate("--time", "2020-01-01", background=tmp_path / "fc.nc")
     assert absent.code == 2
@@ -150,11 +186,19 @@ def test_an_implausible_analysis_is_not_published(fails: Fails, case: Path, tmp_
     """A high of 1090 hPa that warm air, 10 K off, would make deeper still."""
     table = (case / "stations.csv").read_text().splitlines()
     rows = [r.split(",") for r in table[1:] if ",t," in r]
-    (tmp_path / "warm.csv").write_text("\n".join([table[0], *(",".join([*r[:6], str(float(r[6]) + 10), "0.1"]) for r in rows)]))
+    (tmp_path / "warm.csv").write_text(
+        "\n".join([table[0], *(",".join([*r[:6], str(float(r[6]) + 10), "0.1"]) for r in rows)])
+    )
     (tmp_path / "lax.toml").write_text("[qc]\nfirst_guess_factor = 1000.0\n")
     high = dataset(amplitudes(24)[None], [TIME], FINE, FINE_LEVELS)
     high["msl"] = high["msl"] + (109000 - high["msl"].max())
     high.to_netcdf(tmp_path / "fc.nc")
-    message = fails(5, "--config", tmp_path / "lax.toml", background=tmp_path / "fc.nc", obs=tmp_path / "warm.csv")
+    message = fails(
+        5,
+        "--config",
+        tmp_path / "lax.toml",
+        background=tmp_path / "fc.nc",
+        obs=tmp_path / "warm.csv",
+    )
     assert "the analysis of msl is not plausible" in message
     assert "nothing was written" in message

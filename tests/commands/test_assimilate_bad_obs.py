@@ -46,7 +46,9 @@ def test_no_latitude_column(fails: Fails, csv: Any, table: pd.DataFrame) -> None
 
 def test_decimal_commas(fails: Fails, csv: Any, table: pd.DataFrame) -> None:
     text = table.to_csv(index=False, sep=";", decimal=",")
-    assert "'56,5913' is no number" in fails(4, obs=csv(text)).replace(str(table["latitude"][0]).replace(".", ","), "56,5913")
+    assert "'56,5913' is no number" in fails(4, obs=csv(text)).replace(
+        str(table["latitude"][0]).replace(".", ","), "56,5913"
+    )
     shifted = table.to_csv(index=False, decimal=",").replace('"', "")
     message = fails(4, obs=csv(shifted))
     assert "obs.csv:2: more cells than the 8 columns (a decimal comma? write a point)" in message
@@ -55,23 +57,44 @@ def test_decimal_commas(fails: Fails, csv: Any, table: pd.DataFrame) -> None:
 def test_one_decimal_comma_loses_one_value(assimilate: Run, csv: Any, table: pd.DataFrame) -> None:
     values = table["value"].astype(str)
     values[3] = values[3].replace(".", ",")
-    outcome = assimilate("--json", "--dry-run", obs=csv(table.assign(value=values).to_csv(index=False, sep=";")))
+    outcome = assimilate(
+        "--json", "--dry-run", obs=csv(table.assign(value=values).to_csv(index=False, sep=";"))
+    )
     assert rejected(outcome)["unreadable"] == 1
-    assert any("obs.csv:5: value" in p and "(a decimal comma? write a point)" in p for p in json.loads(outcome.out)["problems"])
+    assert any(
+        "obs.csv:5: value" in p and "(a decimal comma? write a point)" in p
+        for p in json.loads(outcome.out)["problems"]
+    )
 
 
-@pytest.mark.parametrize(("column", "value", "limits"), [("latitude", 95.0, "-90..90"), ("longitude", 370.0, "-180..360")])
-def test_off_the_globe(assimilate: Run, fails: Fails, csv: Any, table: pd.DataFrame, column: str, value: float, limits: str) -> None:
+@pytest.mark.parametrize(
+    ("column", "value", "limits"),
+    [("latitude", 95.0, "-90..90"), ("longitude", 370.0, "-180..360")],
+)
+def test_off_the_globe(
+    assimilate: Run,
+    fails: Fails,
+    csv: Any,
+    table: pd.DataFrame,
+    column: str,
+    value: float,
+    limits: str,
+) -> None:
     message = fails(4, obs=csv(table.assign(**{column: value})))
     assert f"{column} {value} is outside {limits}" in message
     one = table.copy()
     one.loc[0, column] = value
     outcome = assimilate("--json", "--dry-run", obs=csv(one))
     assert rejected(outcome)["outside the domain"] == 1
-    assert any(f"obs.csv:2: {column} {value} is outside {limits}" in p for p in json.loads(outcome.out)["problems"])
+    assert any(
+        f"obs.csv:2: {column} {value} is outside {limits}" in p
+        for p in json.loads(outcome.out)["problems"]
+    )
 
 
-def test_negative_longitudes_are_folded(assimilate: Run, csv: Any, table: pd.DataFrame, tmp_path: Path) -> None:
+def test_negative_longitudes_are_folded(
+    assimilate: Run, csv: Any, table: pd.DataFrame, tmp_path: Path
+) -> None:
     western = table.assign(longitude=(table["longitude"] + 180) % 360 - 180)
     assert western["longitude"].min() < 0
     for name, content in (("a", table), ("b", western)):
@@ -87,14 +110,25 @@ def test_pressure_in_hpa(assimilate: Run, fails: Fails, csv: Any, table: pd.Data
     assert "this looks like hPa" in message
     outcome = assimilate("--json", "--dry-run", obs=csv(wrong))
     assert rejected(outcome)["out of range"] == 216
-    assert any("216 rows have a pressure such as 300 where Pa is required" in p for p in json.loads(outcome.out)["problems"])
+    assert any(
+        "216 rows have a pressure such as 300 where Pa is required" in p
+        for p in json.loads(outcome.out)["problems"]
+    )
     assert "WARNING: 216 rows have a pressure" in assimilate("--dry-run", obs=csv(wrong)).err
     named = wrong.rename(columns={"pressure": "pressure_hPa"})
-    assert json.loads(assimilate("--json", "--dry-run", obs=csv(named)).out)["observations"]["used"] > 200
+    assert (
+        json.loads(assimilate("--json", "--dry-run", obs=csv(named)).out)["observations"]["used"]
+        > 200
+    )
 
 
 def test_duplicates(assimilate: Run, csv: Any, table: pd.DataFrame) -> None:
-    assert rejected(assimilate("--json", "--dry-run", obs=csv(pd.concat([table, table[:15]]))))["duplicate"] == 15
+    assert (
+        rejected(assimilate("--json", "--dry-run", obs=csv(pd.concat([table, table[:15]]))))[
+            "duplicate"
+        ]
+        == 15
+    )
 
 
 def test_a_row_of_text(assimilate: Run, fails: Fails, csv: Any, table: pd.DataFrame) -> None:
@@ -109,12 +143,18 @@ def test_a_row_of_text(assimilate: Run, fails: Fails, csv: Any, table: pd.DataFr
 
 
 def test_unknown_variable(assimilate: Run, csv: Any, table: pd.DataFrame) -> None:
-    report = json.loads(assimilate("--json", "--dry-run", obs=csv(table.replace({"variable": {"msl": "ozone"}}))).out)
+    report = json.loads(
+        assimilate(
+            "--json", "--dry-run", obs=csv(table.replace({"variable": {"msl": "ozone"}}))
+        ).out
+    )
     assert report["rows"]["unreadable"] == 24
     assert any("unknown variable 'ozone'" in p for p in report["problems"])
 
 
-def test_no_usable_row(assimilate: Run, fails: Fails, csv: Any, table: pd.DataFrame, tmp_path: Path) -> None:
+def test_no_usable_row(
+    assimilate: Run, fails: Fails, csv: Any, table: pd.DataFrame, tmp_path: Path
+) -> None:
     header = table[:0].to_csv(index=False)
     assert "there are no observations" in fails(4, obs=csv(header))
     text = fails(4, obs=csv(table.assign(value="missing?")))
@@ -132,10 +172,14 @@ def test_no_usable_row(assimilate: Run, fails: Fails, csv: Any, table: pd.DataFr
 
 def test_all_gross_errors(fails: Fails, csv: Any, table: pd.DataFrame) -> None:
     hot = table[table["variable"] == "t"].assign(value=table["value"] + 40)
-    assert "none of 72 observations can be used: 72 too far from the background" in fails(4, obs=csv(hot))
+    assert "none of 72 observations can be used: 72 too far from the background" in fails(
+        4, obs=csv(hot)
+    )
 
 
-def test_times_outside_the_window(assimilate: Run, fails: Fails, csv: Any, table: pd.DataFrame, tmp_path: Path) -> None:
+def test_times_outside_the_window(
+    assimilate: Run, fails: Fails, csv: Any, table: pd.DataFrame, tmp_path: Path
+) -> None:
     late = csv(table.assign(time="2011-02-03T06:00:00Z"))
     message = fails(4, obs=late)
     assert "2011-01-20T12:00Z" in message

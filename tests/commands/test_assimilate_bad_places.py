@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import xarray as xr
 
-from phyda_cli.fields.background import read_background
+from phyda_cli.formats.background import read_background
 
 Run = Callable[..., Any]
 Fails = Callable[..., str]
@@ -48,14 +48,18 @@ def test_an_output_never_replaces_an_input(fails: Fails, case: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("writes", ["feedback", "analysis"])
-def test_disk_full(fails: Fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: str) -> None:
+def test_disk_full(
+    fails: Fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: str
+) -> None:
     def full(*_: object, **__: object) -> None:
         for part in tmp_path.glob(".*.part"):
             part.write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     if writes == "feedback":
-        monkeypatch.setattr("phyda_cli.observations.feedback.netCDF4", SimpleNamespace(Dataset=full))
+        monkeypatch.setattr(
+            "phyda_cli.observations.feedback.netCDF4", SimpleNamespace(Dataset=full)
+        )
     else:
         monkeypatch.setattr(xr.Dataset, "to_netcdf", full)
     feedback = ("--feedback", tmp_path / "fb.nc") if writes == "feedback" else ()
@@ -68,7 +72,13 @@ def test_a_full_disk_leaves_no_obstacle(assimilate: Run, tmp_path: Path) -> None
     """The feedback is out when the analysis fails: the same command works once there is room."""
     feedback = ("--feedback", tmp_path / "fb.nc")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(xr.Dataset, "to_netcdf", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        patch.setattr(
+            xr.Dataset,
+            "to_netcdf",
+            lambda *_, **__: (_ for _ in ()).throw(
+                OSError(errno.ENOSPC, "No space left on device")
+            ),
+        )
         assert assimilate(*feedback).code == 2
         assert [p.name for p in tmp_path.iterdir()] == ["fb.nc"]
     again = assimilate(*feedback)
@@ -78,22 +88,47 @@ def test_a_full_disk_leaves_no_obstacle(assimilate: Run, tmp_path: Path) -> None
 
 KILLED = """
 import os, signal, sys
-import phyda_cli.fields.atomic as atomic
+import phyda_cli.files.publish as atomic
 from phyda_cli.app import main
 atomic._sync = lambda _: os.kill(os.getpid(), signal.{name})
 main()
 """
 
 
-@pytest.mark.parametrize(("name", "status"), [("SIGKILL", -signal.SIGKILL), ("SIGTERM", 128 + signal.SIGTERM)])
-def test_killed_while_writing(assimilate: Run, case: Path, tiny_checkpoint: Path, tmp_path: Path, name: str, status: int) -> None:
-    """The process dies with the file written under its temporary name: what was there stays, a later run is not disturbed."""
+@pytest.mark.parametrize(
+    ("name", "status"), [("SIGKILL", -signal.SIGKILL), ("SIGTERM", 128 + signal.SIGTERM)]
+)
+def test_killed_while_writing(
+    assimilate: Run, case: Path, tiny_checkpoint: Path, tmp_path: Path, name: str, status: int
+) -> None:
+    """The process dies with the file written under its temporary name: what was there stays, a
+    later run is not disturbed."""
     assert assimilate(method="none").code == 0
     before = (tmp_path / "an.nc").read_bytes()
-    flags = ["--obs", case / "stations.csv", "--background", case / "fc.nc", "--out", tmp_path / "an.nc", "--checkpoint", tiny_checkpoint]
-    command = [sys.executable, "-c", KILLED.format(name=name), "assimilate", *map(str, flags), "--method", "oi", "--overwrite"]
+    flags = [
+        "--obs",
+        case / "stations.csv",
+        "--background",
+        case / "fc.nc",
+        "--out",
+        tmp_path / "an.nc",
+        "--checkpoint",
+        tiny_checkpoint,
+    ]
+    command = [
+        sys.executable,
+        "-c",
+        KILLED.format(name=name),
+        "assimilate",
+        *map(str, flags),
+        "--method",
+        "oi",
+        "--overwrite",
+    ]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == status, done.stderr
     assert (tmp_path / "an.nc").read_bytes() == before
     left = [p.name for p in tmp_path.iterdir() if p.name != "an.nc"]
@@ -117,7 +152,9 @@ def test_no_checkpoint(fails: Fails, tmp_path: Path) -> None:
     assert f"no checkpoint at {tmp_path}: cannot read model.json" in fails(3, checkpoint=tmp_path)
 
 
-@pytest.mark.parametrize("name", ["network.safetensors", "members_00.safetensors", "statics.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["network.safetensors", "members_00.safetensors", "statics.safetensors"]
+)
 def test_changed_or_missing_weights(fails: Fails, model: Path, name: str) -> None:
     content = bytearray((model / name).read_bytes())
     content[-1] ^= 1

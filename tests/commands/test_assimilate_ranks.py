@@ -1,4 +1,5 @@
-"""``torchrun -m phyda_cli assimilate``: two processes give the analysis of one, and end together when one of them fails."""
+"""``torchrun -m phyda_cli assimilate``: two processes give the analysis of one, and end together
+when one of them fails."""
 
 from __future__ import annotations
 
@@ -34,26 +35,62 @@ def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def arguments(case: Path, tiny_checkpoint: Path) -> list[str]:
     """A command on the small case, without its output."""
-    return ["assimilate", "--obs", str(case / "stations.csv"), "--background", str(case / "fc.nc"), "--checkpoint", str(tiny_checkpoint)]
+    return [
+        "assimilate",
+        "--obs",
+        str(case / "stations.csv"),
+        "--background",
+        str(case / "fc.nc"),
+        "--checkpoint",
+        str(tiny_checkpoint),
+    ]
 
 
 def environment(**values: object) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in values.items()}
+    return (
+        os.environ
+        | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        | {name: str(value) for name, value in values.items()}
+    )
 
 
 def torchrun(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "phyda_cli"]
-    return subprocess.run([*launcher, *arguments], env=environment(), capture_output=True, text=True, timeout=LIMIT, check=False)
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "phyda_cli",
+    ]
+    return subprocess.run(
+        [*launcher, *arguments],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
 
 
-def start(commands: list[list[str]], folders: tuple[Path, Path] = (ROOT, ROOT)) -> list[subprocess.Popen[str]]:
+def start(
+    commands: list[list[str]], folders: tuple[Path, Path] = (ROOT, ROOT)
+) -> list[subprocess.Popen[str]]:
     """A process for each command, in its folder, as ``torchrun`` starts its ranks."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     ranks = []
     for rank, (command, folder) in enumerate(zip(commands, folders, strict=True)):
-        own = environment(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=len(commands), MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+        own = environment(
+            RANK=rank,
+            LOCAL_RANK=rank,
+            WORLD_SIZE=len(commands),
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=port,
+        )
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         ranks.append(subprocess.Popen([sys.executable, *command], env=own, cwd=folder, **pipes))
     return ranks
@@ -85,12 +122,20 @@ def variables(path: Path) -> dict[str, np.ndarray]:
     ],
 )
 def test_two_ranks_give_the_result_of_one(
-    phyda: Run, arguments: list[str], ensemble: Path, tmp_path: Path, method: str, options: list[str]
+    phyda: Run,
+    arguments: list[str],
+    ensemble: Path,
+    tmp_path: Path,
+    method: str,
+    options: list[str],
 ) -> None:
     options = [*options, "--method", method]
     if method in ("letkf", "hybrid"):
         arguments[arguments.index("--background") + 1] = str(ensemble)
-    outputs = {name: ["--out", str(tmp_path / f"{name}.nc"), "--feedback", str(tmp_path / f"{name}.fb.nc")] for name in ("one", "two")}
+    outputs = {
+        name: ["--out", str(tmp_path / f"{name}.nc"), "--feedback", str(tmp_path / f"{name}.fb.nc")]
+        for name in ("one", "two")
+    }
     assert phyda(*arguments, *options, *outputs["one"]).code == 0
     together = torchrun([*arguments, *options, *outputs["two"]])
     assert together.returncode == 0, together.stderr
@@ -105,7 +150,9 @@ def test_two_ranks_give_the_result_of_one(
             np.testing.assert_allclose(two[name], values, rtol=0, atol=1e-5 * size, err_msg=name)
     members = {"t_members", "msl_members"} if "--save-members" in options else set()
     assert members | {"t", "t_increment", "t_spread"} <= set(variables(tmp_path / "two.nc"))
-    assert phyda(*arguments, *options, *outputs["two"]).err.count("is up to date") == 1  # by the same inputs
+    assert (
+        phyda(*arguments, *options, *outputs["two"]).err.count("is up to date") == 1
+    )  # by the same inputs
 
 
 def test_a_bad_input_is_told_once_and_ends_all(arguments: list[str], tmp_path: Path) -> None:
@@ -120,7 +167,9 @@ def test_a_bad_input_is_told_once_and_ends_all(arguments: list[str], tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
-def test_an_error_of_another_rank_ends_all(arguments: list[str], tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_an_error_of_another_rank_ends_all(
+    arguments: list[str], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
     """Where the second rank works, the path of the checkpoint leads nowhere."""
     arguments[arguments.index("--checkpoint") + 1] = tiny_checkpoint.name
     command = ["-m", "phyda_cli", *arguments, "--out", str(tmp_path / "an.nc")]
@@ -152,7 +201,10 @@ def test_nothing_to_do_ends_all(phyda: Run, arguments: list[str], tmp_path: Path
 
 def test_a_rank_that_is_killed_ends_all(arguments: list[str], tmp_path: Path) -> None:
     command = ["-m", "phyda_cli", *arguments, "--out", str(tmp_path / "an.nc")]
-    dies = "import os, signal; from phyda_cli.analysis.distributed import ranks\nwith ranks(): os.kill(os.getpid(), signal.SIGKILL)"
+    dies = (
+        "import os, signal; from phyda_cli.parallel.ranks import ranks\nwith ranks(): "
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
     (code, out, err), (other, _, _) = ended(start([command, ["-c", dies]]))
     assert other == -signal.SIGKILL
     assert (code, out) == (1, "")

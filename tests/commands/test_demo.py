@@ -1,4 +1,5 @@
-"""``phyda demo`` and its bundled case, with an untrained model of a few channels; with the bundled one where it is there."""
+"""``phyda demo`` and its bundled case, with an untrained model of a few channels; with the bundled
+one where it is there."""
 
 from __future__ import annotations
 
@@ -13,15 +14,24 @@ import typer
 from typer.testing import CliRunner, Result
 
 from phyda_cli.commands.demo import BUNDLED_CASE, demo
-from phyda_cli.config import NetworkSettings, SamplerSettings, SolverSettings
 from phyda_cli.errors import OutputError
-from phyda_cli.fields.background import read_background
+from phyda_cli.fields.state import StateSpec, equiangular
+from phyda_cli.formats.background import read_background
 from phyda_cli.model.checkpoint import BUNDLED, build_networks, save_checkpoint
-from phyda_cli.model.state import StateSpec, equiangular
-from phyda_cli.observations.readers import read_observations
+from phyda_cli.observations.read.read import read_observations
 from phyda_cli.observations.stations import read_stations
+from phyda_cli.settings.model import NetworkSettings, SamplerSettings, SolverSettings
 
-CHANNELS = {"z500": 130.0, "t850": 1.0, "u850": 1.5, "v850": 1.5, "msl": 250.0, "t2m": 1.0, "u10": 1.6, "v10": 1.6}  # background errors
+CHANNELS = {
+    "z500": 130.0,
+    "t850": 1.0,
+    "u850": 1.5,
+    "v850": 1.5,
+    "msl": 250.0,
+    "t2m": 1.0,
+    "u10": 1.6,
+    "v10": 1.6,
+}  # background errors
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 app = typer.Typer()
 app.command()(demo)
@@ -29,25 +39,41 @@ app.command()(demo)
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Smooth random background errors and networks at their start, where ``phyda`` equals ``oi``."""
+    """Smooth random background errors and networks at their start, where ``phyda`` equals
+    ``oi``."""
     grid = equiangular(32, 16)
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(40, len(CHANNELS), *grid.shape))
     members = sum(np.roll(noise, (i, j), (2, 3)) for i in range(-1, 2) for j in range(-1, 2)) / 3
     deviation = tuple(CHANNELS.values())
     spec = StateSpec(
-        channels=tuple(CHANNELS), latitude=tuple(grid.latitude), longitude=tuple(grid.longitude),
-        mean=(5.5e4, 280.0, 0.0, 0.0, 1.01e5, 285.0, 0.0, 0.0), std=tuple(10 * d for d in deviation), background_std=deviation,
-    )  # fmt: skip
+        channels=tuple(CHANNELS),
+        latitude=tuple(grid.latitude),
+        longitude=tuple(grid.longitude),
+        mean=(5.5e4, 280.0, 0.0, 0.0, 1.01e5, 285.0, 0.0, 0.0),
+        std=tuple(10 * d for d in deviation),
+        background_std=deviation,
+    )
     network = NetworkSettings(encoder=(8, 8), denoiser=(8, 8), spread=())
     metadata: dict[str, object] = {
-        "name": "untrained", "state": spec.model_dump(), "solver": SolverSettings(radius_km=2500).model_dump(),
-        "sampler": SamplerSettings(steps=2).model_dump(), "network": network.model_dump(),
-        "member_times": ["2011-01-01T00:00:00"] * len(members), "physics_scale": {}, "training": {},
-    }  # fmt: skip
+        "name": "untrained",
+        "state": spec.model_dump(),
+        "solver": SolverSettings(radius_km=2500).model_dump(),
+        "sampler": SamplerSettings(steps=2).model_dump(),
+        "network": network.model_dump(),
+        "member_times": ["2011-01-01T00:00:00"] * len(members),
+        "physics_scale": {},
+        "training": {},
+    }
     statics = {"orography": np.zeros(grid.shape), "lsm": np.zeros(grid.shape)}
     folder = tmp_path_factory.mktemp("model") / "checkpoint"
-    return save_checkpoint(folder, metadata, statics, torch.as_tensor(members, dtype=torch.float32), *build_networks(spec, network))
+    return save_checkpoint(
+        folder,
+        metadata,
+        statics,
+        torch.as_tensor(members, dtype=torch.float32),
+        *build_networks(spec, network),
+    )
 
 
 def run(out: Path, *arguments: str) -> Result:
@@ -122,7 +148,13 @@ def test_tables_and_members(checkpoint: Path, tmp_path: Path) -> None:
     result = run(tmp_path, "--members", "2", "--seed", "3", "--checkpoint", str(checkpoint))
     assert result.exit_code == 0, result.exception
     words = " ".join(result.stdout.split())
-    for expected in ("rows read", "against the truth", "t850 K", "mean of 44", "against the withheld stations"):
+    for expected in (
+        "rows read",
+        "against the truth",
+        "t850 K",
+        "mean of 44",
+        "against the withheld stations",
+    ):
         assert expected in words
 
 
@@ -133,7 +165,9 @@ def test_out_that_is_a_file(tmp_path: Path) -> None:
 
 def test_bundled_case() -> None:
     assert sum(p.stat().st_size for p in BUNDLED_CASE.iterdir()) < 4 << 20
-    background, truth = (read_background(BUNDLED_CASE / f"{n}.nc").fields for n in ("background", "truth"))
+    background, truth = (
+        read_background(BUNDLED_CASE / f"{n}.nc").fields for n in ("background", "truth")
+    )
     assert background.time == truth.time
     assert background.lead_hours == 24
     assert {"orography", "lsm"} <= set(truth.surface)
@@ -144,7 +178,8 @@ def test_bundled_case() -> None:
 
 
 def test_the_example_simulates_what_the_truth_says() -> None:
-    """Without noise the simulated soundings are the truth's own values, below the ground left out."""
+    """Without noise the simulated soundings are the truth's own values, below the ground left
+    out."""
     spec = importlib.util.spec_from_file_location("make_demo", EXAMPLES / "make_demo.py")
     assert spec is not None
     assert spec.loader is not None
@@ -158,9 +193,16 @@ def test_the_example_simulates_what_the_truth_says() -> None:
 
     i, j = 20, 30
     sites = example.pd.DataFrame(
-        {"station_id": ["A", "B"], "latitude": truth.grid.latitude[i], "longitude": truth.grid.longitude[j], "elevation": [0.0, 2000.0]}
+        {
+            "station_id": ["A", "B"],
+            "latitude": truth.grid.latitude[i],
+            "longitude": truth.grid.longitude[j],
+            "elevation": [0.0, 2000.0],
+        }
     )
-    table = example.observe(example.reports(sites, ["t", "u"], truth.levels, truth.time), truth, Silent())
+    table = example.observe(
+        example.reports(sites, ["t", "u"], truth.levels, truth.time), truth, Silent()
+    )
     low = table[(table["station_id"] == "A") & (table["variable"] == "t")]
     np.testing.assert_allclose(low["value"], truth.upper["t"][:, i, j], atol=0.006)
     assert table[table["station_id"] == "B"]["pressure"].max() == 70000.0  # 2000 m are at 795 hPa

@@ -19,7 +19,9 @@ import xarray as xr
 from archive_server import ERA5, Server, serving
 
 Run = Callable[..., Any]
-TIMES = np.datetime64("2018-01-01T00", "ns") + np.timedelta64(12, "h") * np.arange(2 * 90)  # January to March
+TIMES = np.datetime64("2018-01-01T00", "ns") + np.timedelta64(12, "h") * np.arange(
+    2 * 90
+)  # January to March
 OPTIONS = ("--years", "2018", "--hours", "0,12", "--levels", "500", "--variables", "t,msl")
 
 
@@ -27,7 +29,9 @@ OPTIONS = ("--years", "2018", "--hours", "0,12", "--levels", "500", "--variables
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three months, a chunk for each day."""
     root = tmp_path_factory.mktemp("stores")
-    archive_server.write_store(root / ERA5, archive_server.archive(archive_server.analyses(TIMES)), {"time": 2})
+    archive_server.write_store(
+        root / ERA5, archive_server.archive(archive_server.analyses(TIMES)), {"time": 2}
+    )
     return root
 
 
@@ -35,10 +39,22 @@ def test_killed_and_continued(phyda: Run, stores: Path, tmp_path: Path) -> None:
     out = tmp_path / "era5"
     stuck = "/temperature/40."  # a day in March
     with serving(Server(stores, lambda path, _: "hang" if stuck in path else None)) as server:
-        command = [sys.executable, "-m", "phyda_cli", "download", *OPTIONS, "--url", server.url, "--out", str(out)]
+        command = [
+            sys.executable,
+            "-m",
+            "phyda_cli",
+            "download",
+            *OPTIONS,
+            "--url",
+            server.url,
+            "--out",
+            str(out),
+        ]
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
         server.hang = 30
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         while not any(stuck in path for path in list(server.asked)):
             assert process.poll() is None
             time.sleep(0.02)
@@ -65,7 +81,16 @@ def test_offline(phyda: Run, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{free.getsockname()[1]}"
-    outcome = phyda("download", *OPTIONS, "--attempts", "1", "--url", f"http://{host}", "--out", tmp_path / "era5")
+    outcome = phyda(
+        "download",
+        *OPTIONS,
+        "--attempts",
+        "1",
+        "--url",
+        f"http://{host}",
+        "--out",
+        tmp_path / "era5",
+    )
     assert outcome.code == 3
     assert f"cannot reach {host}" in outcome.err
     assert "phyda preprocess" in outcome.err
@@ -75,7 +100,9 @@ def test_offline(phyda: Run, tmp_path: Path) -> None:
 
 def test_dry_run(phyda: Run, stores: Path, tmp_path: Path) -> None:
     with serving(Server(stores)) as server:
-        outcome = phyda("download", *OPTIONS, "--dry-run", "--url", server.url, "--out", tmp_path / "era5")
+        outcome = phyda(
+            "download", *OPTIONS, "--dry-run", "--url", server.url, "--out", tmp_path / "era5"
+        )
     assert outcome.code == 0, outcome.err
     assert "3 files on a grid of 16x8: 182 requests, about" in outcome.err
     assert "free" in outcome.err
@@ -85,12 +112,17 @@ def test_dry_run(phyda: Run, stores: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
-    [((), "--years is missing"), (("--years", "20x5"), "years"), (("--years", "2018", "--area", "1,2,3,4"), "north,west,south,east"),
-     (("--years", "2018", "--variables", "colour"), "colour is not known"), (("--years", "2018", "--hours", "25"), "expected 0 to 23"),
-     (("--years", "2018", "--source", "web"), "weatherbench2, arco, cds, nature"),
-     (("--years", "2018", "--forecasts", "gfs"), "hres, pangu, graphcast"),
-     (("--years", "2018", "--source", "arco", "--forecasts", "hres"), "--source weatherbench2")],
-)  # fmt: skip
+    [
+        ((), "--years is missing"),
+        (("--years", "20x5"), "years"),
+        (("--years", "2018", "--area", "1,2,3,4"), "north,west,south,east"),
+        (("--years", "2018", "--variables", "colour"), "colour is not known"),
+        (("--years", "2018", "--hours", "25"), "expected 0 to 23"),
+        (("--years", "2018", "--source", "web"), "weatherbench2, arco, cds, nature"),
+        (("--years", "2018", "--forecasts", "gfs"), "hres, pangu, graphcast"),
+        (("--years", "2018", "--source", "arco", "--forecasts", "hres"), "--source weatherbench2"),
+    ],
+)
 def test_usage(phyda: Run, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
     outcome = phyda("download", *arguments, "--out", tmp_path / "era5")
     assert outcome.code == 2

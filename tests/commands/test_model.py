@@ -1,4 +1,5 @@
-"""``phyda model``: a checkpoint's facts and its card, the bundled one's as documented, and broken checkpoints."""
+"""``phyda model``: a checkpoint's facts and its card, the bundled one's as documented, and broken
+checkpoints."""
 
 from __future__ import annotations
 
@@ -30,18 +31,27 @@ def edited(folder: Path, **training: Any) -> Path:
     path = folder / "model.json"
     metadata = json.loads(path.read_text())
     record = metadata["training"] | training
-    path.write_text(json.dumps(metadata | {"training": {k: v for k, v in record.items() if v is not None}}))
+    path.write_text(
+        json.dumps(metadata | {"training": {k: v for k, v in record.items() if v is not None}})
+    )
     return folder
 
 
 def test_facts_are_those_of_the_checkpoint(phyda: Run, tiny_checkpoint: Path) -> None:
     outcome = phyda("model", "inspect", tiny_checkpoint, "--json")
     assert outcome.code == 0, outcome.err
-    facts, metadata = json.loads(outcome.out), json.loads((tiny_checkpoint / "model.json").read_text())
+    facts, metadata = (
+        json.loads(outcome.out),
+        json.loads((tiny_checkpoint / "model.json").read_text()),
+    )
     assert (facts["name"], facts["license"], facts["bundled"]) == ("tiny", "Apache-2.0", False)
-    assert facts["sha256"] == hashlib.sha256((tiny_checkpoint / "model.json").read_bytes()).hexdigest()
+    assert (
+        facts["sha256"] == hashlib.sha256((tiny_checkpoint / "model.json").read_bytes()).hexdigest()
+    )
     assert facts["channels"] == len(CHANNELS)
-    assert {v["name"]: v["levels_hPa"] for v in facts["variables"]} == {name: list(LEVELS) for name in "ztuvq"} | {"msl": None}
+    assert {v["name"]: v["levels_hPa"] for v in facts["variables"]} == {
+        name: list(LEVELS) for name in "ztuvq"
+    } | {"msl": None}
     assert {v["name"]: v["units"] for v in facts["variables"]}["z"] == "m2 s-2"
     assert facts["grid"]["global"] is True
     assert (facts["grid"]["latitude"]["count"], facts["grid"]["longitude"]["count"]) == GRID.shape
@@ -52,18 +62,35 @@ def test_facts_are_those_of_the_checkpoint(phyda: Run, tiny_checkpoint: Path) ->
     assert facts["background"]["levels"].startswith("levels that reach from 300 to 850 hPa")
     assert facts["scores"] == metadata["training"]["validation"]
     assert set(facts["scores"]) >= {"oi", "encoder"}
-    assert (facts["training"]["first"], facts["training"]["pairs_kind"]) == (metadata["training"]["first"], "lagged")
+    assert (facts["training"]["first"], facts["training"]["pairs_kind"]) == (
+        metadata["training"]["first"],
+        "lagged",
+    )
     assert {name: f["sha256"] for name, f in facts["files"].items()} == metadata["files"]
-    assert all(f["bytes"] == (tiny_checkpoint / name).stat().st_size for name, f in facts["files"].items())
+    assert all(
+        f["bytes"] == (tiny_checkpoint / name).stat().st_size for name, f in facts["files"].items()
+    )
     with safe_open(str(tiny_checkpoint / "network.safetensors"), "numpy") as file:
-        stored = sum(file.get_tensor(key).size for key in file.keys() if key not in ("encoder.calibration", "spread.climate"))  # noqa: SIM118
+        stored = sum(
+            file.get_tensor(key).size
+            for key in file.keys()  # noqa: SIM118
+            if key not in ("encoder.calibration", "spread.climate")
+        )
     assert sum(network["parameters"] for network in facts["networks"].values()) == stored
 
 
 def test_tables_show_them(phyda: Run, tiny_checkpoint: Path) -> None:
     outcome = phyda("model", "inspect", tiny_checkpoint)
     assert outcome.code == 0
-    for text in ("tiny", "16x8, global", "300 500 850", "surface", "Apache-2.0", "encoder", "lagged"):
+    for text in (
+        "tiny",
+        "16x8, global",
+        "300 500 850",
+        "surface",
+        "Apache-2.0",
+        "encoder",
+        "lagged",
+    ):
         assert text in outcome.out, text
     for digest in json.loads((tiny_checkpoint / "model.json").read_text())["files"].values():
         assert digest in outcome.out
@@ -77,7 +104,15 @@ def test_the_bundled_card_is_the_documented_one(phyda: Run, tmp_path: Path) -> N
     assert text == (ROOT / "docs" / "model_card.md").read_text(encoding="utf-8")
     assert phyda("model", "card", BUNDLED).out == text
     titles = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
-    assert titles == ["Model details", "Intended use", "Training data", "Evaluation", "Limitations", "How to use", "Licence"]
+    assert titles == [
+        "Model details",
+        "Intended use",
+        "Training data",
+        "Evaluation",
+        "Limitations",
+        "How to use",
+        "Licence",
+    ]
     assert "not on the real atmosphere" in text
     assert "not recorded" not in text
     assert phyda("model", "card", "--out", tmp_path / "card.md").code == 2
@@ -85,9 +120,18 @@ def test_the_bundled_card_is_the_documented_one(phyda: Run, tmp_path: Path) -> N
 
 
 def test_data_of_others_are_attributed(phyda: Run, copy: Path) -> None:
-    edited(copy, source="ERA5", data_license="terms of the provider", references="Hersbach et al. (2020)")
+    edited(
+        copy,
+        source="ERA5",
+        data_license="terms of the provider",
+        references="Hersbach et al. (2020)",
+    )
     text = phyda("model", "card", copy).out
-    for line in ("**Source**: ERA5", "**Licence of the data**: terms of the provider", "**References**: Hersbach et al. (2020)"):
+    for line in (
+        "**Source**: ERA5",
+        "**Licence of the data**: terms of the provider",
+        "**References**: Hersbach et al. (2020)",
+    ):
         assert f"- {line}\n" in text
     assert "Training data: terms of the provider." in text
     assert "--checkpoint CHECKPOINT" in text
@@ -95,10 +139,21 @@ def test_data_of_others_are_attributed(phyda: Run, copy: Path) -> None:
 
 
 def test_old_checkpoints_say_what_they_lack(phyda: Run, copy: Path) -> None:
-    edited(copy, first=None, last=None, pairs=None, validation=None, hardware=None, settings=None, data_license=None)
+    edited(
+        copy,
+        first=None,
+        last=None,
+        pairs=None,
+        validation=None,
+        hardware=None,
+        settings=None,
+        data_license=None,
+    )
     facts = json.loads(phyda("model", "inspect", copy, "--json").out)
     assert facts["scores"] == {}
-    assert {"start of the training data", "hardware", "validation scores"} <= set(facts["not_recorded"])
+    assert {"start of the training data", "hardware", "validation scores"} <= set(
+        facts["not_recorded"]
+    )
     text = phyda("model", "card", copy).out
     assert "- **Span**: not recorded in the checkpoint\n" in text
     assert "Validation scores are not recorded in the checkpoint." in text
@@ -113,21 +168,39 @@ def truncated(folder: Path) -> None:
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no folder": (shutil.rmtree, "no checkpoint at"),
     "a file changed": (truncated, "statics.safetensors does not match its hash"),
-    "a file gone": (lambda folder: (folder / "members_00.safetensors").unlink(), "the checkpoint lacks members_00.safetensors"),
-    "no JSON": (lambda folder: (folder / "model.json").write_text("{"), "is not a phyda checkpoint"),
-    "not ours": (lambda folder: (folder / "model.json").write_text('{"name": "x"}'), "is not a phyda checkpoint"),
+    "a file gone": (
+        lambda folder: (folder / "members_00.safetensors").unlink(),
+        "the checkpoint lacks members_00.safetensors",
+    ),
+    "no JSON": (
+        lambda folder: (folder / "model.json").write_text("{"),
+        "is not a phyda checkpoint",
+    ),
+    "not ours": (
+        lambda folder: (folder / "model.json").write_text('{"name": "x"}'),
+        "is not a phyda checkpoint",
+    ),
 }
 
 
 @pytest.mark.parametrize("command", ["inspect", "card"])
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_broken_checkpoints(phyda: Run, copy: Path, tmp_path: Path, damage: str, command: str) -> None:
+def test_broken_checkpoints(
+    phyda: Run, copy: Path, tmp_path: Path, damage: str, command: str
+) -> None:
     harm, message = DAMAGE[damage]
     harm(copy)
-    outcome = phyda("model", command, copy, *(("--out", tmp_path / "card.md") if command == "card" else ()))
+    outcome = phyda(
+        "model", command, copy, *(("--out", tmp_path / "card.md") if command == "card" else ())
+    )
     assert (outcome.code, outcome.out) == (3, "")
     told = outcome.err.strip().splitlines()
     assert message in outcome.err
     assert "Traceback" not in outcome.err
-    assert told[-1].split("Z ", 1)[-1].strip().endswith(("bundled one", "copy the whole checkpoint again"))
+    assert (
+        told[-1]
+        .split("Z ", 1)[-1]
+        .strip()
+        .endswith(("bundled one", "copy the whole checkpoint again"))
+    )
     assert not (tmp_path / "card.md").exists()

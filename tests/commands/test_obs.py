@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from phyda_cli.observations.feedback import read_feedback
-from phyda_cli.observations.readers import read_observations
+from phyda_cli.observations.read.read import read_observations
 
 Run = Callable[..., Any]
 HEADER = "station_id,time,latitude,longitude,elevation,variable,pressure,value,error\n"
@@ -44,12 +44,26 @@ def test_inspect_counts_everything_once(phyda: Run, files: list[Path], tmp_path:
     assert report["rejected"] == {"unreadable": 1, "out of range": 1, "duplicate": 1}
     for groups in ("by_variable", "by_type", "by_level", "by_time", "by_region"):
         assert sum(c["in"] for c in report[groups].values()) == 8
-        assert all(c["in"] == c["used"] + c["passive"] + sum(c["rejected"].values()) for c in report[groups].values())
-    assert {k: c["in"] for k, c in report["by_type"].items()} == {"single level": 1, "sounding": 3, "surface": 4}
+        assert all(
+            c["in"] == c["used"] + c["passive"] + sum(c["rejected"].values())
+            for c in report[groups].values()
+        )
+    assert {k: c["in"] for k, c in report["by_type"].items()} == {
+        "single level": 1,
+        "sounding": 3,
+        "surface": 4,
+    }
     assert report["by_variable"]["t"] == {
-        "in": 3, "used": 2, "passive": 0, "rejected": {"out of range": 1}, "units": "K",
-        "min": 268.0, "median": 271.5, "max": 275.0, "own_error": 0,
-    }  # fmt: skip
+        "in": 3,
+        "used": 2,
+        "passive": 0,
+        "rejected": {"out of range": 1},
+        "units": "K",
+        "min": 268.0,
+        "median": 271.5,
+        "max": 275.0,
+        "own_error": 0,
+    }
     assert report["by_variable"]["msl"]["own_error"] == 1
     assert {k: c["in"] for k, c in report["by_level"].items()} == {
         "surface": 4,
@@ -57,13 +71,20 @@ def test_inspect_counts_everything_once(phyda: Run, files: list[Path], tmp_path:
         "500 to 250 hPa": 1,
         "250 to 100 hPa": 1,
     }
-    assert list(report["by_time"]) == ["2020-10-01T05Z", "2020-10-01T06Z", "2020-10-01T07Z", "without time"]
+    assert list(report["by_time"]) == [
+        "2020-10-01T05Z",
+        "2020-10-01T06Z",
+        "2020-10-01T07Z",
+        "without time",
+    ]
     assert report["by_region"]["north of 60N"]["in"] == 2
     assert any("yesterday" in p for p in report["problems"])
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_inspect_prints_tables_and_keeps_pictures(phyda: Run, files: list[Path], tmp_path: Path) -> None:
+def test_inspect_prints_tables_and_keeps_pictures(
+    phyda: Run, files: list[Path], tmp_path: Path
+) -> None:
     outcome = phyda("obs", "inspect", files[1])
     assert outcome.code == 0
     assert "850 to 500 hPa" in outcome.out
@@ -73,7 +94,9 @@ def test_inspect_prints_tables_and_keeps_pictures(phyda: Run, files: list[Path],
     assert (tmp_path / "map.png").read_text() == "mine"
 
 
-def test_a_file_twice_counts_once_and_patterns_are_expanded(phyda: Run, files: list[Path], tmp_path: Path) -> None:
+def test_a_file_twice_counts_once_and_patterns_are_expanded(
+    phyda: Run, files: list[Path], tmp_path: Path
+) -> None:
     outcome = phyda("obs", "inspect", "--json", tmp_path / "*.csv", files[0])
     assert json.loads(outcome.out)["in"] == 8
     assert "given twice" in outcome.err
@@ -90,11 +113,15 @@ def test_a_template_filled_in_is_read(phyda: Run, tmp_path: Path, kind: str) -> 
     path = tmp_path / "t.csv"
     assert phyda("obs", "template", "--kind", kind, "--out", path).code == 0
     assert phyda("obs", "template", "--kind", kind).out == path.read_text()
-    row = "a,2020-10-01T06:00Z,50,8,100," + ("t2m,,,,280,1.5,1" if kind == "long" else "6.85,,,,,1013,,")
+    row = "a,2020-10-01T06:00Z,50,8,100," + (
+        "t2m,,,,280,1.5,1" if kind == "long" else "6.85,,,,,1013,,"
+    )
     path.write_text(path.read_text() + row + "\n")
     read = read_observations([path], strict=True)
     found = dict(zip(read.table["variable"], read.table["value"], strict=True))
-    assert found == pytest.approx({"t2m": 280.0} if kind == "long" else {"t2m": 280.0, "msl": 101300.0})
+    assert found == pytest.approx(
+        {"t2m": 280.0} if kind == "long" else {"t2m": 280.0, "msl": 101300.0}
+    )
     assert not any(read.ignored_columns.values())
     assert phyda("obs", "template", "--kind", "tall").code == 2
     assert phyda("obs", "template", "--out", path).code == 2
@@ -104,7 +131,10 @@ def test_convert_to_csv_and_netcdf(phyda: Run, files: list[Path], tmp_path: Path
     outcome = phyda("obs", "convert", *files, "--out", tmp_path / "all.csv")
     assert outcome.code == 0, outcome.err
     assert "7 observations, 1 unreadable ones left out" in outcome.err
-    before, after = read_observations(files).table, read_observations([tmp_path / "all.csv"], strict=True).table
+    before, after = (
+        read_observations(files).table,
+        read_observations([tmp_path / "all.csv"], strict=True).table,
+    )
     np.testing.assert_array_equal(after["value"], before["value"][before["qc"] == 0])
     assert phyda("obs", "convert", *files, "--to", "nc", "--out", tmp_path / "all.bin").code == 0
     rows = read_feedback(tmp_path / "all.bin")
@@ -115,7 +145,9 @@ def test_convert_to_csv_and_netcdf(phyda: Run, files: list[Path], tmp_path: Path
     assert phyda("obs", "convert", *files, "--out", tmp_path / "all.csv").code == 2
 
 
-def test_merge_holds_each_observation_once_in_order(phyda: Run, files: list[Path], tmp_path: Path) -> None:
+def test_merge_holds_each_observation_once_in_order(
+    phyda: Run, files: list[Path], tmp_path: Path
+) -> None:
     outcome = phyda("obs", "merge", *files, "--out", tmp_path / "all.csv")
     assert outcome.code == 0, outcome.err
     assert "1 duplicates left out" in outcome.err

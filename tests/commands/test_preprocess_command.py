@@ -12,7 +12,7 @@ import pytest
 import synthetic
 import zarr
 
-from phyda_cli.training.store import PairStore
+from phyda_cli.preprocessing.store import PairStore
 
 CHANNELS = ("--variables", "z,temperature,msl", "--levels", "500,850")
 LAGGED = ("--pairs", "lagged", "--grid", "as-is")
@@ -20,14 +20,37 @@ LAGGED = ("--pairs", "lagged", "--grid", "as-is")
 
 def test_preprocess_then_inspect(phyda: Callable[..., Any], nature: Path, tmp_path: Path) -> None:
     out = tmp_path / "s.zarr"
-    done = phyda("preprocess", nature, "--out", out, *CHANNELS, *LAGGED, "--packing", "int16", "--last", "2011-01-15")
+    done = phyda(
+        "preprocess",
+        nature,
+        "--out",
+        out,
+        *CHANNELS,
+        *LAGGED,
+        "--packing",
+        "int16",
+        "--last",
+        "2011-01-15",
+    )
     assert done.code == 0, done.err
     assert done.out == ""
     assert f"176 pairs in {out}; next: phyda train --data {out}" in done.err
     assert PairStore.open(out).channels == ("z500", "z850", "t500", "t850", "msl")
-    assert "is up to date" in phyda(
-        "preprocess", nature, "--out", out, *CHANNELS, *LAGGED, "--packing", "int16", "--last", "2011-01-15"
-    ).err  # fmt: skip
+    assert (
+        "is up to date"
+        in phyda(
+            "preprocess",
+            nature,
+            "--out",
+            out,
+            *CHANNELS,
+            *LAGGED,
+            "--packing",
+            "int16",
+            "--last",
+            "2011-01-15",
+        ).err
+    )
 
     shown = phyda("preprocess", "inspect", out)
     assert shown.code == 0, shown.err
@@ -46,7 +69,11 @@ def test_preprocess_then_inspect(phyda: Callable[..., Any], nature: Path, tmp_pa
     assert found["variables"] == {"z": [500.0, 850.0], "t": [500.0, 850.0], "msl": []}
     assert found["pairs"]["kinds"] == {"lagged": 176}
     assert found["pairs"]["leads"] == {"24": 176}
-    assert found["pairs"]["split"]["training"]["pairs"] + found["pairs"]["split"]["validation"]["pairs"] == 176
+    assert (
+        found["pairs"]["split"]["training"]["pairs"]
+        + found["pairs"]["split"]["validation"]["pairs"]
+        == 176
+    )
     assert (found["states"]["first"], found["states"]["count"]) == ("2010-12-01T00:00:00", 180)
     assert found["bytes"] == sum(f.stat().st_size for f in out.rglob("*") if f.is_file())
     assert found["statistics"]["t850"]["units"] == "K"
@@ -58,14 +85,28 @@ def test_a_store_of_the_first_format(phyda: Callable[..., Any], tmp_path: Path) 
     """As phyda wrote them before splits and statistics."""
     path, grid = tmp_path / "old.zarr", synthetic.GRID
     group = zarr.open_group(str(path), mode="w")
-    group.attrs.update({"channels": ["z500", "msl"], "pairs_kind": "twin", "files": 3, "source": "a model", "complete": True})
+    group.attrs.update(
+        {
+            "channels": ["z500", "msl"],
+            "pairs_kind": "twin",
+            "files": 3,
+            "source": "a model",
+            "complete": True,
+        }
+    )
     rng = np.random.default_rng(0)
     states = rng.normal(size=(4, 2, *grid.shape)).astype(np.float32)
     arrays = {
-        "states": states, "latitude": grid.latitude, "longitude": grid.longitude, "orography": np.zeros(grid.shape),
-        "lsm": np.zeros(grid.shape), "time": 86400 * np.arange(4), "pairs": np.array([[0, 1], [2, 3]]), "scale": np.ones(2),
+        "states": states,
+        "latitude": grid.latitude,
+        "longitude": grid.longitude,
+        "orography": np.zeros(grid.shape),
+        "lsm": np.zeros(grid.shape),
+        "time": 86400 * np.arange(4),
+        "pairs": np.array([[0, 1], [2, 3]]),
+        "scale": np.ones(2),
         "lead": np.full(2, 24.0),
-    }  # fmt: skip
+    }
     for name, values in arrays.items():
         group.create_array(name, data=values)
     store = PairStore.open(path)
@@ -84,8 +125,19 @@ def test_a_store_of_the_first_format(phyda: Callable[..., Any], tmp_path: Path) 
 
 
 def test_settings_in_a_file(phyda: Callable[..., Any], nature: Path, tmp_path: Path) -> None:
-    (tmp_path / "p.toml").write_text('pairs = ["lagged"]\nlag_hours = 12\ngrid = "8x4"\nchannels = ["t500"]\n')
-    done = phyda("preprocess", nature, "--out", tmp_path / "s.zarr", "--config", tmp_path / "p.toml", "--lag", 48)
+    (tmp_path / "p.toml").write_text(
+        'pairs = ["lagged"]\nlag_hours = 12\ngrid = "8x4"\nchannels = ["t500"]\n'
+    )
+    done = phyda(
+        "preprocess",
+        nature,
+        "--out",
+        tmp_path / "s.zarr",
+        "--config",
+        tmp_path / "p.toml",
+        "--lag",
+        48,
+    )
     assert done.code == 0, done.err
     assert "conservative means" in done.err
     store = PairStore.open(tmp_path / "s.zarr")
@@ -97,20 +149,41 @@ def test_settings_in_a_file(phyda: Callable[..., Any], nature: Path, tmp_path: P
     [
         ((), 3, "z has no level 50 hPa"),
         (("--channels", "t500", "--grid", "5"), 2, "grid"),
-        (("--channels", "t500", "--grid", "16x8"), 3, "no (background, truth) pairs of kind forecast"),
+        (
+            ("--channels", "t500", "--grid", "16x8"),
+            3,
+            "no (background, truth) pairs of kind forecast",
+        ),
         (("--channels", "t500,x5", *LAGGED), 2, "is no channel"),
         (("--variables", "colour", *LAGGED), 2, "colour is not known"),
         (("--channels", "t500", *LAGGED, "--first", "soon"), 2, "--first soon: expected a date"),
-        (("--channels", "t500", *LAGGED, "--first", "2030-01-01"), 3, "no analyses from 2030-01-01T00:00:00"),
-        (("--channels", "t500", *LAGGED, "--train-years", "2010", "--test-years", "2010-2011"), 2, "2010 in more than one of"),
+        (
+            ("--channels", "t500", *LAGGED, "--first", "2030-01-01"),
+            3,
+            "no analyses from 2030-01-01T00:00:00",
+        ),
+        (
+            ("--channels", "t500", *LAGGED, "--train-years", "2010", "--test-years", "2010-2011"),
+            2,
+            "2010 in more than one of",
+        ),
         (("--channels", "t500", *LAGGED, "--memory-limit", "lots"), 2, "memory_limit"),
-        (("--channels", "t500", *LAGGED, "--memory-limit", "10MB"), 2, "is too little: these data need"),
+        (
+            ("--channels", "t500", *LAGGED, "--memory-limit", "10MB"),
+            2,
+            "is too little: these data need",
+        ),
         (("--channels", "t500", *LAGGED, "--scheduler", "here"), 2, "scheduler"),
         (("--channels", "t500", *LAGGED, "--packing", "zip"), 2, "packing"),
     ],
 )
 def test_what_cannot_be_done(
-    phyda: Callable[..., Any], nature: Path, tmp_path: Path, flags: tuple[str, ...], code: int, expected: str
+    phyda: Callable[..., Any],
+    nature: Path,
+    tmp_path: Path,
+    flags: tuple[str, ...],
+    code: int,
+    expected: str,
 ) -> None:
     outcome = phyda("preprocess", nature, "--out", tmp_path / "s.zarr", *flags)
     assert outcome.code == code, outcome.err
@@ -126,7 +199,7 @@ def test_help(phyda: Callable[..., Any]) -> None:
 
 
 def test_years_as_the_manual_writes_them() -> None:
-    from phyda_cli.config import DownloadSettings, PreprocessSettings
+    from phyda_cli.settings.data import DownloadSettings, PreprocessSettings
 
     assert DownloadSettings(years="2015-2017,2020").years == (2015, 2016, 2017, 2020)  # type: ignore[arg-type]
     assert PreprocessSettings(test_years="2019").test_years == (2019,)  # type: ignore[arg-type]

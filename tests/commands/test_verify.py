@@ -15,12 +15,12 @@ from typer.testing import CliRunner, Result
 
 from phyda_cli.commands.verify import verify
 from phyda_cli.errors import EXIT_INPUT, EXIT_USAGE, InputError, OutputError, PhydaError, UsageError
-from phyda_cli.fields.background import read_background
 from phyda_cli.fields.grid import Fields, Grid
-from phyda_cli.fields.output import write_analysis, write_fields
+from phyda_cli.formats.background import read_background
+from phyda_cli.formats.write import write_analysis, write_fields
 from phyda_cli.observations.feedback import write_feedback
-from phyda_cli.observations.prepare import prepare
-from phyda_cli.observations.readers import read_observations
+from phyda_cli.observations.pre_qc import prepare
+from phyda_cli.observations.read.read import read_observations
 
 TIME = np.datetime64("2020-01-01T06", "ns")
 GRID = Grid(np.linspace(-80, 80, 9), np.arange(12) * 30.0)
@@ -31,13 +31,18 @@ app.command()(verify)
 def fields(shift: float) -> Fields:
     """285 K at 850 hPa and 1015 hPa at sea level, ``shift`` K and 100 * ``shift`` Pa off."""
     return Fields(
-        GRID, TIME, np.array([85000.0]), {"t": np.full((1, *GRID.shape), 285 + shift)}, {"msl": np.full(GRID.shape, 101500 + 100 * shift)}
+        GRID,
+        TIME,
+        np.array([85000.0]),
+        {"t": np.full((1, *GRID.shape), 285 + shift)},
+        {"msl": np.full(GRID.shape, 101500 + 100 * shift)},
     )
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Truth, a background 2 off, an analysis 0.5 off with its increments, stations that report the truth, a feedback."""
+    """Truth, a background 2 off, an analysis 0.5 off with its increments, stations that report the
+    truth, a feedback."""
     write_fields(tmp_path / "truth.nc", fields(0))
     write_fields(tmp_path / "bg.nc", fields(2))
     background = read_background(tmp_path / "bg.nc")
@@ -46,8 +51,14 @@ def folder(tmp_path: Path) -> Path:
     spread = analysis.with_vector(np.full(analysis.vector().size, 0.5))
     write_analysis(tmp_path / "an.nc", background, analysis, increment, spread)
     rows = [f"S{i},2020-01-01T06:10:00Z,{-60 + 10 * i},{20 * i},t,85000,285,1" for i in range(12)]
-    rows += ["S99,2020-01-01T06:00:00Z,0,0,t,85000,330,1", "S98,2020-01-01T18:00:00Z,0,0,t,85000,285,1"]
-    (tmp_path / "obs.csv").write_text("\n".join(["station_id,time,latitude,longitude,variable,pressure,value,error", *rows]) + "\n")
+    rows += [
+        "S99,2020-01-01T06:00:00Z,0,0,t,85000,330,1",
+        "S98,2020-01-01T18:00:00Z,0,0,t,85000,285,1",
+    ]
+    (tmp_path / "obs.csv").write_text(
+        "\n".join(["station_id,time,latitude,longitude,variable,pressure,value,error", *rows])
+        + "\n"
+    )
     table = prepare(read_observations([tmp_path / "obs.csv"]).table, background.fields)
     hofx0, hofx1 = np.full(len(table), 287.0), np.full(len(table), 285.5)
     write_feedback(tmp_path / "fb.nc", table, hofx0, hofx1, np.full(len(table), np.sqrt(3.0)), {})
@@ -68,7 +79,9 @@ def test_against_truth(folder: Path) -> None:
     result = json.loads(run(folder, "an.nc", "--truth", "truth.nc", "--json").stdout)
     scores = {s["channel"]: s for s in result["fields"]}
     assert scores["t850"]["rmse"] == pytest.approx(0.5, abs=1e-4)
-    assert scores["t850"]["background_rmse"] == pytest.approx(2.0, abs=1e-4)  # from the analysis's own increments
+    assert scores["t850"]["background_rmse"] == pytest.approx(
+        2.0, abs=1e-4
+    )  # from the analysis's own increments
     assert scores["t850"]["spread_skill"] == pytest.approx(1.0, abs=1e-3)
     assert scores["msl"]["bias"] == pytest.approx(50.0, abs=0.05)
     assert result["mean_ratio"] == pytest.approx(0.25, abs=1e-3)
@@ -76,7 +89,9 @@ def test_against_truth(folder: Path) -> None:
 
 def test_an_explicit_background_wins(folder: Path) -> None:
     write_fields(folder / "worse.nc", fields(5))
-    result = json.loads(run(folder, "an.nc", "--truth", "truth.nc", "--background", "worse.nc", "--json").stdout)
+    result = json.loads(
+        run(folder, "an.nc", "--truth", "truth.nc", "--background", "worse.nc", "--json").stdout
+    )
     assert result["mean_ratio"] == pytest.approx(0.1, abs=1e-3)
 
 
@@ -90,16 +105,23 @@ def test_against_stations(folder: Path) -> None:
     report = json.loads(run(folder, "an.nc", "--obs", "obs.csv", "--json").stdout)["stations"]
     (t,) = report["scores"]
     assert (t["n"], t["ombg_rms"], t["oman_rms"]) == pytest.approx((12, 2.0, 0.5), abs=1e-4)
-    assert report["account"]["rejected"] == {"too far from the background": 1, "outside the time window": 1}
+    assert report["account"]["rejected"] == {
+        "too far from the background": 1,
+        "outside the time window": 1,
+    }
 
 
 def test_a_wider_window(folder: Path) -> None:
-    report = json.loads(run(folder, "an.nc", "--obs", "obs.csv", "--window", "12", "--json").stdout)["stations"]
+    report = json.loads(
+        run(folder, "an.nc", "--obs", "obs.csv", "--window", "12", "--json").stdout
+    )["stations"]
     assert report["scores"][0]["n"] == 13
 
 
 def test_feedback(folder: Path) -> None:
-    (t,) = json.loads(run(folder, "an.nc", "--feedback", "fb.nc", "--json").stdout)["feedback"]["used"]
+    (t,) = json.loads(run(folder, "an.nc", "--feedback", "fb.nc", "--json").stdout)["feedback"][
+        "used"
+    ]
     # all but the late one, among them the gross error of 43 K
     assert t["n"] == 13
     assert t["chi2"] == pytest.approx((12 * 2.0**2 + 43.0**2) / 13 / 4)
@@ -176,7 +198,10 @@ def test_a_truth_of_another_time_says_both_times(folder: Path) -> None:
 
 
 def test_an_analysis_is_no_feedback(folder: Path) -> None:
-    assert "no feedback file" in refused(run(folder, "an.nc", "--feedback", "an.nc"), InputError).message
+    assert (
+        "no feedback file"
+        in refused(run(folder, "an.nc", "--feedback", "an.nc"), InputError).message
+    )
 
 
 def test_nothing_to_do_is_a_usage_error(folder: Path) -> None:
@@ -185,5 +210,18 @@ def test_nothing_to_do_is_a_usage_error(folder: Path) -> None:
 
 def test_the_modules_of_the_commands_import_nothing_heavy() -> None:
     code = "import sys, phyda_cli.commands.verify, phyda_cli.commands.demo; print(*sys.modules)"
-    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
-    assert not loaded & {"torch", "xarray", "eccodes", "pandas", "numpy", "scipy", "matplotlib", "netCDF4"}
+    loaded = set(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
+    assert not loaded & {
+        "torch",
+        "xarray",
+        "eccodes",
+        "pandas",
+        "numpy",
+        "scipy",
+        "matplotlib",
+        "netCDF4",
+    }

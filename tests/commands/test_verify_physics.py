@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from phyda_cli.errors import EXIT_INPUT, EXIT_USAGE
-from phyda_cli.fields.background import Background, read_background
 from phyda_cli.fields.grid import Fields
-from phyda_cli.fields.output import write_analysis, write_fields
+from phyda_cli.formats.background import Background, read_background
+from phyda_cli.formats.write import write_analysis, write_fields
 from phyda_cli.model.checkpoint import BUNDLED
 
 DEMO = Path(__file__).resolve().parents[2] / "phyda_cli" / "demo"
@@ -24,7 +24,10 @@ Run = Callable[..., Any]
 
 def between(background: Background, truth: Fields, part: float) -> Fields:
     """The background moved ``part`` of the way to the truth, in z t u v q."""
-    upper = {v: (1 - part) * background.fields.upper[v].astype(float) + part * truth.upper[v] for v in "ztuvq"}
+    upper = {
+        v: (1 - part) * background.fields.upper[v].astype(float) + part * truth.upper[v]
+        for v in "ztuvq"
+    }
     return replace(background.fields, upper=upper, surface={})
 
 
@@ -33,9 +36,17 @@ def analysis(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An analysis half way to the truth, with two members around it."""
     background, truth = read_background(DEMO / "background.nc"), read_background(TRUTH).fields
     half = between(background, truth, 0.5)
-    increment = replace(half, upper={v: half.upper[v] - background.fields.upper[v] for v in "ztuvq"})
+    increment = replace(
+        half, upper={v: half.upper[v] - background.fields.upper[v] for v in "ztuvq"}
+    )
     path = tmp_path_factory.mktemp("physics") / "an.nc"
-    write_analysis(path, background, half, increment, members=[between(background, truth, part) for part in (0.25, 0.75)])
+    write_analysis(
+        path,
+        background,
+        half,
+        increment,
+        members=[between(background, truth, part) for part in (0.25, 0.75)],
+    )
     return path
 
 
@@ -45,7 +56,9 @@ def physics(outcome: Any) -> dict[str, Any]:
 
 
 def everywhere(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {s["equation"]: s for s in found["equations"] if s["level"] is None and s["band"] is None}
+    return {
+        s["equation"]: s for s in found["equations"] if s["level"] is None and s["band"] is None
+    }
 
 
 def test_half_way_to_the_truth_has_half_the_excess(phyda: Run, analysis: Path) -> None:
@@ -58,17 +71,42 @@ def test_half_way_to_the_truth_has_half_the_excess(phyda: Run, analysis: Path) -
     for name in ("mass", "geostrophic_u", "geostrophic_v"):
         assert scores[name]["excess"] == pytest.approx(0.5, abs=1e-4), name
         assert scores[name]["members_excess"] == pytest.approx(0.5, abs=1e-4), name
-    assert scores["hydrostatic"]["excess"] == pytest.approx(0.5, abs=2e-3)  # but for the product of q and t
+    assert scores["hydrostatic"]["excess"] == pytest.approx(
+        0.5, abs=2e-3
+    )  # but for the product of q and t
     for s in scores.values():
         assert s["excess"] < 0.6
         assert s["ratio"] == pytest.approx(s["analysis"] / s["truth"])
         assert s["background_ratio"] == pytest.approx(s["background"] / s["truth"])
-    assert {s["level"] for s in found["equations"] if s["equation"] == "hydrostatic"} >= {None, "50-100", "850-925"}
-    assert {s["band"] for s in found["equations"] if s["equation"] == "gradient"} == {None, "90S-60S", "60S-20S", "20N-60N", "60N-90N"}
+    assert {s["level"] for s in found["equations"] if s["equation"] == "hydrostatic"} >= {
+        None,
+        "50-100",
+        "850-925",
+    }
+    assert {s["band"] for s in found["equations"] if s["equation"] == "gradient"} == {
+        None,
+        "90S-60S",
+        "60S-20S",
+        "20N-60N",
+        "60N-90N",
+    }
 
 
 def test_a_truth_judged_by_itself(phyda: Run) -> None:
-    scores = everywhere(physics(phyda("verify", TRUTH, "--truth", TRUTH, "--background", DEMO / "background.nc", "--physics", "--json")))
+    scores = everywhere(
+        physics(
+            phyda(
+                "verify",
+                TRUTH,
+                "--truth",
+                TRUTH,
+                "--background",
+                DEMO / "background.nc",
+                "--physics",
+                "--json",
+            )
+        )
+    )
     assert all((s["ratio"], s["excess"]) == (1.0, 0.0) for s in scores.values())
 
 
@@ -89,15 +127,29 @@ def test_a_forecast_alone_has_no_ratio(phyda: Run) -> None:
 
 def test_tables_beside_the_others(phyda: Run, analysis: Path, tmp_path: Path) -> None:
     outcome = phyda(
-        "verify", analysis, "--truth", TRUTH, "--physics", "--obs", DEMO / "stations.csv", "--plot", tmp_path / "a.png",
-        "--physics-plot", tmp_path / "b.png",
-    )  # fmt: skip
+        "verify",
+        analysis,
+        "--truth",
+        TRUTH,
+        "--physics",
+        "--obs",
+        DEMO / "stations.csv",
+        "--plot",
+        tmp_path / "a.png",
+        "--physics-plot",
+        tmp_path / "b.png",
+    )
     assert outcome.code == 0, outcome.err
     words = " ".join(outcome.out.split())
     for expected in (
-        "an.nc against truth.nc", "against stations", "Physics of an.nc: rms of residuals, ratio to the truth",
-        "thermodynamic K h-1", "60N-90N", "Where it cannot be", "members",
-    ):  # fmt: skip
+        "an.nc against truth.nc",
+        "against stations",
+        "Physics of an.nc: rms of residuals, ratio to the truth",
+        "thermodynamic K h-1",
+        "60N-90N",
+        "Where it cannot be",
+        "members",
+    ):
         assert expected in words
     assert "…" not in outcome.out
     assert "points below ground (z and orography of the analysis) are left out" in outcome.err
@@ -105,7 +157,9 @@ def test_tables_beside_the_others(phyda: Run, analysis: Path, tmp_path: Path) ->
         assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
 
 
-def test_a_picture_implies_physics_and_is_not_replaced(phyda: Run, analysis: Path, tmp_path: Path) -> None:
+def test_a_picture_implies_physics_and_is_not_replaced(
+    phyda: Run, analysis: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "b.png"
     assert physics(phyda("verify", analysis, "--physics-plot", path, "--json"))["equations"]
     before = path.read_bytes()
@@ -117,7 +171,9 @@ def test_a_picture_implies_physics_and_is_not_replaced(phyda: Run, analysis: Pat
 
 
 @pytest.mark.parametrize("names", [("same.png", "same.png"), ("a.png", "an.nc")])
-def test_pictures_replace_neither_each_other_nor_an_input(phyda: Run, analysis: Path, tmp_path: Path, names: tuple[str, str]) -> None:
+def test_pictures_replace_neither_each_other_nor_an_input(
+    phyda: Run, analysis: Path, tmp_path: Path, names: tuple[str, str]
+) -> None:
     plot, picture = (tmp_path / n if n.endswith(".png") else analysis for n in names)
     before = analysis.read_bytes()
     outcome = phyda("verify", analysis, "--plot", plot, "--physics-plot", picture, "--overwrite")
@@ -138,9 +194,13 @@ def test_missing_variables_are_noted(phyda: Run, tmp_path: Path) -> None:
 def test_no_common_level(phyda: Run, tmp_path: Path) -> None:
     truth = read_background(TRUTH).fields
     for k, name in ((4, "one.nc"), (6, "other.nc")):
-        part = replace(truth, levels=truth.levels[[k]], upper={v: f[[k]] for v, f in truth.upper.items()})
+        part = replace(
+            truth, levels=truth.levels[[k]], upper={v: f[[k]] for v, f in truth.upper.items()}
+        )
         write_fields(tmp_path / name, part)
-    outcome = phyda("verify", tmp_path / "one.nc", "--background", tmp_path / "other.nc", "--physics")
+    outcome = phyda(
+        "verify", tmp_path / "one.nc", "--background", tmp_path / "other.nc", "--physics"
+    )
     assert outcome.code == EXIT_INPUT
     assert "no pressure level is common" in outcome.err
     assert "the analysis has z at 500 hPa" in outcome.err
@@ -161,14 +221,26 @@ def test_only_surface_fields(phyda: Run, tmp_path: Path) -> None:
 def test_members_of_the_bundled_model(phyda: Run, tmp_path: Path) -> None:
     """Each member holds more small scales than their mean; none has negative humidity."""
     made = phyda(
-        "assimilate", "--obs", DEMO / "stations.csv", "--background", DEMO / "background.nc", "--out", tmp_path / "an.nc",
-        "--members", 2, "--save-members",
-    )  # fmt: skip
+        "assimilate",
+        "--obs",
+        DEMO / "stations.csv",
+        "--background",
+        DEMO / "background.nc",
+        "--out",
+        tmp_path / "an.nc",
+        "--members",
+        2,
+        "--save-members",
+    )
     assert made.code == 0, made.err
     found = physics(phyda("verify", tmp_path / "an.nc", "--truth", TRUTH, "--physics", "--json"))
     for name, s in everywhere(found).items():
         assert 0.8 < s["ratio"] < 1.3, name
         assert s["members_excess"] > s["excess"], name
-    (negative,) = [s for s in found["violations"] if s["kind"] == "negative_q" and s["level"] is None and s["band"] is None]
+    (negative,) = [
+        s
+        for s in found["violations"]
+        if s["kind"] == "negative_q" and s["level"] is None and s["band"] is None
+    ]
     assert (negative["analysis_count"], negative["members"]) == (0, 0.0)
     assert np.isfinite([s["members"] for s in found["violations"]]).all()

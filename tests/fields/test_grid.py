@@ -55,10 +55,19 @@ def test_area_weights_integrate_the_sphere() -> None:
 def test_vector_round_trip_and_order() -> None:
     rng = np.random.default_rng(1)
     fields = Fields(
-        REGION, np.datetime64("2020-01-01"), np.array([5e4, 8.5e4]),
-        {"z": rng.normal(size=(2, 21, 24)), "t": rng.normal(size=(2, 21, 24))}, {"msl": rng.normal(size=(21, 24))},
-    )  # fmt: skip
-    assert fields.channels == [Channel("z", 500), Channel("z", 850), Channel("t", 500), Channel("t", 850), Channel("msl")]
+        REGION,
+        np.datetime64("2020-01-01"),
+        np.array([5e4, 8.5e4]),
+        {"z": rng.normal(size=(2, 21, 24)), "t": rng.normal(size=(2, 21, 24))},
+        {"msl": rng.normal(size=(21, 24))},
+    )
+    assert fields.channels == [
+        Channel("z", 500),
+        Channel("z", 850),
+        Channel("t", 500),
+        Channel("t", 850),
+        Channel("msl"),
+    ]
     vector = fields.vector()
     assert vector.size == 5 * REGION.size
     again = fields.with_vector(vector + 1)

@@ -27,7 +27,11 @@ def smooth(grid: Grid, levels: np.ndarray) -> np.ndarray:
 
 def fields(grid: Grid, levels: np.ndarray = LEVELS) -> Fields:
     return Fields(
-        grid, TIME, levels, {"t": smooth(grid, levels), "u": smooth(grid, levels) - 250}, {"msl": smooth(grid, np.array([1e5]))[0]}
+        grid,
+        TIME,
+        levels,
+        {"t": smooth(grid, levels), "u": smooth(grid, levels) - 250},
+        {"msl": smooth(grid, np.array([1e5]))[0]},
     )
 
 
@@ -88,7 +92,11 @@ def test_single_level_variables_serve_only_that_level() -> None:
     source = fields(REGION, np.array([5e4, 8.5e4]))
     t = source.upper["t"].copy()
     t[0] = np.nan
-    _, available = to_grid(replace(source, upper={"t": t}), [Channel("t", 850), Channel("t", 700), Channel("t", 500)], REGION)
+    _, available = to_grid(
+        replace(source, upper={"t": t}),
+        [Channel("t", 850), Channel("t", 700), Channel("t", 500)],
+        REGION,
+    )
     assert available.tolist() == [True, False, False]
 
 
@@ -107,7 +115,13 @@ def test_no_overlap_is_unavailable() -> None:
     assert not available[0]
 
 
-CHANNELS = [Channel("t", 200), Channel("t", 500), Channel("t", 850), Channel("msl"), Channel("q", 500)]
+CHANNELS = [
+    Channel("t", 200),
+    Channel("t", 500),
+    Channel("t", 850),
+    Channel("msl"),
+    Channel("q", 500),
+]
 
 
 def test_increments_between_below_and_above_the_model_levels() -> None:
@@ -116,7 +130,9 @@ def test_increments_between_below_and_above_the_model_levels() -> None:
     increment = np.stack([np.full(MODEL.shape, x) for x in (4.0, 2.0, 1.0, 7.0, 9.0)])
     found = increments_to_fields(increment, CHANNELS, MODEL, target)
     between = 1 + np.log(850 / 650) / np.log(850 / 500)
-    np.testing.assert_allclose(found.upper["t"][:, 3, 4], [1, 1, between, 2, 4, 2, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(
+        found.upper["t"][:, 3, 4], [1, 1, between, 2, 4, 2, 0, 0], atol=1e-12
+    )
     np.testing.assert_array_equal(found.surface["msl"], increment[3])
     assert list(found.upper) == ["t"]
     assert list(found.surface) == ["msl"]
@@ -127,15 +143,21 @@ def test_increments_between_below_and_above_the_model_levels() -> None:
 def test_increments_on_another_grid_and_at_the_poles() -> None:
     lon = np.deg2rad(MODEL.mesh[1])
     increment = np.stack([np.cos(lon), np.cos(lon)])
-    found = increments_to_fields(increment, [Channel("u", 500), Channel("t", 500)], MODEL, fields(FINE))
+    found = increments_to_fields(
+        increment, [Channel("u", 500), Channel("t", 500)], MODEL, fields(FINE)
+    )
     along = np.cos(np.deg2rad(FINE.longitude))
     np.testing.assert_allclose(found.upper["u"][2, 0], along, atol=5e-3)  # a flow across the pole
-    np.testing.assert_allclose(found.upper["t"][2, 0], 0, atol=1e-12)  # a scalar has one value there
+    np.testing.assert_allclose(
+        found.upper["t"][2, 0], 0, atol=1e-12
+    )  # a scalar has one value there
     np.testing.assert_allclose(found.upper["t"][2, 36], along, atol=5e-3)
 
 
 def test_increments_of_a_limited_area_end_at_its_edge() -> None:
-    found = increments_to_fields(np.ones((1, *REGION.shape)), [Channel("t", 500)], REGION, fields(FINE))
+    found = increments_to_fields(
+        np.ones((1, *REGION.shape)), [Channel("t", 500)], REGION, fields(FINE)
+    )
     inside = REGION.contains(*FINE.mesh)
     np.testing.assert_allclose(found.upper["t"][2], inside.astype(float), atol=1e-9)
 
@@ -147,7 +169,13 @@ def test_a_level_absent_from_the_target_stays_absent() -> None:
     target = replace(target, upper={"t": t})
     found = increments_to_fields(np.ones((1, *MODEL.shape)), [Channel("t", 500)], MODEL, target)
     assert np.isfinite(found.upper["t"]).all()
-    assert present(replace(target, upper={"t": t + found.upper["t"]}))["t"].tolist() == [True, False, True, True, True]
+    assert present(replace(target, upper={"t": t + found.upper["t"]}))["t"].tolist() == [
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
 
 
 def test_increments_that_are_not_finite_stop_here() -> None:

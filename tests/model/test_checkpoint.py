@@ -14,14 +14,16 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from synthetic import CHANNELS, GRID, spec
 
-from phyda_cli.config import NetworkSettings, SamplerSettings, SolverSettings
 from phyda_cli.errors import EXIT_INPUT, InputError
 from phyda_cli.model.checkpoint import Checkpoint, build_networks, in_season, save_checkpoint
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import N_CONDITIONS, Encoder
+from phyda_cli.settings.model import NetworkSettings, SamplerSettings, SolverSettings
 
 SIZES = NetworkSettings(encoder=(8, 16), denoiser=(8, 16))
-TIMES = tuple(str(np.datetime64("2010-01-01T06:00:00") + np.timedelta64(30 * i, "D")) for i in range(100))
+TIMES = tuple(
+    str(np.datetime64("2010-01-01T06:00:00") + np.timedelta64(30 * i, "D")) for i in range(100)
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +42,27 @@ def networks() -> tuple[Encoder, Denoiser]:
 def members() -> torch.Tensor:
     """More than fit into one file."""
     scale = torch.logspace(-1, 1, len(CHANNELS))[:, None, None]
-    return scale * torch.randn(100, len(CHANNELS), *GRID.shape, generator=torch.Generator().manual_seed(3))
+    return scale * torch.randn(
+        100, len(CHANNELS), *GRID.shape, generator=torch.Generator().manual_seed(3)
+    )
 
 
-def save(folder: Path, networks: tuple[Encoder, Denoiser], members: torch.Tensor, season_days: int | None = None) -> Path:
+def save(
+    folder: Path,
+    networks: tuple[Encoder, Denoiser],
+    members: torch.Tensor,
+    season_days: int | None = None,
+) -> Path:
     metadata: dict[str, object] = {
-        "name": "test", "state": spec(), "solver": SolverSettings(season_days=season_days), "sampler": SamplerSettings(),
-        "network": SIZES, "member_times": TIMES, "physics_scale": {"mass": [1.0, 2.0]}, "training": {"pairs": 3},
-    }  # fmt: skip
+        "name": "test",
+        "state": spec(),
+        "solver": SolverSettings(season_days=season_days),
+        "sampler": SamplerSettings(),
+        "network": SIZES,
+        "member_times": TIMES,
+        "physics_scale": {"mass": [1.0, 2.0]},
+        "training": {"pairs": 3},
+    }
     statics = {"orography": 100 * np.ones(GRID.shape), "lsm": np.eye(*GRID.shape)}
     return save_checkpoint(folder, metadata, statics, members, *networks)
 
@@ -71,7 +86,9 @@ def message(folder: Path) -> str:
     return caught.value.message
 
 
-def test_networks_come_back_to_half_precision(folder: Path, networks: tuple[Encoder, Denoiser]) -> None:
+def test_networks_come_back_to_half_precision(
+    folder: Path, networks: tuple[Encoder, Denoiser]
+) -> None:
     encoder, denoiser = Checkpoint.open(folder).networks()
     assert not encoder.training
     assert not denoiser.training
@@ -92,7 +109,10 @@ def test_members_come_back_to_a_byte(folder: Path, members: torch.Tensor) -> Non
     back = Checkpoint.open(folder).members(np.datetime64("2011-01-01")) * 10
     step = members.abs().amax(dim=(2, 3), keepdim=True) / 127
     assert ((back - members).abs() <= 0.501 * step).all()
-    assert sorted(p.name for p in folder.glob("members_*")) == ["members_00.safetensors", "members_01.safetensors"]
+    assert sorted(p.name for p in folder.glob("members_*")) == [
+        "members_00.safetensors",
+        "members_01.safetensors",
+    ]
 
 
 def test_statics_and_metadata(folder: Path) -> None:
@@ -128,7 +148,9 @@ def test_other_format(folder: Path) -> None:
     assert "checkpoint format 3, this phyda reads format 2" in message(folder)
 
 
-@pytest.mark.parametrize("name", ["network.safetensors", "statics.safetensors", "members_01.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["network.safetensors", "statics.safetensors", "members_01.safetensors"]
+)
 def test_a_changed_byte_and_a_lost_file(folder: Path, name: str) -> None:
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -147,19 +169,26 @@ def rewrite(folder: Path, channels: tuple[str, ...], keep_members: bool) -> None
         for name in [n for n in text["files"] if n.startswith("members")]:
             n = 96 if name == "members_00.safetensors" else 4
             shape = (n, len(channels), *GRID.shape)
-            save_file({"members": torch.zeros(shape, dtype=torch.int8), "scale": torch.ones(shape[:2])}, str(folder / name))
+            save_file(
+                {"members": torch.zeros(shape, dtype=torch.int8), "scale": torch.ones(shape[:2])},
+                str(folder / name),
+            )
             text["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     (folder / "model.json").write_text(json.dumps(text))
 
 
 def test_channel_list_that_does_not_match(folder: Path) -> None:
     rewrite(folder, CHANNELS[:-1], keep_members=False)
-    assert "members have shape (100, 16, 8, 16), model.json says (100, 15, 8, 16)" in message(folder)
+    assert "members have shape (100, 16, 8, 16), model.json says (100, 15, 8, 16)" in message(
+        folder
+    )
     rewrite(folder, CHANNELS[:-1], keep_members=True)
     assert "the weights do not fit the 15 channels that model.json lists" in message(folder)
 
 
-def test_members_of_the_season_keep_the_variance(tmp_path: Path, networks: tuple[Encoder, Denoiser], members: torch.Tensor) -> None:
+def test_members_of_the_season_keep_the_variance(
+    tmp_path: Path, networks: tuple[Encoder, Denoiser], members: torch.Tensor
+) -> None:
     checkpoint = Checkpoint.open(save(tmp_path / "model", networks, members, season_days=40))
     winter, summer = (checkpoint.members(np.datetime64(t)) for t in ("2015-01-05", "2015-07-05"))
     expected = in_season(np.array(TIMES, "datetime64[s]"), np.datetime64("2015-01-05"), 40)
@@ -171,14 +200,18 @@ def test_members_of_the_season_keep_the_variance(tmp_path: Path, networks: tuple
 
 
 def test_season_goes_round_the_year() -> None:
-    times = np.array(["2010-12-20", "2011-01-10", "2011-02-20", "2011-07-01", "2012-01-01"], "datetime64[s]")
+    times = np.array(
+        ["2010-12-20", "2011-01-10", "2011-02-20", "2011-07-01", "2012-01-01"], "datetime64[s]"
+    )
     assert in_season(times, np.datetime64("1999-12-31T12:00"), 15).tolist() == [0, 1, 4]
     assert in_season(times, np.datetime64("2030-06-20"), 183).tolist() == [0, 1, 2, 3, 4]
     with pytest.raises(InputError, match="no static members within 10 days"):
         in_season(times, np.datetime64("2011-05-01"), 10)
 
 
-def test_a_checkpoint_of_the_first_format_has_no_background_spread(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_the_first_format_has_no_background_spread(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
     folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "first"))
     assert Checkpoint.open(folder).background_spread() is not None
     text = json.loads((folder / "model.json").read_text())

@@ -8,12 +8,12 @@ import torch
 from synthetic import GRID, spec
 from torch import Tensor, nn
 
-from phyda_cli.config import NetworkSettings
 from phyda_cli.fields.grid import Grid
 from phyda_cli.model.checkpoint import build_networks
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import MIN_SPREAD, N_CONDITIONS, Encoder, conditions
 from phyda_cli.model.unet import SphereConv, UNet, pad
+from phyda_cli.settings.model import NetworkSettings
 
 C = 3
 WIDTHS = (8, 16, 24)
@@ -101,7 +101,10 @@ def test_the_denoiser_looks_at_noise_level_and_latent() -> None:
     x, latent = inputs()[0], Encoder(C, WIDTHS, True)(*inputs()).latent
 
     def residual(sigma: float, z: list[Tensor]) -> Tensor:
-        return (denoiser.conditioned(z)(x * (sigma**2 + 1) ** 0.5, torch.full((2,), sigma)) - x / (sigma**2 + 1) ** 0.5) / sigma
+        return (
+            denoiser.conditioned(z)(x * (sigma**2 + 1) ** 0.5, torch.full((2,), sigma))
+            - x / (sigma**2 + 1) ** 0.5
+        ) / sigma
 
     base = residual(1.0, latent)
     assert (residual(3.0, latent) * 10**0.5 - base * 2**0.5).abs().max() > 1e-3
@@ -117,7 +120,9 @@ def test_one_latent_serves_every_member() -> None:
     sigma = torch.tensor([0.3, 2.0])
     both = denoiser.conditioned(latent)(x, sigma)
     for i in range(2):
-        torch.testing.assert_close(both[i : i + 1], denoiser.conditioned(latent)(x[i : i + 1], sigma[i : i + 1]))
+        torch.testing.assert_close(
+            both[i : i + 1], denoiser.conditioned(latent)(x[i : i + 1], sigma[i : i + 1])
+        )
 
 
 def test_padding_of_the_globe_crosses_the_poles() -> None:
@@ -133,7 +138,9 @@ def test_padding_of_the_globe_crosses_the_poles() -> None:
 
 def test_padding_of_a_limited_area_repeats_the_edge() -> None:
     x = torch.arange(12.0).reshape(1, 1, 3, 4)
-    assert torch.equal(pad(x, sphere=False)[0, 0], torch.from_numpy(np.pad(x[0, 0].numpy(), 1, mode="edge")))
+    assert torch.equal(
+        pad(x, sphere=False)[0, 0], torch.from_numpy(np.pad(x[0, 0].numpy(), 1, mode="edge"))
+    )
 
 
 def test_a_convolution_sees_over_the_pole_and_the_date_line() -> None:
@@ -142,20 +149,30 @@ def test_a_convolution_sees_over_the_pole_and_the_date_line() -> None:
     x = torch.zeros(1, 1, 4, 8)
     x[0, 0, 0, 0] = 1.0
     touched = (conv(x) - conv(torch.zeros_like(x)))[0, 0].abs() > 1e-9
-    assert {tuple(p) for p in touched.nonzero().tolist()} == {(i, j) for i in (0, 1) for j in (7, 0, 1)} | {(0, 3), (0, 4), (0, 5)}
+    assert {tuple(p) for p in touched.nonzero().tolist()} == {
+        (i, j) for i in (0, 1) for j in (7, 0, 1)
+    } | {(0, 3), (0, 4), (0, 5)}
 
 
 @pytest.mark.parametrize("cells", [1, 3])
 def test_turning_the_globe_turns_the_output(cells: int) -> None:
     """By multiples of the coarsest cell: four points with three levels."""
-    encoder, denoiser = started(Encoder(C, WIDTHS, True)), started(Denoiser(C, WIDTHS, WIDTHS, True))
+    encoder, denoiser = (
+        started(Encoder(C, WIDTHS, True)),
+        started(Denoiser(C, WIDTHS, WIDTHS, True)),
+    )
     assert isinstance(denoiser, Denoiser)
     given, sigma, turn = inputs(), torch.tensor([0.2, 2.0]), 4 * cells
     here, there = encoder(*given), encoder(*(a.roll(turn, -1) for a in given))
     torch.testing.assert_close(there.mean, here.mean.roll(turn, -1), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(there.std, here.std.roll(turn, -1), rtol=1e-4, atol=1e-5)
     x = denoiser.conditioned(here.latent)(given[0], sigma)
-    torch.testing.assert_close(denoiser.conditioned(there.latent)(given[0].roll(turn, -1), sigma), x.roll(turn, -1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        denoiser.conditioned(there.latent)(given[0].roll(turn, -1), sigma),
+        x.roll(turn, -1),
+        rtol=1e-4,
+        atol=1e-5,
+    )
     moved = encoder(*(a.roll(1, -1) for a in given)).mean.roll(-1, -1)
     assert (moved - here.mean).abs().max() > 1e-4  # the test would notice
 
@@ -163,7 +180,10 @@ def test_turning_the_globe_turns_the_output(cells: int) -> None:
 @pytest.mark.parametrize(("h", "w"), [(21, 24), (9, 13), (7, 5)])
 def test_limited_areas_of_any_size(h: int, w: int) -> None:
     given = inputs(h, w)
-    encoder, denoiser = started(Encoder(C, WIDTHS, False)), started(Denoiser(C, WIDTHS, WIDTHS, False))
+    encoder, denoiser = (
+        started(Encoder(C, WIDTHS, False)),
+        started(Denoiser(C, WIDTHS, WIDTHS, False)),
+    )
     assert isinstance(denoiser, Denoiser)
     posterior = encoder(*given)
     assert posterior.mean.shape == posterior.std.shape == (2, C, h, w)
@@ -184,7 +204,9 @@ def test_the_globe_is_told_from_a_limited_area() -> None:
     part = Grid(np.linspace(35, 60, 6), np.linspace(0, 20, 5))
     for grid, sphere in ((GRID, True), (part, False)):
         encoder, denoiser = build_networks(spec(("t500", "msl"), grid), sizes)
-        assert {m.sphere for n in (encoder, denoiser) for m in n.modules() if isinstance(m, SphereConv)} == {sphere}
+        assert {
+            m.sphere for n in (encoder, denoiser) for m in n.modules() if isinstance(m, SphereConv)
+        } == {sphere}
 
 
 def test_conditions_tell_place_season_and_hour() -> None:
@@ -196,6 +218,8 @@ def test_conditions_tell_place_season_and_hour() -> None:
     np.testing.assert_allclose(noon[2] ** 2 + noon[3] ** 2, 1, atol=1e-6)
     np.testing.assert_allclose(noon[-1], 1.5)
     later = conditions(GRID, oro, land, np.datetime64("2011-01-01T18:00"), 36.0)
-    np.testing.assert_allclose(later[8:10], np.roll(noon[8:10], -4, axis=-1), atol=1e-5)  # six hours are a quarter of the circle
+    np.testing.assert_allclose(
+        later[8:10], np.roll(noon[8:10], -4, axis=-1), atol=1e-5
+    )  # six hours are a quarter of the circle
     summer = conditions(GRID, oro, land, np.datetime64("2011-07-02T12:00"), 36.0)
     np.testing.assert_allclose(summer[7], -noon[7], atol=0.03)

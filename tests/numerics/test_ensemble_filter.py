@@ -1,4 +1,5 @@
-"""The ensemble filter against the dense Kalman filter, and what inflation, hybrid weights and order must do."""
+"""The ensemble filter against the dense Kalman filter, and what inflation, hybrid weights and order
+must do."""
 
 from __future__ import annotations
 
@@ -10,11 +11,16 @@ import torch
 from scipy import sparse
 from synthetic import GRID
 
-from phyda_cli.analysis.ensemble_filter import Filtered, filter_members, hybrid, relax_to_prior_spread
-from phyda_cli.analysis.local_ensemble import solve
+from phyda_cli.analysis.ensemble_filter import (
+    Filtered,
+    filter_members,
+    hybrid,
+    relax_to_prior_spread,
+)
 from phyda_cli.analysis.localisation import Columns, Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, observe
-from phyda_cli.fields.regrid import bilinear
+from phyda_cli.analysis.solver import solve
+from phyda_cli.fields.interpolate import bilinear
 
 LEVELS = np.log(np.array([3e4, 8.5e4]))
 SHAPE = (LEVELS.size, *GRID.shape)
@@ -26,13 +32,25 @@ def states(n: int, seed: int = 0) -> torch.Tensor:
     """Anomalies (n, C, H, W) of smooth states about their mean, over sqrt(n - 1)."""
     rng = np.random.default_rng(seed)
     lat, lon = (np.deg2rad(m) for m in GRID.mesh)
-    waves = [np.cos(lat) ** k * f(k * lon) * np.cos(m * lat) for k in range(3) for m in range(3) for f in (np.cos, np.sin)]
+    waves = [
+        np.cos(lat) ** k * f(k * lon) * np.cos(m * lat)
+        for k in range(3)
+        for m in range(3)
+        for f in (np.cos, np.sin)
+    ]
     x = np.tensordot(rng.standard_normal((n, LEVELS.size, len(waves))), np.stack(waves), 1)
     return torch.from_numpy((x - x.mean(axis=0)) / np.sqrt(n - 1))
 
 
-def ensemble(members: torch.Tensor, radius: float = np.inf, stride: int = 1, radius_log_p: float | None = None) -> Ensemble:
-    return Ensemble(members, Localisation(GRID, Columns(GRID, stride), radius, LEVELS, radius_log_p))
+def ensemble(
+    members: torch.Tensor,
+    radius: float = np.inf,
+    stride: int = 1,
+    radius_log_p: float | None = None,
+) -> Ensemble:
+    return Ensemble(
+        members, Localisation(GRID, Columns(GRID, stride), radius, LEVELS, radius_log_p)
+    )
 
 
 def reports(n: int, seed: int = 1) -> Case:
@@ -41,12 +59,16 @@ def reports(n: int, seed: int = 1) -> Case:
     lat, lon = rng.uniform(-80, 80, n), rng.uniform(0, 360, n)
     channel = rng.integers(0, LEVELS.size, n)
     at = bilinear(GRID, lat, lon).tocoo()
-    matrix = sparse.coo_matrix((at.data, (at.row, at.col + channel[at.row] * GRID.size)), shape=(n, LEVELS.size * GRID.size)).tocsr()
+    matrix = sparse.coo_matrix(
+        (at.data, (at.row, at.col + channel[at.row] * GRID.size)),
+        shape=(n, LEVELS.size * GRID.size),
+    ).tocsr()
     return matrix, rng.standard_normal(n), rng.uniform(0.3, 1.0, n), lat, lon
 
 
 def kalman(members: torch.Tensor, case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """Increment (CHW,) and analysis covariance (CHW, CHW) of the dense filter with the members' covariance."""
+    """Increment (CHW,) and analysis covariance (CHW, CHW) of the dense filter with the members'
+    covariance."""
     matrix, d, error, _, _ = case
     x, h = members.flatten(1).T.numpy(), matrix.toarray()
     b = x @ x.T
@@ -59,10 +81,14 @@ def test_mean_and_covariance_are_those_of_the_kalman_filter(n_obs: int) -> None:
     members, case = states(20), reports(n_obs)
     result = filter_members(ensemble(members), *case)
     expected, covariance = kalman(members, case)
-    np.testing.assert_allclose(result.increment.numpy().ravel(), expected, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        result.increment.numpy().ravel(), expected, atol=1e-5 * np.abs(expected).max()
+    )
     x = result.anomalies.flatten(1).T.numpy()
     np.testing.assert_allclose(x @ x.T, covariance, atol=1e-5 * covariance.max())
-    np.testing.assert_allclose(result.spread.numpy().ravel() ** 2, np.diag(covariance), atol=1e-5 * covariance.max())
+    np.testing.assert_allclose(
+        result.spread.numpy().ravel() ** 2, np.diag(covariance), atol=1e-5 * covariance.max()
+    )
 
 
 @FEW_AND_MANY
@@ -70,8 +96,12 @@ def test_the_hybrid_is_the_kalman_filter_of_both(n_obs: int) -> None:
     members, static, case = states(12), 2.0 * states(16, seed=7), reports(n_obs)
     result = filter_members(ensemble(members), *case, mixed=ensemble(hybrid(members, static, 0.3)))
     expected, covariance = kalman(torch.cat([members * 0.3**0.5, static * 0.7**0.5]), case)
-    np.testing.assert_allclose(result.increment.numpy().ravel(), expected, atol=1e-5 * np.abs(expected).max())
-    np.testing.assert_allclose(result.spread.numpy().ravel() ** 2, np.diag(covariance), atol=1e-5 * covariance.max())
+    np.testing.assert_allclose(
+        result.increment.numpy().ravel(), expected, atol=1e-5 * np.abs(expected).max()
+    )
+    np.testing.assert_allclose(
+        result.spread.numpy().ravel() ** 2, np.diag(covariance), atol=1e-5 * covariance.max()
+    )
     alone = filter_members(ensemble(members), *case)
     assert torch.equal(result.anomalies, alone.anomalies)
 
@@ -86,7 +116,8 @@ def test_anomalies_sum_to_zero(n_obs: int, stride: int) -> None:
 
 @FEW_AND_MANY
 def test_mean_and_spread_are_those_of_stage_1(n_obs: int) -> None:
-    """Localised, the filter's mean and its members' spread are what ``solve`` finds without making members."""
+    """Localised, the filter's mean and its members' spread are what ``solve`` finds without making
+    members."""
     made, case = ensemble(states(20), 6e6, 1, 1.5), reports(n_obs)
     result = filter_members(made, *case)
     linear = solve(made.members, observe(made, *case), made.localisation)
@@ -99,7 +130,14 @@ def test_both_spaces_agree() -> None:
     made, (matrix, d, error, lat, lon) = ensemble(states(20), 6e6), reports(12)
     few = filter_members(made, matrix, d, error, lat, lon)
     more = sparse.vstack([matrix, matrix]).tocsr()
-    many = filter_members(made, more, np.tile(d, 2), np.concatenate([error, 1e9 * error]), np.tile(lat, 2), np.tile(lon, 2))
+    many = filter_members(
+        made,
+        more,
+        np.tile(d, 2),
+        np.concatenate([error, 1e9 * error]),
+        np.tile(lat, 2),
+        np.tile(lon, 2),
+    )
     torch.testing.assert_close(few.increment, many.increment, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(few.anomalies, many.anomalies, rtol=1e-9, atol=1e-9)
 
@@ -108,7 +146,10 @@ def test_both_spaces_agree() -> None:
 def test_full_relaxation_restores_the_prior_spread(inflation: float) -> None:
     """That before the inflation."""
     members, case = states(20), reports(60)
-    none, half, full = (filter_members(ensemble(inflation * members, 6e6), *case, rtps=r, prior=members) for r in (0.0, 0.5, 1.0))
+    none, half, full = (
+        filter_members(ensemble(inflation * members, 6e6), *case, rtps=r, prior=members)
+        for r in (0.0, 0.5, 1.0)
+    )
     prior = members.square().sum(0).sqrt()
     torch.testing.assert_close(full.spread, prior, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(half.spread, (none.spread + prior) / 2, rtol=1e-12, atol=1e-12)
@@ -128,7 +169,8 @@ def test_the_ends_of_the_hybrid_weight(n_obs: int) -> None:
     made = ensemble(members, 6e6)
     letkf = filter_members(made, *case)
     only_ensemble, only_static = (
-        filter_members(made, *case, mixed=Ensemble(hybrid(members, static, w), made.localisation)) for w in (1.0, 0.0)
+        filter_members(made, *case, mixed=Ensemble(hybrid(members, static, w), made.localisation))
+        for w in (1.0, 0.0)
     )
     torch.testing.assert_close(only_ensemble.increment, letkf.increment, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(only_ensemble.spread, letkf.spread, rtol=1e-9, atol=1e-9)
@@ -160,23 +202,34 @@ def test_members_in_another_order_are_analysed_in_that_order(n_obs: int) -> None
 def test_no_observations_leave_the_ensemble(radius_log_p: float | None) -> None:
     members, nothing = states(20), np.zeros(0)
     matrix = sparse.csr_matrix((0, LEVELS.size * GRID.size))
-    result: Filtered = filter_members(ensemble(members, 6e6, 1, radius_log_p), matrix, nothing, nothing, nothing, nothing)
+    result: Filtered = filter_members(
+        ensemble(members, 6e6, 1, radius_log_p), matrix, nothing, nothing, nothing, nothing
+    )
     assert not result.increment.any()
     assert torch.equal(result.anomalies, members)
 
 
 def test_single_precision_members_are_enough() -> None:
-    """Members in float32 as the command keeps them: the algebra is in double precision all the same."""
+    """Members in float32 as the command keeps them: the algebra is in double precision all the
+    same."""
     members, (matrix, d, error, lat, lon) = states(20), reports(400)
     exact = filter_members(ensemble(members, 6e6), matrix, d, error / 30, lat, lon)
-    single = filter_members(ensemble(members.float(), 6e6), matrix.astype(np.float32), d.astype(np.float32), error / 30, lat, lon)
+    single = filter_members(
+        ensemble(members.float(), 6e6),
+        matrix.astype(np.float32),
+        d.astype(np.float32),
+        error / 30,
+        lat,
+        lon,
+    )
     assert single.anomalies.dtype == torch.float32
     np.testing.assert_allclose(single.anomalies.sum(0), 0, atol=1e-5)
     assert (single.anomalies - exact.anomalies).abs().max() < 1e-3 * members.abs().max()
 
 
 def test_a_cycle_tracks_a_moving_truth() -> None:
-    """Waves carried eastwards by one grid point a cycle: the filter finds them, and its spread says how well."""
+    """Waves carried eastwards by one grid point a cycle: the filter finds them, and its spread says
+    how well."""
     rng = np.random.default_rng(6)
     size = 30
     truth, *guess = (math.sqrt(size) * states(size + 2, seed=8))[: size + 1].double()
@@ -189,7 +242,15 @@ def test_a_cycle_tracks_a_moving_truth() -> None:
         matrix, _, error, lat, lon = reports(25, seed=cycle)
         mean = x.mean(0)
         innovation = matrix @ (truth - mean).numpy().ravel() + error * rng.standard_normal(25)
-        found = filter_members(Ensemble((x - mean) / math.sqrt(size - 1), where), matrix, innovation, error, lat, lon, rtps=0.5)
+        found = filter_members(
+            Ensemble((x - mean) / math.sqrt(size - 1), where),
+            matrix,
+            innovation,
+            error,
+            lat,
+            lon,
+            rtps=0.5,
+        )
         x = mean + found.increment + math.sqrt(size - 1) * found.anomalies
         errors.append(float((x.mean(0) - truth).square().mean().sqrt()))
         spreads.append(float(x.var(0).mean().sqrt()))

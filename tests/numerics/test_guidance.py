@@ -1,4 +1,5 @@
-"""Guidance with the exact denoiser of a Gaussian prior, where the posterior is known (DESIGN section 6)."""
+"""Guidance with the exact denoiser of a Gaussian prior, where the posterior is known (DESIGN
+section 6)."""
 
 from __future__ import annotations
 
@@ -31,20 +32,25 @@ def gaussian_denoiser(mean: np.ndarray, covariance: np.ndarray) -> Denoises:
     return denoise
 
 
-def kalman(mean: np.ndarray, covariance: np.ndarray, h: np.ndarray, d: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def kalman(
+    mean: np.ndarray, covariance: np.ndarray, h: np.ndarray, d: np.ndarray, error: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     gain = covariance @ h.T @ np.linalg.inv(h @ covariance @ h.T + np.diag(error**2))
     return mean + gain @ d, covariance - gain @ h @ covariance
 
 
 class Problem:
-    """A correlated prior on a ring of 64 points and 12 interpolated observations with errors of 2 to 7 % of its spread."""
+    """A correlated prior on a ring of 64 points and 12 interpolated observations with errors of 2
+    to 7 % of its spread."""
 
     def __init__(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
         i = np.arange(SIZE)
         apart = np.minimum(abs(i[:, None] - i), SIZE - abs(i[:, None] - i))
         spread = rng.uniform(0.7, 1.3, SIZE)
-        self.covariance = np.exp(-0.5 * (apart / 4.0) ** 2) * spread[:, None] * spread + 1e-6 * np.eye(SIZE)
+        self.covariance = np.exp(-0.5 * (apart / 4.0) ** 2) * spread[
+            :, None
+        ] * spread + 1e-6 * np.eye(SIZE)
         self.mean = 0.3 * rng.standard_normal(SIZE)
         self.h = np.zeros((N_OBS, SIZE))
         for row, position in enumerate(rng.uniform(0, SIZE, N_OBS)):
@@ -53,14 +59,17 @@ class Problem:
         self.error = rng.uniform(0.02, 0.07, N_OBS) * spread.mean()
         truth = self.mean + np.linalg.cholesky(self.covariance) @ rng.standard_normal(SIZE)
         self.y = self.h @ truth + self.error * rng.standard_normal(N_OBS)
-        self.posterior = kalman(self.mean, self.covariance, self.h, self.y - self.h @ self.mean, self.error)
+        self.posterior = kalman(
+            self.mean, self.covariance, self.h, self.y - self.h @ self.mean, self.error
+        )
 
     def misfit(self, x: Tensor) -> Tensor:
         h, y, error = (torch.from_numpy(a) for a in (self.h, self.y, self.error))
         return (x.flatten(1) @ h.T - y) / error
 
     def scores(self, rule: Rule, noise: Tensor) -> tuple[float, float, float]:
-        """Error of the mean in posterior standard deviations (rms), and ratios of the variance: of points, of observations."""
+        """Error of the mean in posterior standard deviations (rms), and ratios of the variance: of
+        points, of observations."""
         guided = rule(gaussian_denoiser(self.mean, self.covariance), self.misfit)
         samples = guided_samples(guided, noise, LEVELS).flatten(1).numpy()
         mean, covariance = self.posterior
@@ -83,7 +92,9 @@ def test_mmps_samples_the_posterior(seed: int) -> None:
 
 
 def test_mmps_from_independent_noise() -> None:
-    noise = torch.randn(SAMPLES, 1, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    noise = torch.randn(
+        SAMPLES, 1, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     off, points, observed = Problem(1).scores(partial(mmps, iterations=12), noise)
     assert off < 0.1  # 256 samples alone give 0.06
     assert 0.85 < points < 1.15
@@ -131,7 +142,9 @@ def test_conjugate_gradient_solves_each_row() -> None:
         return (matrix @ u[:, :, None])[:, :, 0]
 
     exact = torch.linalg.solve(matrix, right)
-    torch.testing.assert_close(conjugate_gradient(apply, right, 60, 1e-10), exact, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(
+        conjugate_gradient(apply, right, 60, 1e-10), exact, rtol=1e-8, atol=1e-10
+    )
     calls.clear()
     rough = conjugate_gradient(apply, right, 60, 0.1)
     assert len(calls) < 20
@@ -139,12 +152,15 @@ def test_conjugate_gradient_solves_each_row() -> None:
 
 
 def test_conjugate_gradient_is_never_worse_than_nothing() -> None:
-    """Systems that are not symmetric, for which the iteration may diverge, and one that is not positive."""
+    """Systems that are not symmetric, for which the iteration may diverge, and one that is not
+    positive."""
     rng = torch.Generator().manual_seed(0)
     right = torch.randn(8, 30, generator=rng, dtype=torch.float64)
     matrix = torch.eye(30) + torch.randn(8, 30, 30, generator=rng, dtype=torch.float64)
     for iterations in (1, 4, 12, 40):
-        found = conjugate_gradient(lambda u: (matrix @ u[:, :, None])[:, :, 0], right, iterations, 1e-6)
+        found = conjugate_gradient(
+            lambda u: (matrix @ u[:, :, None])[:, :, 0], right, iterations, 1e-6
+        )
         left = right - (matrix @ found[:, :, None])[:, :, 0]
         assert (left.norm(dim=1) <= right.norm(dim=1)).all()
     two = torch.ones(2, 2)
@@ -155,11 +171,14 @@ def test_conjugate_gradient_is_never_worse_than_nothing() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_wind_speed_against_importance_sampling(seed: int) -> None:
-    """A nonlinear operator, sqrt(u^2 + v^2) of three of eight points, against two hundred thousand weighted prior samples."""
+    """A nonlinear operator, sqrt(u^2 + v^2) of three of eight points, against two hundred thousand
+    weighted prior samples."""
     n, at, error = 8, np.array([0, 3, 5]), 0.5
     rng = np.random.default_rng(seed)
     apart = abs(np.arange(n)[:, None] - np.arange(n))
-    covariance = np.kron([[4.0, 0.8], [0.8, 3.0]], np.exp(-0.5 * (apart / 2.0) ** 2)) + 1e-6 * np.eye(2 * n)
+    covariance = np.kron(
+        [[4.0, 0.8], [0.8, 3.0]], np.exp(-0.5 * (apart / 2.0) ** 2)
+    ) + 1e-6 * np.eye(2 * n)
     mean, root = np.repeat([4.0, 3.0], n), np.linalg.cholesky(covariance)
     truth = mean + root @ rng.standard_normal(2 * n)
     y = np.hypot(truth[at], truth[at + n]) + error * rng.standard_normal(at.size)

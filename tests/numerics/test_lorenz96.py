@@ -1,4 +1,5 @@
-"""The solver's algebra as a filter: the transform is exact, and Lorenz-96 comes out as published (Sakov and Oke 2008)."""
+"""The solver's algebra as a filter: the transform is exact, and Lorenz-96 comes out as published
+(Sakov and Oke 2008)."""
 
 from __future__ import annotations
 
@@ -6,20 +7,23 @@ import numpy as np
 import torch
 
 from benchmarks.lorenz96 import BAR, SIZE, Filter, Static, climate, score, step
-from phyda_cli.analysis.local_ensemble import normal_equations, solve_members
 from phyda_cli.analysis.localisation import Draws, Layer
+from phyda_cli.analysis.solver import normal_equations, solve_members
 from phyda_cli.analysis.transform import ensemble_transform
 
 
 def test_the_transform_is_the_kalman_update() -> None:
-    """Mean and covariance of the transformed ensemble, its zero sum, and the solver's own weights."""
+    """Mean and covariance of the transformed ensemble, its zero sum, and the solver's own
+    weights."""
     rng = torch.Generator().manual_seed(0)
     x = torch.randn(9, 30, generator=rng, dtype=torch.float64)
     x = (x - x.mean(dim=0)) / 8**0.5
     h = torch.randn(12, 30, generator=rng, dtype=torch.float64)
     d = torch.randn(12, generator=rng, dtype=torch.float64)
     nothing = Draws(torch.zeros(9, 0, dtype=torch.float64), torch.zeros(12, 0, dtype=torch.float64))
-    layer = Layer(np.arange(30), x @ h.T, d, nothing, np.arange(12), torch.ones(1, 12, dtype=torch.float64))
+    layer = Layer(
+        np.arange(30), x @ h.T, d, nothing, np.arange(12), torch.ones(1, 12, dtype=torch.float64)
+    )
     gram, right = normal_equations(layer)
     weights, transform = ensemble_transform(gram, right[:, :, 0])
     b = x.T @ x
@@ -27,9 +31,13 @@ def test_the_transform_is_the_kalman_update() -> None:
     updated = transform[0] @ x
     torch.testing.assert_close(weights[0] @ x, gain @ d, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(updated.T @ updated, b - gain @ h @ b, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(updated.sum(dim=0), torch.zeros(30, dtype=torch.float64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        updated.sum(dim=0), torch.zeros(30, dtype=torch.float64), rtol=0, atol=1e-12
+    )
     torch.testing.assert_close(transform, transform.mT, rtol=0, atol=1e-12)
-    torch.testing.assert_close(weights, solve_members(layer, x[None])[0][:, :, 0], rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        weights, solve_members(layer, x[None])[0][:, :, 0], rtol=1e-10, atol=1e-12
+    )
 
 
 def test_the_model_has_the_published_climate() -> None:

@@ -1,4 +1,5 @@
-"""Exact atmospheres in the vertical: hydrostatic thickness, vertical velocity and adiabatic ascent."""
+"""Exact atmospheres in the vertical: hydrostatic thickness, vertical velocity and adiabatic
+ascent."""
 
 from __future__ import annotations
 
@@ -6,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from phyda_cli.constants import EARTH_RADIUS, EPSILON, KAPPA, R_D, G
 from phyda_cli.fields.grid import Grid
 from phyda_cli.physics.column import Column
-from phyda_cli.physics.constants import EARTH_RADIUS, EPSILON, KAPPA, R_D, G
 from phyda_cli.physics.residuals import Residuals
 
 GRID = Grid(np.linspace(-78.75, 78.75, 8), np.arange(16) * 22.5)
@@ -26,25 +27,32 @@ def halvings(counts: tuple[int, ...], error) -> np.ndarray:  # type: ignore[no-u
 
 @pytest.mark.parametrize("levels", [LEVELS, LEVELS[::-1].copy()])
 @pytest.mark.parametrize("humidity", [None, 0.01])
-def test_isothermal_atmosphere_is_hydrostatic_to_rounding(levels: np.ndarray, humidity: float | None) -> None:
+def test_isothermal_atmosphere_is_hydrostatic_to_rounding(
+    levels: np.ndarray, humidity: float | None
+) -> None:
     """Phi = R_d T_v ln(p0/p), exactly the trapezoidal rule; moist air is lighter."""
     q = None if humidity is None else on_grid(np.full(levels.size, humidity))
     tv = 250 * (1 + (1 / EPSILON - 1) * (humidity or 0.0))
     z, t = on_grid(R_D * tv * np.log(1e5 / levels)), on_grid(np.full(levels.size, 250.0))
     residual = Residuals(levels, GRID)(z=z, t=t, q=q)["hydrostatic"]
     assert residual.abs().max() < 1e-9
-    residual = Residuals(levels, GRID)(z=z.float(), t=t.float(), q=None if q is None else q.float())["hydrostatic"]
+    residual = Residuals(levels, GRID)(
+        z=z.float(), t=t.float(), q=None if q is None else q.float()
+    )["hydrostatic"]
     assert residual.abs().max() < 0.05  # m2 s-2: the rounding of z in float32
 
 
 def test_constant_lapse_rate_converges_at_second_order() -> None:
-    """T = T0 (p/p0)^(R Gamma/g), Phi = g (T0 - T)/Gamma; the residual of a whole column falls fourfold per halved layer."""
+    """T = T0 (p/p0)^(R Gamma/g), Phi = g (T0 - T)/Gamma; the residual of a whole column falls
+    fourfold per halved layer."""
     lapse, surface = 6.5e-3, 288.15
 
     def error(n: int) -> float:
         levels = np.geomspace(5e3, 1e5, n + 1)
         t = surface * (levels / 1e5) ** (R_D * lapse / G)
-        residual = Residuals(levels, GRID)(z=on_grid(G * (surface - t) / lapse), t=on_grid(t))["hydrostatic"]
+        residual = Residuals(levels, GRID)(z=on_grid(G * (surface - t) / lapse), t=on_grid(t))[
+            "hydrostatic"
+        ]
         return float(residual.sum(-3).abs().max())
 
     assert halvings((5, 10, 20), error) == pytest.approx(2, abs=0.05)
@@ -73,21 +81,25 @@ def test_vertical_velocity_converges_at_second_order() -> None:
 
 
 def test_isentropic_atmosphere_keeps_its_temperature_under_any_ascent() -> None:
-    """T = theta (p/p0)^kappa: T_p = kappa T/p, so vertical motion changes nothing; without motion neither does anything else."""
+    """T = theta (p/p0)^kappa: T_p = kappa T/p, so vertical motion changes nothing; without motion
+    neither does anything else."""
     lat = torch.tensor(np.deg2rad(GRID.mesh[0]))
 
     def error(n: int) -> float:
         levels = np.geomspace(1e4, 1e5, n)
         v = (20 * torch.sin(2 * lat) * on_grid(np.linspace(-1, 1, n))).contiguous()
         residuals = Residuals(levels, GRID)
-        tendency = residuals(t=on_grid(300 * (levels / 1e5) ** KAPPA), u=torch.zeros_like(v), v=v)["thermodynamic"]
+        tendency = residuals(t=on_grid(300 * (levels / 1e5) ** KAPPA), u=torch.zeros_like(v), v=v)[
+            "thermodynamic"
+        ]
         return float(tendency[1:-1].abs().max())
 
     assert halvings((9, 17, 33), error) == pytest.approx(2, abs=0.25)
 
 
 def test_ascent_cools_an_isothermal_atmosphere() -> None:
-    """T_t = kappa T omega/p with omega from the uniform divergence v = a D tan-like flow; omega = -D (p - p_top)."""
+    """T_t = kappa T omega/p with omega from the uniform divergence v = a D tan-like flow; omega =
+    -D (p - p_top)."""
     residuals = Residuals(LEVELS, GRID)
     lat = torch.tensor(np.deg2rad(GRID.mesh[0]))
     v = (EARTH_RADIUS * 1e-6 * torch.sin(lat)).expand(8, -1, -1)
@@ -104,6 +116,8 @@ def test_vertical_transport_of_moisture() -> None:
     lat = torch.tensor(np.deg2rad(GRID.mesh[0]))
     v = (EARTH_RADIUS * 1e-6 * torch.sin(lat)).expand(8, -1, -1)
     p = on_grid(LEVELS)
-    moisture = residuals(u=torch.zeros_like(v), v=v, q=0.004 + 1e-3 * torch.log(p / 5e4))["moisture"]
+    moisture = residuals(u=torch.zeros_like(v), v=v, q=0.004 + 1e-3 * torch.log(p / 5e4))[
+        "moisture"
+    ]
     omega = -residuals.sphere.divergence(torch.zeros_like(v), v) * (p - 2500)
     torch.testing.assert_close(moisture, -omega * 1e-3 / p)

@@ -1,4 +1,5 @@
-"""Exact solutions on the sphere: operators and residuals match them and converge at second order."""
+"""Exact solutions on the sphere: operators and residuals match them and converge at second
+order."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from phyda_cli.constants import EARTH_RADIUS, OMEGA
 from phyda_cli.fields.grid import Grid
-from phyda_cli.physics.constants import EARTH_RADIUS, OMEGA
 from phyda_cli.physics.residuals import Residuals
 from phyda_cli.physics.sphere import Sphere
 
@@ -26,7 +27,9 @@ def grid_of(kind: str, n: int) -> Grid:
         "gaussian": gaussian,
         "area": np.linspace(30, 60, n + 1),
     }[kind]
-    return Grid(latitude, np.linspace(-20, 20, n + 1) if kind == "area" else np.arange(2 * n) * 180 / n)
+    return Grid(
+        latitude, np.linspace(-20, 20, n + 1) if kind == "area" else np.arange(2 * n) * 180 / n
+    )
 
 
 def mesh(grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
@@ -48,13 +51,17 @@ def assert_second_order(error: Callable[[int], float], finest: float) -> None:
     assert errors[-1] < finest
 
 
-def harmonic(grid: Grid, order: int, odd: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
+def harmonic(
+    grid: Grid, order: int, odd: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
     """cos^m(phi) sin^e(phi) cos(m lambda), its gradient [times a], and l(l+1) for l = m + e."""
     lat, lon = mesh(grid)
     c, s = torch.cos(lat), torch.sin(lat)
     f = c**order * s**odd * torch.cos(order * lon)
     f_x = -order * c ** (order - 1) * s**odd * torch.sin(order * lon)
-    f_y = (-order * c ** (order - 1) * s ** (odd + 1) + odd * c ** (order + 1)) * torch.cos(order * lon)
+    f_y = (-order * c ** (order - 1) * s ** (odd + 1) + odd * c ** (order + 1)) * torch.cos(
+        order * lon
+    )
     degree = order + odd
     return f, f_x, f_y, degree * (degree + 1)
 
@@ -64,7 +71,9 @@ GRIDS = ["equiangular", "with poles", "gaussian", "area"]
 
 @pytest.mark.parametrize("kind", GRIDS)
 @pytest.mark.parametrize(("order", "odd"), [(1, 1), (3, 1), (4, 0)])
-def test_streamfunction_has_no_divergence_and_its_laplacian_as_vorticity(kind: str, order: int, odd: int) -> None:
+def test_streamfunction_has_no_divergence_and_its_laplacian_as_vorticity(
+    kind: str, order: int, odd: int
+) -> None:
     def error(n: int) -> float:
         grid = grid_of(kind, n)
         sphere = Sphere(grid.latitude, grid.longitude)
@@ -79,7 +88,9 @@ def test_streamfunction_has_no_divergence_and_its_laplacian_as_vorticity(kind: s
 
 @pytest.mark.parametrize("kind", GRIDS)
 @pytest.mark.parametrize(("order", "odd"), [(1, 1), (2, 1), (3, 0)])
-def test_potential_has_no_vorticity_and_its_laplacian_as_divergence(kind: str, order: int, odd: int) -> None:
+def test_potential_has_no_vorticity_and_its_laplacian_as_divergence(
+    kind: str, order: int, odd: int
+) -> None:
     def error(n: int) -> float:
         grid = grid_of(kind, n)
         sphere = Sphere(grid.latitude, grid.longitude)
@@ -140,7 +151,8 @@ def test_solid_body_rotation_in_gradient_balance_is_steady(kind: str) -> None:
 @pytest.mark.parametrize("kind", GRIDS)
 @pytest.mark.parametrize("excess", [0.0, 5.0])
 def test_gradient_departure_of_solid_body_rotation(kind: str, excess: float) -> None:
-    """None in balance; a wind too strong by dV departs by dV (1 + kappa (2 V + dV)/f), kappa = tan(phi)/a on a latitude circle."""
+    """None in balance; a wind too strong by dV departs by dV (1 + kappa (2 V + dV)/f), kappa =
+    tan(phi)/a on a latitude circle."""
     speed = 40.0
 
     def error(n: int) -> float:
@@ -157,10 +169,12 @@ def test_gradient_departure_of_solid_body_rotation(kind: str, excess: float) -> 
 
 
 def rossby_haurwitz(grid: Grid, w: float = 7.848e-6) -> tuple[Fields, Fields]:
-    """Wave number 4 in nonlinear balance and its exact tendencies (Williamson et al. 1992, test 6; Haurwitz 1940).
+    """Wave number 4 in nonlinear balance and its exact tendencies (Williamson et al. 1992, test 6;
+    Haurwitz 1940).
 
-    The wave moves without change of shape in the nondivergent model, and the balanced height makes the divergence tendency
-    vanish, so (u, v)_t = -nu (u, v)_lambda. ``w`` [s-1] is the angular velocity of the zonal flow.
+    The wave moves without change of shape in the nondivergent model, and the balanced height makes
+    the divergence tendency vanish, so (u, v)_t = -nu (u, v)_lambda. ``w`` [s-1] is the angular
+    velocity of the zonal flow.
     """
     lat, lon = mesh(grid)
     k = 7.848e-6
@@ -171,7 +185,14 @@ def rossby_haurwitz(grid: Grid, w: float = 7.848e-6) -> tuple[Fields, Fields]:
     mean = w / 2 * (2 * OMEGA + w) * c**2 + k**2 / 4 * (
         (r + 1) * c ** (2 * r + 2) + (2 * r**2 - r - 2) * c ** (2 * r) - 2 * r**2 * c ** (2 * r - 2)
     )
-    first = 2 * (OMEGA + w) * k / ((r + 1) * (r + 2)) * c**r * ((r**2 + 2 * r + 2) - (r + 1) ** 2 * c**2)
+    first = (
+        2
+        * (OMEGA + w)
+        * k
+        / ((r + 1) * (r + 2))
+        * c**r
+        * ((r**2 + 2 * r + 2) - (r + 1) ** 2 * c**2)
+    )
     second = k**2 / 4 * c ** (2 * r) * ((r + 1) * c**2 - (r + 2))
     z = 8e4 + a**2 * (mean + first * torch.cos(r * lon) + second * torch.cos(2 * r * lon))
     nu = (r * (3 + r) * w - 2 * OMEGA) / ((1 + r) * (2 + r))
@@ -187,16 +208,23 @@ def test_rossby_haurwitz_wave_has_its_exact_tendency(kind: str) -> None:
         fields, expected = rossby_haurwitz(grid)
         residuals, state = with_depth(grid, **fields)
         tendency = residuals(**state)
-        wrong = torch.stack([tendency["momentum_u"] - expected["u"], tendency["momentum_v"] - expected["v"]])
-        return rms(residuals.sphere, wrong) / rms(residuals.sphere, torch.stack([expected["u"], expected["v"]]))
+        wrong = torch.stack(
+            [tendency["momentum_u"] - expected["u"], tendency["momentum_v"] - expected["v"]]
+        )
+        return rms(residuals.sphere, wrong) / rms(
+            residuals.sphere, torch.stack([expected["u"], expected["v"]])
+        )
 
     assert_second_order(error, 4.5e-2)
 
 
 @pytest.mark.parametrize("kind", ["equiangular", "with poles", "gaussian"])
 @pytest.mark.parametrize("equation", ["momentum", "gradient"])
-def test_stationary_rossby_haurwitz_wave_in_gradient_balance_has_no_residual(kind: str, equation: str) -> None:
-    """With w = 2 Omega / (r (3 + r)) the wave stands still, so that its streamlines are trajectories."""
+def test_stationary_rossby_haurwitz_wave_in_gradient_balance_has_no_residual(
+    kind: str, equation: str
+) -> None:
+    """With w = 2 Omega / (r (3 + r)) the wave stands still, so that its streamlines are
+    trajectories."""
 
     def error(n: int) -> float:
         grid = grid_of(kind, n)
@@ -206,7 +234,10 @@ def test_stationary_rossby_haurwitz_wave_in_gradient_balance_has_no_residual(kin
         if equation == "gradient":  # times f, which is small in the tropics
             return rms(residuals.sphere, f * residuals.balance(**state)["gradient"]) / scale
         tendency = residuals(**state)
-        return rms(residuals.sphere, torch.hypot(tendency["momentum_u"], tendency["momentum_v"])) / scale
+        return (
+            rms(residuals.sphere, torch.hypot(tendency["momentum_u"], tendency["momentum_v"]))
+            / scale
+        )
 
     assert_second_order(error, 5e-3)
 
@@ -214,14 +245,20 @@ def test_stationary_rossby_haurwitz_wave_in_gradient_balance_has_no_residual(kin
 def test_curved_flow_departs_from_geostrophic_balance_but_not_from_gradient_balance() -> None:
     grid = grid_of("equiangular", 64)
     residuals, state = with_depth(grid, **rossby_haurwitz(grid, 2 * OMEGA / 28)[0])
-    departure = {n: float(m.sqrt()) for n, m in residuals.mean_square(residuals.balance(**state)).items()}
-    assert departure["gradient"] < 0.05 * np.hypot(departure["geostrophic_u"], departure["geostrophic_v"])
+    departure = {
+        n: float(m.sqrt()) for n, m in residuals.mean_square(residuals.balance(**state)).items()
+    }
+    assert departure["gradient"] < 0.05 * np.hypot(
+        departure["geostrophic_u"], departure["geostrophic_v"]
+    )
 
 
 def test_calm_air_has_no_gradient_departure() -> None:
     grid = grid_of("area", 16)
     lat, _ = mesh(grid)
-    residuals, state = with_depth(grid, z=1e4 * torch.sin(lat), u=torch.zeros_like(lat), v=torch.zeros_like(lat))
+    residuals, state = with_depth(
+        grid, z=1e4 * torch.sin(lat), u=torch.zeros_like(lat), v=torch.zeros_like(lat)
+    )
     assert not residuals.balance(**state)["gradient"].any()
 
 
@@ -232,7 +269,17 @@ def test_geostrophic_wind_of_a_wave_has_no_departure() -> None:
         z, z_x, z_y, _ = harmonic(grid, 2, 1)
         f = 2 * OMEGA * torch.sin(lat) * EARTH_RADIUS
         residuals = Residuals(np.array([50000.0]), grid)
-        departure = residuals.balance((2000 * z)[None], (-2000 * z_y / f)[None], (2000 * z_x / f)[None])
-        return float(sum(residuals.mean_square(departure)[name] for name in ("geostrophic_u", "geostrophic_v"))) ** 0.5
+        departure = residuals.balance(
+            (2000 * z)[None], (-2000 * z_y / f)[None], (2000 * z_x / f)[None]
+        )
+        return (
+            float(
+                sum(
+                    residuals.mean_square(departure)[name]
+                    for name in ("geostrophic_u", "geostrophic_v")
+                )
+            )
+            ** 0.5
+        )
 
     assert_second_order(error, 0.05)

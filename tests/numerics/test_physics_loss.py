@@ -1,4 +1,5 @@
-"""The physics term: zero where it should be, in the right units, and felt by the weights of the denoiser."""
+"""The physics term: zero where it should be, in the right units, and felt by the weights of the
+denoiser."""
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ def physics() -> StatePhysics:
 
 @pytest.fixture(scope="module")
 def scale(physics: StatePhysics) -> dict[str, list[float]]:
-    return {k: v.mean(0).tolist() for k, v in physics.difference(weather(4, 1), weather(4, 2)).items()}
+    return {
+        k: v.mean(0).tolist() for k, v in physics.difference(weather(4, 1), weather(4, 2)).items()
+    }
 
 
 def test_has_every_equation_of_the_design(physics: StatePhysics) -> None:
@@ -55,7 +58,9 @@ def test_one_means_as_unphysical_as_the_background(physics: StatePhysics) -> Non
     torch.testing.assert_close(physics.objective(state, truth, fourfold), torch.full((1,), 0.25))
 
 
-def test_is_differentiable_in_every_variable(physics: StatePhysics, scale: dict[str, list[float]]) -> None:
+def test_is_differentiable_in_every_variable(
+    physics: StatePhysics, scale: dict[str, list[float]]
+) -> None:
     state = weather(2, 1).requires_grad_()
     physics.objective(state, weather(2, 2), scale).sum().backward()
     assert state.grad is not None
@@ -65,14 +70,20 @@ def test_is_differentiable_in_every_variable(physics: StatePhysics, scale: dict[
     assert size["msl"] == 0
 
 
-def test_gradient_matches_finite_differences(physics: StatePhysics, scale: dict[str, list[float]]) -> None:
+def test_gradient_matches_finite_differences(
+    physics: StatePhysics, scale: dict[str, list[float]]
+) -> None:
     state, truth = weather(1, 1).double().requires_grad_(), weather(1, 2).double()
     direction = torch.randn(state.shape, generator=torch.Generator().manual_seed(0)).double()
     direction = direction * torch.from_numpy(spec().column("background_std")).double()
-    slope = (torch.autograd.grad(physics.objective(state, truth, scale).sum(), state)[0] * direction).sum()
+    slope = (
+        torch.autograd.grad(physics.objective(state, truth, scale).sum(), state)[0] * direction
+    ).sum()
     step = 1e-4
     with torch.no_grad():
-        up, down = (physics.objective(state + s * step * direction, truth, scale).sum() for s in (1, -1))
+        up, down = (
+            physics.objective(state + s * step * direction, truth, scale).sum() for s in (1, -1)
+        )
     torch.testing.assert_close((up - down) / (2 * step), slope, rtol=1e-4, atol=0)
 
 
@@ -86,20 +97,35 @@ def started_denoiser() -> Denoiser:
     return denoiser
 
 
-def loss_of(denoiser: Denoiser, strength: float, physics: StatePhysics, scale: dict[str, list[float]]) -> DiffusionLoss:
+def loss_of(
+    denoiser: Denoiser, strength: float, physics: StatePhysics, scale: dict[str, list[float]]
+) -> DiffusionLoss:
     generator = torch.Generator().manual_seed(1)
     truth, unit = weather(2, 3), torch.from_numpy(spec().column("background_std"))
     clean, noise = (torch.randn(truth.shape, generator=generator) for _ in range(2))
-    latent = [torch.randn(2, 8, 8, 16, generator=generator), torch.randn(2, 16, 4, 8, generator=generator)]
+    latent = [
+        torch.randn(2, 8, 8, 16, generator=generator),
+        torch.randn(2, 16, 4, 8, generator=generator),
+    ]
     area = torch.from_numpy(GRID.area_weights[:, None].astype(np.float32))
 
     def objective(denoised: Tensor) -> Tensor:
         return physics.objective(truth + unit * (denoised - clean), truth, scale)
 
-    return diffusion_loss(denoiser.conditioned(latent), clean, torch.tensor([0.2, 0.4]), noise, area, objective, strength)
+    return diffusion_loss(
+        denoiser.conditioned(latent),
+        clean,
+        torch.tensor([0.2, 0.4]),
+        noise,
+        area,
+        objective,
+        strength,
+    )
 
 
-def test_the_physics_term_alone_changes_the_denoiser(physics: StatePhysics, scale: dict[str, list[float]]) -> None:
+def test_the_physics_term_alone_changes_the_denoiser(
+    physics: StatePhysics, scale: dict[str, list[float]]
+) -> None:
     denoiser = started_denoiser()
     loss = loss_of(denoiser, 0.2, physics, scale)
     torch.testing.assert_close(loss.total, loss.denoising + loss.physics)
@@ -109,14 +135,19 @@ def test_the_physics_term_alone_changes_the_denoiser(physics: StatePhysics, scal
     loss.physics.backward()
     optimizer.step()
     moved = {k: float((v.detach() - before[k]).abs().max()) for k, v in denoiser.named_parameters()}
-    parts = "net.stem net.down.0 net.down.1 net.middle net.up.0 net.head.conv net.context.0 net.context.1 embed.0 embed.2"
+    parts = (
+        "net.stem net.down.0 net.down.1 net.middle net.up.0 net.head.conv net.context.0 "
+        "net.context.1 embed.0 embed.2"
+    )
     for part in parts.split():
         assert max(m for k, m in moved.items() if k.startswith(part)) > 0, part
     assert all(np.isfinite(m) for m in moved.values())
     assert np.mean([m > 0 for m in moved.values()]) > 0.9
 
 
-def test_an_untrained_denoiser_feels_it_too(physics: StatePhysics, scale: dict[str, list[float]]) -> None:
+def test_an_untrained_denoiser_feels_it_too(
+    physics: StatePhysics, scale: dict[str, list[float]]
+) -> None:
     torch.manual_seed(0)
     denoiser = Denoiser(len(CHANNELS), WIDTHS, WIDTHS, sphere=True)
     loss_of(denoiser, 0.2, physics, scale).physics.backward()
@@ -126,19 +157,25 @@ def test_an_untrained_denoiser_feels_it_too(physics: StatePhysics, scale: dict[s
     assert gradient.norm() > 0
 
 
-def test_a_step_against_its_gradient_lowers_it(physics: StatePhysics, scale: dict[str, list[float]]) -> None:
+def test_a_step_against_its_gradient_lowers_it(
+    physics: StatePhysics, scale: dict[str, list[float]]
+) -> None:
     denoiser = started_denoiser()
     loss = loss_of(denoiser, 0.2, physics, scale)
     loss.physics.backward()
     with torch.no_grad():
-        length = sum(p.grad.square().sum() for p in denoiser.parameters() if p.grad is not None) ** 0.5
+        length = (
+            sum(p.grad.square().sum() for p in denoiser.parameters() if p.grad is not None) ** 0.5
+        )
         for p in denoiser.parameters():
             if p.grad is not None:
                 p -= 1e-3 * p.grad / length
     assert loss_of(denoiser, 0.2, physics, scale).physics < loss.physics
 
 
-def test_strength_zero_is_plain_denoising(physics: StatePhysics, scale: dict[str, list[float]]) -> None:
+def test_strength_zero_is_plain_denoising(
+    physics: StatePhysics, scale: dict[str, list[float]]
+) -> None:
     with_term, without = (loss_of(started_denoiser(), s, physics, scale) for s in (0.2, 0.0))
     assert without.physics == 0
     assert torch.equal(without.total, without.denoising)

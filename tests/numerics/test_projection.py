@@ -7,12 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from phyda_cli.constants import EPSILON, R_D
 from phyda_cli.fields.grid import Grid
 from phyda_cli.physics.column import Column
-from phyda_cli.physics.constants import EPSILON, R_D
 from phyda_cli.physics.equations import mass
 from phyda_cli.physics.matrices import divergence_matrix
-from phyda_cli.physics.projection import Air, MassProjection, limit_humidity, project_columns, project_hydrostatic
+from phyda_cli.physics.projection import (
+    Air,
+    MassProjection,
+    limit_humidity,
+    project_columns,
+    project_hydrostatic,
+)
 from phyda_cli.physics.residuals import Residuals
 from phyda_cli.physics.sphere import Sphere
 from phyda_cli.physics.thermodynamics import saturation_specific_humidity, virtual_temperature
@@ -43,7 +49,11 @@ def atmosphere(levels: np.ndarray = LEVELS, grid: Grid = GRIDS["cells"]) -> Air:
 
 def increment(background: Air, seed: int = 3) -> Air:
     shape = background.t.shape
-    return Air(300 * noise(seed, *shape), 2 * noise(seed + 1, *shape), 0.3 * background.q.abs() * noise(seed + 2, *shape))
+    return Air(
+        300 * noise(seed, *shape),
+        2 * noise(seed + 1, *shape),
+        0.3 * background.q.abs() * noise(seed + 2, *shape),
+    )
 
 
 def errors(shape: torch.Size, *sizes: float) -> list[Tensor]:
@@ -61,7 +71,9 @@ def added(background: Air, change: Air) -> Air:
 def excess(levels: np.ndarray, grid: Grid, background: Air, change: Air) -> Tensor:
     """Hydrostatic residual of the analysis less the background's, of the full states."""
     residuals = Residuals(levels, grid)
-    ours, theirs = (residuals(**a._asdict())["hydrostatic"] for a in (added(background, change), background))
+    ours, theirs = (
+        residuals(**a._asdict())["hydrostatic"] for a in (added(background, change), background)
+    )
     return ours - theirs
 
 
@@ -70,7 +82,9 @@ def saturation(levels: np.ndarray, t: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("levels", [LEVELS, LEVELS[::-1].copy(), LEVELS[4:6]])
-def test_columns_keep_the_backgrounds_residual_and_the_limits_of_humidity(levels: np.ndarray) -> None:
+def test_columns_keep_the_backgrounds_residual_and_the_limits_of_humidity(
+    levels: np.ndarray,
+) -> None:
     grid, background = GRIDS["cells"], atmosphere(levels)
     change = increment(background)
     projected = project_columns(Column(levels), background, change, air_errors(background))
@@ -80,30 +94,44 @@ def test_columns_keep_the_backgrounds_residual_and_the_limits_of_humidity(levels
     analysis = added(background, projected)
     assert (analysis.q >= background.q.clamp(max=0)).all()
     assert (background.q < 0).any()
-    humidity, allowed = analysis.q / saturation(levels, analysis.t), (background.q / saturation(levels, background.t)).clamp(min=1)
+    humidity, allowed = (
+        analysis.q / saturation(levels, analysis.t),
+        (background.q / saturation(levels, background.t)).clamp(min=1),
+    )
     assert (humidity <= allowed * (1 + 1e-10)).all()
     assert (humidity > 1.01).any()  # where the background was
 
 
 def test_humidity_and_balance_need_each_other() -> None:
-    """One after the other they would leave air above saturation: temperature moves after its limit was set."""
+    """One after the other they would leave air above saturation: temperature moves after its limit
+    was set."""
     background, column = atmosphere(), Column(LEVELS)
     change, sigma = increment(background), air_errors(background)
     once = change._replace(q=limit_humidity(column, background.t, background.q, change.t, change.q))
     once = project_hydrostatic(column, background, once, sigma)
     both = project_columns(column, background, change, sigma)
-    wet = [float((limit_humidity(column, background.t, background.q, c.t, c.q) - c.q).abs().max()) for c in (once, both)]
+    wet = [
+        float((limit_humidity(column, background.t, background.q, c.t, c.q) - c.q).abs().max())
+        for c in (once, both)
+    ]
     assert wet[0] > 1e-4
     assert wet[1] <= 1e-15
 
 
 def test_two_levels_by_hand() -> None:
-    """Excess e = dz1 - dz2 - (R_d ln(p2/p1) / 2)(dT1 + dT2) of dry air is shared in proportion to the variances."""
+    """Excess e = dz1 - dz2 - (R_d ln(p2/p1) / 2)(dT1 + dT2) of dry air is shared in proportion to
+    the variances."""
     levels = np.array([50000.0, 85000.0])
     h = R_D * np.log(85 / 50) / 2
     zero = torch.zeros(2, 1, 1, dtype=torch.float64)
-    change = Air(torch.tensor([[[100.0]], [[20.0]]]).double(), torch.tensor([[[1.0]], [[-2.0]]]).double(), zero)
-    sigma = Air(torch.tensor([[[30.0]], [[10.0]]]).double(), torch.tensor([[[0.5]], [[2.0]]]).double(), zero)
+    change = Air(
+        torch.tensor([[[100.0]], [[20.0]]]).double(),
+        torch.tensor([[[1.0]], [[-2.0]]]).double(),
+        zero,
+    )
+    sigma = Air(
+        torch.tensor([[[30.0]], [[10.0]]]).double(), torch.tensor([[[0.5]], [[2.0]]]).double(), zero
+    )
     force = (80 + h) / (900 + 100 + h**2 * 4.25)
     projected = project_hydrostatic(Column(levels), Air(zero, zero + 280, zero), change, sigma)
     assert projected.z.ravel().tolist() == pytest.approx([100 - 900 * force, 20 + 100 * force])
@@ -111,8 +139,11 @@ def test_two_levels_by_hand() -> None:
 
 
 def balanced(background: Air, dt: Tensor, dq: Tensor, levels: np.ndarray = LEVELS) -> Tensor:
-    """The geopotential increment of hydrostatic balance over an unchanged lowest level, by adding up layers."""
-    tv = virtual_temperature(background.t + dt, background.q + dq) - virtual_temperature(background.t, background.q)
+    """The geopotential increment of hydrostatic balance over an unchanged lowest level, by adding
+    up layers."""
+    tv = virtual_temperature(background.t + dt, background.q + dq) - virtual_temperature(
+        background.t, background.q
+    )
     dz = torch.zeros_like(tv)
     for k in range(levels.size - 2, -1, -1):
         dz[k] = dz[k + 1] + R_D * np.log(levels[k + 1] / levels[k]) * (tv[k] + tv[k + 1]) / 2
@@ -121,7 +152,9 @@ def balanced(background: Air, dt: Tensor, dq: Tensor, levels: np.ndarray = LEVEL
 
 def test_balanced_columns_do_not_change() -> None:
     background = atmosphere()
-    background = background._replace(q=background.q.clamp(min=0).minimum(0.8 * saturation(LEVELS, background.t)))
+    background = background._replace(
+        q=background.q.clamp(min=0).minimum(0.8 * saturation(LEVELS, background.t))
+    )
     dt, dq = 1.5 * noise(5, *background.t.shape).clamp(-1, 1), -0.3 * background.q
     change = Air(balanced(background, dt, dq), dt, dq)
     projected = project_columns(Column(LEVELS), background, change, air_errors(background))
@@ -130,11 +163,15 @@ def test_balanced_columns_do_not_change() -> None:
 
 
 def distance(change: Air, other: Air, sigma: Air) -> float:
-    return sum(float(((a - b) / s).square().sum()) for a, b, s in zip(change[:2], other[:2], sigma[:2], strict=True))
+    return sum(
+        float(((a - b) / s).square().sum())
+        for a, b, s in zip(change[:2], other[:2], sigma[:2], strict=True)
+    )
 
 
 def test_no_balanced_column_is_nearer() -> None:
-    """Among increments of z and T with the same humidity: every feasible direction is orthogonal to what was taken away."""
+    """Among increments of z and T with the same humidity: every feasible direction is orthogonal to
+    what was taken away."""
     background = atmosphere()
     change, sigma = increment(background), air_errors(background)
     projected = project_columns(Column(LEVELS), background, change, sigma)
@@ -142,9 +179,16 @@ def test_no_balanced_column_is_nearer() -> None:
     assert least > 0
     for seed in range(5):
         dt = 0.05 * noise(20 + seed, *background.t.shape)
-        dz = balanced(background, projected.t + dt, projected.q) - balanced(background, projected.t, projected.q)
-        direction = Air(dz + 10 * noise(30 + seed, 1, *background.t.shape[1:]), dt, torch.zeros_like(dt))
-        there, back = (distance(change, added(projected, Air(*(s * d for d in direction))), sigma) for s in (1.0, -1.0))
+        dz = balanced(background, projected.t + dt, projected.q) - balanced(
+            background, projected.t, projected.q
+        )
+        direction = Air(
+            dz + 10 * noise(30 + seed, 1, *background.t.shape[1:]), dt, torch.zeros_like(dt)
+        )
+        there, back = (
+            distance(change, added(projected, Air(*(s * d for d in direction))), sigma)
+            for s in (1.0, -1.0)
+        )
         assert min(there, back) > least
         assert there == pytest.approx(back, rel=1e-9)
 
@@ -158,7 +202,9 @@ def test_no_humidity_within_the_limits_is_nearer() -> None:
     assert torch.equal(limited[~moved], change.q[~moved])
     nearer = limited + 1e-3 * (change.q - limited)
     q = background.q + nearer
-    highest = (background.q / saturation(LEVELS, background.t)).clamp(min=1) * saturation(LEVELS, background.t + change.t)
+    highest = (background.q / saturation(LEVELS, background.t)).clamp(min=1) * saturation(
+        LEVELS, background.t + change.t
+    )
     assert ((q < background.q.clamp(max=0)) | (q > highest))[moved].all()
 
 
@@ -166,7 +212,9 @@ def test_projecting_columns_again_changes_nothing() -> None:
     background = atmosphere()
     sigma = air_errors(background)
     once = project_columns(Column(LEVELS), background, increment(background), sigma)
-    for ours, theirs in zip(project_columns(Column(LEVELS), background, once, sigma), once, strict=True):
+    for ours, theirs in zip(
+        project_columns(Column(LEVELS), background, once, sigma), once, strict=True
+    ):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
@@ -186,7 +234,9 @@ def test_order_of_levels_does_not_matter() -> None:
     change, sigma = increment(background), air_errors(background)
     down = project_columns(Column(LEVELS), background, change, sigma)
     flipped = [Air(*(f.flip(0) for f in a)) for a in (background, change, sigma)]
-    for ours, theirs in zip(project_columns(Column(LEVELS[::-1].copy()), *flipped), down, strict=True):
+    for ours, theirs in zip(
+        project_columns(Column(LEVELS[::-1].copy()), *flipped), down, strict=True
+    ):
         torch.testing.assert_close(ours.flip(0), theirs)
 
 
@@ -194,13 +244,20 @@ def test_order_of_levels_does_not_matter() -> None:
 def test_matrix_is_the_operator(grid: Grid) -> None:
     sphere, wind = Sphere(grid.latitude, grid.longitude), noise(0, 2, *grid.shape)
     expected = sphere.divergence(*wind).numpy().ravel()
-    np.testing.assert_allclose(divergence_matrix(sphere) @ wind.numpy().ravel(), expected, rtol=0, atol=1e-14 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        divergence_matrix(sphere) @ wind.numpy().ravel(),
+        expected,
+        rtol=0,
+        atol=1e-14 * np.abs(expected).max(),
+    )
 
 
 def mass_projection(grid: Grid, levels: np.ndarray = LEVELS) -> tuple[MassProjection, Winds]:
     """With the errors that are its metric."""
     sigma_u, sigma_v = errors(torch.Size((levels.size, *grid.shape)), 1.2, 1.5)
-    return MassProjection(Sphere(grid.latitude, grid.longitude), Column(levels), sigma_u, sigma_v), (sigma_u, sigma_v)
+    return MassProjection(
+        Sphere(grid.latitude, grid.longitude), Column(levels), sigma_u, sigma_v
+    ), (sigma_u, sigma_v)
 
 
 def mass_divergence(grid: Grid, u: Tensor, v: Tensor, levels: np.ndarray = LEVELS) -> Tensor:
@@ -221,7 +278,9 @@ def test_column_mass_divergence_is_gone(grid: Grid, levels: np.ndarray) -> None:
     projected = project(u, v)
     before, after = (mass_divergence(grid, *w, levels).abs().max() for w in ((u, v), projected))
     assert after < 1e-10 * before
-    near = 1e-7 if grid.covers_poles == (False, False) else 1e-11  # m s-1: limited areas have a nearly undetermined potential
+    near = (
+        1e-7 if grid.covers_poles == (False, False) else 1e-11
+    )  # m s-1: limited areas have a nearly undetermined potential
     for ours, once in zip(project(*projected), projected, strict=True):
         torch.testing.assert_close(ours, once, rtol=0, atol=near)
     assert not any(w.any() for w in project(torch.zeros_like(u), torch.zeros_like(v)))
@@ -236,9 +295,14 @@ def test_no_wind_without_mass_divergence_is_nearer(grid: Grid) -> None:
     least = wind_distance(grid, sigma, pu - u, pv - v)
     depth = Column(LEVELS).integral(torch.eye(8, dtype=torch.float64)[:, :, None, None])[:, 0]
     turning = torch.zeros(2, *u.shape, dtype=torch.float64)
-    turning[:, 2], turning[:, 5] = noise(8, 2, *grid.shape) / depth[2], -noise(8, 2, *grid.shape) / depth[5]
+    turning[:, 2], turning[:, 5] = (
+        noise(8, 2, *grid.shape) / depth[2],
+        -noise(8, 2, *grid.shape) / depth[5],
+    )
     for du, dv in (turning * depth.mean(), project(*noise(11, 2, *u.shape))):
-        there, back = (wind_distance(grid, sigma, pu - u + s * du, pv - v + s * dv) for s in (0.1, -0.1))
+        there, back = (
+            wind_distance(grid, sigma, pu - u + s * du, pv - v + s * dv) for s in (0.1, -0.1)
+        )
         assert min(there, back) > least
         assert there == pytest.approx(back, rel=1e-7)
 
@@ -262,7 +326,9 @@ def test_winds_that_are_nothing_but_a_potential_vanish(name: str) -> None:
     grid = GRIDS[name]
     project, sigma = mass_projection(grid)
     u, v = torch.zeros(2, 8, *grid.shape, dtype=torch.float64).requires_grad_().unbind()
-    adjoint = torch.autograd.grad((mass_divergence(grid, u, v) * noise(4, *grid.shape)).sum(), (u, v))
+    adjoint = torch.autograd.grad(
+        (mass_divergence(grid, u, v) * noise(4, *grid.shape)).sum(), (u, v)
+    )
     area = torch.from_numpy(grid.area_weights)[:, None]
     winds = [s.square() * a / area for s, a in zip(sigma, adjoint, strict=True)]
     size = max(float(w.abs().max()) for w in winds)

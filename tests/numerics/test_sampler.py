@@ -1,4 +1,5 @@
-"""The sampler with the exact denoiser of a Gaussian, for which every answer is known in closed form."""
+"""The sampler with the exact denoiser of a Gaussian, for which every answer is known in closed
+form."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from phyda_cli.config import SamplerSettings
 from phyda_cli.model.sampler import heun, initial_noise, noise_levels
+from phyda_cli.settings.model import SamplerSettings
 
 SHAPE = (1, 2, 3)
 VARIANCES = np.array([0.5, 0.7, 0.9, 1.0, 1.4, 2.0])  # a calibrated residual has about one
@@ -16,7 +17,8 @@ DEFAULT = SamplerSettings()
 
 
 class Gaussian:
-    """E[x0 | x] = m + C (C + sigma^2)^-1 (x - m) for data of N(m, C), C with the eigenvalues ``VARIANCES``."""
+    """E[x0 | x] = m + C (C + sigma^2)^-1 (x - m) for data of N(m, C), C with the eigenvalues
+    ``VARIANCES``."""
 
     def __init__(self, mean: float) -> None:
         basis, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((6, 6)))
@@ -29,8 +31,11 @@ class Gaussian:
         return (self.mean + (away @ self.basis * shrink) @ self.basis.T).reshape(x.shape)
 
     def law(self, levels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (6,) and covariance (6, 6) of the samples, exactly: the sampler is affine in its noise."""
-        noise = torch.cat([torch.zeros(1, 6, dtype=torch.float64), torch.eye(6, dtype=torch.float64)])
+        """Mean (6,) and covariance (6, 6) of the samples, exactly: the sampler is affine in its
+        noise."""
+        noise = torch.cat(
+            [torch.zeros(1, 6, dtype=torch.float64), torch.eye(6, dtype=torch.float64)]
+        )
         out = heun(self, levels[0] * noise.reshape(-1, *SHAPE), levels).flatten(1)
         linear = out[1:] - out[0]
         return out[0], linear.T @ linear
@@ -50,15 +55,27 @@ def test_eight_steps_from_noise_reproduce_mean_and_variance(mean: float) -> None
 
 @pytest.mark.parametrize("mean", [0.0, 0.4, -0.4])
 def test_draws_of_the_right_law_keep_it(mean: float) -> None:
-    """Sampling that starts from the target's own draws, with the default noise added, ends with the target's law."""
-    target, levels = Gaussian(mean), noise_levels(DEFAULT.steps, DEFAULT.sigma_min, DEFAULT.sigma_max)
+    """Sampling that starts from the target's own draws, with the default noise added, ends with the
+    target's law."""
+    target, levels = (
+        Gaussian(mean),
+        noise_levels(DEFAULT.steps, DEFAULT.sigma_min, DEFAULT.sigma_max),
+    )
     unit = torch.cat([torch.zeros(1, 6, dtype=torch.float64), torch.eye(6, dtype=torch.float64)])
     out = heun(target, (target.mean + unit).reshape(-1, *SHAPE), levels).flatten(1)
-    response = (out[1:] - out[0]).T  # to a change of the start, whose covariance is the target's plus the noise's
-    start = target.basis @ torch.diag(torch.from_numpy(VARIANCES) + DEFAULT.sigma_max**2) @ target.basis.T
+    response = (
+        out[1:] - out[0]
+    ).T  # to a change of the start, whose covariance is the target's plus the noise's
+    start = (
+        target.basis
+        @ torch.diag(torch.from_numpy(VARIANCES) + DEFAULT.sigma_max**2)
+        @ target.basis.T
+    )
     covariance = target.basis.T @ response @ start @ response.T @ target.basis
     np.testing.assert_allclose(np.diag(covariance.numpy()) / VARIANCES, 1, atol=0.15)
-    assert ((out[0] - target.mean) @ target.basis / torch.from_numpy(VARIANCES).sqrt()).abs().max() < 0.1
+    assert (
+        (out[0] - target.mean) @ target.basis / torch.from_numpy(VARIANCES).sqrt()
+    ).abs().max() < 0.1
 
 
 def test_converges_at_second_order() -> None:
@@ -67,7 +84,9 @@ def test_converges_at_second_order() -> None:
     noise = initial_noise(4, SHAPE, 0, torch.device("cpu")).double()
     variance = torch.from_numpy(VARIANCES)
     away = (high * noise.flatten(1) - target.mean) @ target.basis
-    exact = target.mean + (away * ((variance + low**2) / (variance + high**2)).sqrt()) @ target.basis.T
+    exact = (
+        target.mean + (away * ((variance + low**2) / (variance + high**2)).sqrt()) @ target.basis.T
+    )
     errors = []
     for steps in (32, 64, 128):
         found = heun(target, high * noise, noise_levels(steps, low, high)[:-1]).flatten(1)

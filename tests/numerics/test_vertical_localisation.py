@@ -1,4 +1,5 @@
-"""Localisation in log pressure: what it must leave alone, what it must equal, and where observations lie."""
+"""Localisation in log pressure: what it must leave alone, what it must equal, and where
+observations lie."""
 
 from __future__ import annotations
 
@@ -8,11 +9,11 @@ import torch
 from scipy import sparse
 from synthetic import GRID, spec
 
-from phyda_cli.analysis.local_ensemble import Reconstruction, solve
 from phyda_cli.analysis.localisation import Columns, Localisation, Observed, gaspari_cohn
 from phyda_cli.analysis.reconstruction import Ensemble, observe
-from phyda_cli.config import SolverSettings
-from phyda_cli.fields.regrid import bilinear
+from phyda_cli.analysis.solver import Reconstruction, solve
+from phyda_cli.fields.interpolate import bilinear
+from phyda_cli.settings.model import SolverSettings
 
 LEVELS = np.log(np.array([2e4, 5e4, 8.5e4, 1e5]))
 RADIUS = 6e6
@@ -22,18 +23,33 @@ def members(n: int, seed: int = 0) -> torch.Tensor:
     """Smooth anomalies (n, 4, H, W) with covariances between all levels."""
     rng = np.random.default_rng(seed)
     lat, lon = (np.deg2rad(m) for m in GRID.mesh)
-    waves = np.stack([np.cos(lat) ** k * f(k * lon) * np.cos(m * lat) for k in range(3) for m in range(3) for f in (np.cos, np.sin)])
+    waves = np.stack(
+        [
+            np.cos(lat) ** k * f(k * lon) * np.cos(m * lat)
+            for k in range(3)
+            for m in range(3)
+            for f in (np.cos, np.sin)
+        ]
+    )
     x = np.tensordot(rng.standard_normal((n, LEVELS.size, len(waves))), waves, 1)
     return torch.from_numpy((x + x.mean(axis=1, keepdims=True)) / np.sqrt(n))
 
 
-def analyse(x: torch.Tensor, channel: np.ndarray, d: np.ndarray, radius_log_p: float | None, radius: float = RADIUS) -> Reconstruction:
+def analyse(
+    x: torch.Tensor,
+    channel: np.ndarray,
+    d: np.ndarray,
+    radius_log_p: float | None,
+    radius: float = RADIUS,
+) -> Reconstruction:
     """Point observations of error 0.5 of ``channel`` (P,), spread over the globe."""
     rng = np.random.default_rng(5)
     lat, lon = rng.uniform(-80, 80, channel.size), rng.uniform(0, 360, channel.size)
     at = bilinear(GRID, lat, lon).toarray()
     seen = np.einsum("pg,npg->np", at, x.flatten(2).numpy()[:, channel])
-    observed = Observed(torch.from_numpy(seen / 0.5), torch.from_numpy(d / 0.5), lat, lon, LEVELS[channel])
+    observed = Observed(
+        torch.from_numpy(seen / 0.5), torch.from_numpy(d / 0.5), lat, lon, LEVELS[channel]
+    )
     return solve(x, observed, Localisation(GRID, Columns(GRID, 1), radius, LEVELS, radius_log_p))
 
 
@@ -74,9 +90,18 @@ def test_each_level_is_the_kalman_filter_with_errors_divided_by_its_taper() -> N
         y = h[near] @ columns
         weights = columns @ y.T @ np.linalg.inv(y @ y.T + np.diag(0.25 / rho[near]))
         expected = (weights @ d[near]).reshape(result.increment.shape)[k]
-        np.testing.assert_allclose(result.increment[k].numpy(), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
-        variance = np.einsum("ij,ij->i", columns, columns) - np.einsum("ip,ip->i", weights, columns @ y.T)
-        np.testing.assert_allclose(result.spread[k].square().numpy(), variance.reshape(result.spread.shape)[k], rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(
+            result.increment[k].numpy(), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max()
+        )
+        variance = np.einsum("ij,ij->i", columns, columns) - np.einsum(
+            "ip,ip->i", weights, columns @ y.T
+        )
+        np.testing.assert_allclose(
+            result.spread[k].square().numpy(),
+            variance.reshape(result.spread.shape)[k],
+            rtol=1e-5,
+            atol=1e-7,
+        )
 
 
 def test_channels_lie_at_their_level_and_the_surface_at_1000_hpa() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phyda_cli.observations.readers import read_observations
+from phyda_cli.observations.read.read import read_observations
 from phyda_cli.observations.report import ReadResult
 
 

@@ -17,7 +17,13 @@ def minutes(*values: int) -> np.ndarray:
 
 
 def table(latitude: list[float], longitude: list[float], **changes: object) -> pd.DataFrame:
-    columns = {"station_id": "a", "time": TIME, "variable": "t2m", "value": np.full(len(latitude), 280.0), "error": 1.0}
+    columns = {
+        "station_id": "a",
+        "time": TIME,
+        "variable": "t2m",
+        "value": np.full(len(latitude), 280.0),
+        "error": 1.0,
+    }
     return make(latitude=latitude, longitude=longitude, **(columns | changes))
 
 
@@ -46,7 +52,9 @@ def test_superob_is_the_weighted_mean_at_the_middle_row() -> None:
 
 
 def test_superob_leaves_passive_and_rejected_rows_alone() -> None:
-    rows = table([50.0, 50.0, 50.0], [8.0] * 3).assign(qc=np.array([0, QC.PASSIVE, QC.FIRST_GUESS], np.int16))
+    rows = table([50.0, 50.0, 50.0], [8.0] * 3).assign(
+        qc=np.array([0, QC.PASSIVE, QC.FIRST_GUESS], np.int16)
+    )
     found = superob(rows, np.array([1.0, 50.0, 99.0]), 200.0, 0.1, 0.3)
     assert found.table["qc"].tolist() == [0, 1, 19]
     assert found.innovation[0] == 1.0
@@ -54,7 +62,11 @@ def test_superob_leaves_passive_and_rejected_rows_alone() -> None:
 
 def test_variables_and_levels_are_not_mixed() -> None:
     rows = table(
-        [50.0] * 4, [8.0] * 4, variable=["t", "t", "u", "t"], pressure=[85000.0, 50000.0, 85000.0, np.nan], height=[np.nan] * 3 + [9000.0]
+        [50.0] * 4,
+        [8.0] * 4,
+        variable=["t", "t", "u", "t"],
+        pressure=[85000.0, 50000.0, 85000.0, np.nan],
+        height=[np.nan] * 3 + [9000.0],
     )
     assert len(set(box_numbers(rows, 200.0, 0.1)[0])) == 4
 
@@ -67,11 +79,20 @@ def test_thinning_keeps_the_report_nearest_in_time_then_to_the_centre_then_the_f
     expected = [QC.THINNED] * 4
     expected[nearer] = QC.PASS
     assert thin(rows, TIME, 300.0, 0.1)["qc"].tolist() == expected
-    assert thin(rows.iloc[[0, 2, 3]], TIME, 300.0, 0.1)["qc"].tolist() == [QC.THINNED, QC.PASS, QC.THINNED]
+    assert thin(rows.iloc[[0, 2, 3]], TIME, 300.0, 0.1)["qc"].tolist() == [
+        QC.THINNED,
+        QC.PASS,
+        QC.THINNED,
+    ]
 
 
-@given(st.lists(st.tuples(st.floats(-90, 90), st.floats(-180, 359.99)), min_size=1, max_size=40), st.sampled_from([50.0, 500.0, 3000.0]))
-def test_places_of_one_box_are_close_and_one_of_each_stays(places: list[tuple[float, float]], size: float) -> None:
+@given(
+    st.lists(st.tuples(st.floats(-90, 90), st.floats(-180, 359.99)), min_size=1, max_size=40),
+    st.sampled_from([50.0, 500.0, 3000.0]),
+)
+def test_places_of_one_box_are_close_and_one_of_each_stays(
+    places: list[tuple[float, float]], size: float
+) -> None:
     rows = table([p[0] for p in places], [p[1] for p in places])
     box, distance = box_numbers(rows, size, 0.1)
     assert (thin(rows, TIME, size, 0.1)["qc"] == QC.PASS).sum() == np.unique(box).size
@@ -81,7 +102,10 @@ def test_places_of_one_box_are_close_and_one_of_each_stays(places: list[tuple[fl
 
 def test_levels() -> None:
     rows = table(
-        [50.0] * 7, [8.0] * 7, pressure=[np.nan, 85e3, 84e3, 5e4, np.nan, 85e3, 85e3], height=[np.nan] * 4 + [1457.0] + [np.nan] * 2
+        [50.0] * 7,
+        [8.0] * 7,
+        pressure=[np.nan, 85e3, 84e3, 5e4, np.nan, 85e3, 85e3],
+        height=[np.nan] * 4 + [1457.0] + [np.nan] * 2,
     )
     numbers = level_numbers(rows.assign(pressure_top=[np.nan] * 5 + [5e4, 7e4]), 0.2)
     assert numbers[0] == -1

@@ -10,12 +10,20 @@ from phyda_cli.observations.table import QC, make
 
 
 def network(side: int = 5, step: float = 1.0) -> pd.DataFrame:
-    latitude, longitude = (a.ravel() for a in np.meshgrid(50 + step * np.arange(side), 8 + step * np.arange(side), indexing="ij"))
+    latitude, longitude = (
+        a.ravel()
+        for a in np.meshgrid(50 + step * np.arange(side), 8 + step * np.arange(side), indexing="ij")
+    )
     names = np.array([f"s{i}" for i in range(latitude.size)], object)
     return make(
-        station_id=names, time=np.datetime64("2020-10-01"), latitude=latitude, longitude=longitude, variable="t2m",
-        value=np.zeros(latitude.size), error=1.0,
-    )  # fmt: skip
+        station_id=names,
+        time=np.datetime64("2020-10-01"),
+        latitude=latitude,
+        longitude=longitude,
+        variable="t2m",
+        value=np.zeros(latitude.size),
+        error=1.0,
+    )
 
 
 def one_pattern(n: int, sigma: float = 3.0) -> np.ndarray:
@@ -26,7 +34,9 @@ def one_pattern(n: int, sigma: float = 3.0) -> np.ndarray:
 def test_prediction_from_one_neighbour_is_the_scalar_analysis() -> None:
     place, anomalies = np.array([[0.0, 0, 0], [300.0, 0, 0]]), one_pattern(2)
     d, error, near = np.array([0.0, 4.0]), np.array([1.0, 2.0]), np.array([[1, 0]])
-    mean, width, share = predict(d, error, anomalies, place, np.array([0]), near, np.array([[True, False]]))
+    mean, width, share = predict(
+        d, error, anomalies, place, np.array([0]), near, np.array([[True, False]])
+    )
     covariance = 9 * soar(np.array(300.0), 1000.0)
     gain = covariance / (9 + 4)
     assert mean[0] == pytest.approx(gain * 4)
@@ -72,7 +82,10 @@ def test_a_station_is_no_neighbour_of_itself_and_passive_rows_have_no_say() -> N
     own = pd.concat([rows.iloc[:1]] * 6, ignore_index=True)
     assert (buddy_check(own, np.array([30.0, 0, 0, 0, 0, 0]), one_pattern(6))["qc"] == 0).all()
     passive = network().assign(qc=np.array([0] + [1] * 24, np.int16))
-    assert buddy_check(passive, np.where(np.arange(25) == 0, 30.0, 0.0), one_pattern(25))["qc"].iloc[0] == 0
+    assert (
+        buddy_check(passive, np.where(np.arange(25) == 0, 30.0, 0.0), one_pattern(25))["qc"].iloc[0]
+        == 0
+    )
 
 
 def test_many_rows_are_checked_in_pieces_with_the_same_result() -> None:

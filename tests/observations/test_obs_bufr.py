@@ -10,8 +10,8 @@ from messages import PLACE, TIME, ascent, encode, synop
 
 from phyda_cli.errors import InputError
 from phyda_cli.names import GRAVITY
-from phyda_cli.observations.bufr import read_bufr
-from phyda_cli.observations.readers import read_observations
+from phyda_cli.observations.read.bufr import read_bufr
+from phyda_cli.observations.read.read import read_observations
 from phyda_cli.observations.report import ReadResult
 from phyda_cli.observations.table import QC, check
 
@@ -31,27 +31,60 @@ def values(table: pd.DataFrame) -> dict[str, float]:
 def test_a_land_station() -> None:
     result = read(synop())
     table = result.table
-    expected = {"t2m": 280.0, "d2m": 275.0, "wind_speed": 5.0, "wind_direction": 270.0, "sp": 100000.0, "msl": 101300.0}
+    expected = {
+        "t2m": 280.0,
+        "d2m": 275.0,
+        "wind_speed": 5.0,
+        "wind_direction": 270.0,
+        "sp": 100000.0,
+        "msl": 101300.0,
+    }
     assert values(table) == pytest.approx(expected)
     assert set(table["station_id"]) == {"03953"}
     assert set(table["time"]) == {pd.Timestamp("2020-10-01T06:30")}
     assert table[["latitude", "longitude"]].drop_duplicates().to_numpy().tolist() == [[50.0, 350.0]]
     assert table["pressure"].isna().all()
-    assert dict(zip(table["variable"], table["elevation"], strict=True)) == {**dict.fromkeys(expected, 100.0), "sp": 105.0}
+    assert dict(zip(table["variable"], table["elevation"], strict=True)) == {
+        **dict.fromkeys(expected, 100.0),
+        "sp": 105.0,
+    }
     assert (result.rows_read, result.rows_with_values) == (1, 1)
 
 
 @pytest.mark.parametrize("compressed", [0, 1])
 def test_several_reports_in_a_message(compressed: int) -> None:
     heights = [10.0, 20.0, 30.0]
-    one = {"latitude": [1.0, 2.0, 3.0], "longitude": [4.0, 5.0, 6.0], "heightOfStationGroundAboveMeanSeaLevel": heights}
+    one = {
+        "latitude": [1.0, 2.0, 3.0],
+        "longitude": [4.0, 5.0, 6.0],
+        "heightOfStationGroundAboveMeanSeaLevel": heights,
+    }
     if compressed:
-        content = {**one, "#1#airTemperature": [281.0, 282.0, 283.0], "blockNumber": [1, 2, 3], "stationNumber": [7, 8, 9]}
+        content = {
+            **one,
+            "#1#airTemperature": [281.0, 282.0, 283.0],
+            "blockNumber": [1, 2, 3],
+            "stationNumber": [7, 8, 9],
+        }
     else:
-        several = {**one, "airTemperature": [281.0, 282.0, 283.0], "blockNumber": [1, 2, 3], "stationNumber": [7, 8, 9]}
+        several = {
+            **one,
+            "airTemperature": [281.0, 282.0, 283.0],
+            "blockNumber": [1, 2, 3],
+            "stationNumber": [7, 8, 9],
+        }
         content = {f"#{i + 1}#{key}": value[i] for key, value in several.items() for i in range(3)}
         content |= {f"#{i}#{key}": value for i in (1, 2, 3) for key, value in TIME.items()}
-    result = read(encode(messages.SYNOP, 0, (TIME if compressed else {}) | content, subsets=3, compressed=compressed, levels=1))
+    result = read(
+        encode(
+            messages.SYNOP,
+            0,
+            (TIME if compressed else {}) | content,
+            subsets=3,
+            compressed=compressed,
+            levels=1,
+        )
+    )
     rows = result.table[result.table["variable"] == "t2m"]
     assert rows[["station_id", "latitude", "elevation", "value"]].to_numpy().tolist() == [
         ["01007", 1.0, 10.0, 281.0],
@@ -62,9 +95,20 @@ def test_several_reports_in_a_message(compressed: int) -> None:
 
 
 def test_ships_and_buoys_stand_at_sea_level_and_are_named_as_they_say() -> None:
-    ship = encode(messages.SHIP, 1, TIME | PLACE | {"shipOrMobileLandStationIdentifier": "ABCD", "#1#airTemperature": 285.0}, levels=1)
-    buoy = encode(messages.BUOY, 1, TIME | PLACE | {"buoyOrPlatformIdentifier": 62001, "airTemperatureAt2M": 286.0})
-    nameless = encode(messages.BUOY, 1, TIME | PLACE | {"windSpeedAt10M": 7.0, "windDirectionAt10M": 90})
+    ship = encode(
+        messages.SHIP,
+        1,
+        TIME | PLACE | {"shipOrMobileLandStationIdentifier": "ABCD", "#1#airTemperature": 285.0},
+        levels=1,
+    )
+    buoy = encode(
+        messages.BUOY,
+        1,
+        TIME | PLACE | {"buoyOrPlatformIdentifier": 62001, "airTemperatureAt2M": 286.0},
+    )
+    nameless = encode(
+        messages.BUOY, 1, TIME | PLACE | {"windSpeedAt10M": 7.0, "windDirectionAt10M": 90}
+    )
     table = read(ship, buoy, nameless).table
     rows = table[["station_id", "variable", "value", "elevation", "row"]].to_numpy().tolist()
     assert rows[:2] == [["ABCD", "t2m", 285.0, 0.0, 1], ["62001", "t2m", 286.0, 0.0, 2]]
@@ -72,7 +116,12 @@ def test_ships_and_buoys_stand_at_sea_level_and_are_named_as_they_say() -> None:
 
 
 def test_a_wigos_identifier_serves_where_there_is_no_wmo_number() -> None:
-    series = {"wigosIdentifierSeries": 0, "wigosIssuerOfIdentifier": 40, "wigosIssueNumber": 1, "wigosLocalIdentifierCharacter": "XYZ"}
+    series = {
+        "wigosIdentifierSeries": 0,
+        "wigosIssuerOfIdentifier": 40,
+        "wigosIssueNumber": 1,
+        "wigosLocalIdentifierCharacter": "XYZ",
+    }
     descriptors = (301150, 301011, 301012, 301021, 12101)
     table = read(encode(descriptors, 0, series | TIME | PLACE | {"airTemperature": 280.0})).table
     assert table["station_id"].tolist() == ["0-40-1-XYZ"]
@@ -99,9 +148,16 @@ def test_a_level_without_pressure_is_rejected_not_put_at_the_release_height() ->
 
 def test_pilots_and_profilers_have_heights() -> None:
     level = {"#1#geopotentialHeight": 1500, "#1#windSpeed": 9.0, "#1#windDirection": 180}
-    pilot = encode(messages.PILOT, 2, {"blockNumber": 3, "stationNumber": 953} | TIME | PLACE | level, levels=1)
+    pilot = encode(
+        messages.PILOT, 2, {"blockNumber": 3, "stationNumber": 953} | TIME | PLACE | level, levels=1
+    )
     components = {"#1#geopotential": 9806.65, "#1#u": 3.0, "#1#v": -4.0}
-    profiler = encode(messages.PROFILER, 2, {"blockNumber": 10, "stationNumber": 1} | TIME | PLACE | components, levels=1)
+    profiler = encode(
+        messages.PROFILER,
+        2,
+        {"blockNumber": 10, "stationNumber": 1} | TIME | PLACE | components,
+        levels=1,
+    )
     table = read(pilot, profiler).table
     assert table[["variable", "value", "height"]].to_numpy().tolist() == [
         ["wind_speed", 9.0, 1500.0],
@@ -115,12 +171,20 @@ def test_pilots_and_profilers_have_heights() -> None:
 def test_aircraft_levels_are_altitudes_of_the_standard_atmosphere() -> None:
     name = {"aircraftRegistrationNumberOrOtherIdentification": "EU1234"}
     report = TIME | PLACE | {"flightLevel": 11887, "airTemperature": 220.0} | WIND
-    amdar = encode(messages.AMDAR, 4, name | {f"#1#{key}": value for key, value in report.items()}, levels=1)
-    airep = encode(messages.AIREP, 4, {"aircraftFlightNumber": "XY12"} | TIME | PLACE | {"height": 3048, "airTemperature": 270.0})
+    amdar = encode(
+        messages.AMDAR, 4, name | {f"#1#{key}": value for key, value in report.items()}, levels=1
+    )
+    airep = encode(
+        messages.AIREP,
+        4,
+        {"aircraftFlightNumber": "XY12"} | TIME | PLACE | {"height": 3048, "airTemperature": 270.0},
+    )
     table = read(amdar, airep).table
     assert table["station_id"].tolist() == ["EU1234"] * 3 + ["XY12"]
     assert table["variable"].tolist() == ["t", "wind_speed", "wind_direction", "t"]
-    assert table["pressure"].to_numpy() == pytest.approx([19677, 19677, 19677, 69682], rel=2e-3)  # ICAO: FL390, FL100
+    assert table["pressure"].to_numpy() == pytest.approx(
+        [19677, 19677, 19677, 69682], rel=2e-3
+    )  # ICAO: FL390, FL100
 
 
 def test_a_damaged_message_costs_itself_only() -> None:
@@ -136,22 +200,32 @@ def test_a_damaged_message_costs_itself_only() -> None:
 
 @pytest.mark.parametrize(
     ("change", "code", "reason"),
-    [({"month": 13}, QC.PRE_QC, "no readable time"), ({"latitude": messages.MISSING}, QC.PRE_QC, "no position")],
+    [
+        ({"month": 13}, QC.PRE_QC, "no readable time"),
+        ({"latitude": messages.MISSING}, QC.PRE_QC, "no position"),
+    ],
 )
-def test_reports_without_time_or_position_are_named(change: dict[str, Any], code: QC, reason: str) -> None:
+def test_reports_without_time_or_position_are_named(
+    change: dict[str, Any], code: QC, reason: str
+) -> None:
     result = read(synop(**change))
     assert set(result.table["qc"]) == {code}
     assert [p.reason for p in result.problems] == [reason]
 
 
 def test_a_file_without_anything_readable_is_refused() -> None:
-    with pytest.raises(InputError, match=r"cannot be decoded.*data category 21, which is not read \(found 1 of category 21\)"):
+    with pytest.raises(
+        InputError,
+        match=r"cannot be decoded.*data category 21, which is not read \(found 1 of category 21\)",
+    ):
         read(encode(301021, 21, PLACE))
 
 
 def test_a_file_that_ends_within_a_message_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.bufr").write_bytes((synop() + synop())[:-20])
-    with pytest.raises(InputError, match=r"cut.bufr: the BUFR content cannot be decoded: message 2 is cut off"):
+    with pytest.raises(
+        InputError, match=r"cut.bufr: the BUFR content cannot be decoded: message 2 is cut off"
+    ):
         read_observations([tmp_path / "cut.bufr"])
 
 

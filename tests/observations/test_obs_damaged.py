@@ -16,16 +16,19 @@ from test_obs_netcdf import madis, modern_ioda, old_ioda
 from benchmarks.fuzz import fuzz
 from phyda_cli.errors import InputError, PhydaError
 from phyda_cli.names import OBSERVABLES
-from phyda_cli.observations.bufr import read_bufr
-from phyda_cli.observations.csv import parse_csv, write_csv
+from phyda_cli.observations.read.bufr import read_bufr
+from phyda_cli.observations.read.csv import parse_csv, write_csv
+from phyda_cli.observations.read.worker import Worker, decode_all
 from phyda_cli.observations.table import check, make
-from phyda_cli.observations.worker import Worker, decode_all
 
 LONG = b"""station_id,time,latitude,longitude,variable,pressure,value
 a,2020-10-01T06:00,50,10,t,85000,280
 b,2020-10-01T06:00,51,11,msl,,101300
 """
-WIDE = b"station_id,time,latitude,longitude,t2m_degC,wind_speed_kt\na,2020-10-01T06:00,50,10,7.5,12\nb,2020-10-01T07:00,51,11,,3\n"
+WIDE = (
+    b"station_id,time,latitude,longitude,t2m_degC,wind_speed_kt\n"
+    b"a,2020-10-01T06:00,50,10,7.5,12\nb,2020-10-01T07:00,51,11,,3\n"
+)
 
 
 def sample(kind: str, folder: Path) -> bytes:
@@ -96,7 +99,9 @@ def test_the_first_file_that_is_wrong_is_named(tmp_path: Path) -> None:
 PRESSURES = st.sampled_from([100000.0, 85000.0, 50000.0, 1000.0])
 VALUES = st.floats(-1e6, 1e6, allow_nan=False)
 ROWS = st.tuples(
-    st.text("abcXYZ019-_", min_size=1, max_size=8).filter(lambda s: s.strip("-") and s not in ("NA", "NaN", "nan")),
+    st.text("abcXYZ019-_", min_size=1, max_size=8).filter(
+        lambda s: s.strip("-") and s not in ("NA", "NaN", "nan")
+    ),
     st.integers(0, 4_000_000_000),
     st.floats(-90, 90),
     st.floats(0, 359.999),
@@ -108,14 +113,27 @@ ROWS = st.tuples(
 
 
 @given(st.lists(ROWS, min_size=1, max_size=8))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_any_table_comes_back_from_csv(tmp_path: Path, rows: list[tuple]) -> None:
-    station, seconds, latitude, longitude, variable, pressure, value, use = map(list, zip(*rows, strict=True))
-    leveled = [not OBSERVABLES[v].surface or v in ("wind_speed", "wind_direction") for v in variable]
+    station, seconds, latitude, longitude, variable, pressure, value, use = map(
+        list, zip(*rows, strict=True)
+    )
+    leveled = [
+        not OBSERVABLES[v].surface or v in ("wind_speed", "wind_direction") for v in variable
+    ]
     table = make(
-        station_id=station, time=np.array(seconds, "datetime64[s]"), latitude=latitude, longitude=longitude, variable=variable,
-        pressure=np.where(leveled, pressure, np.nan), value=value, error=1.0, use=use,
-    )  # fmt: skip
+        station_id=station,
+        time=np.array(seconds, "datetime64[s]"),
+        latitude=latitude,
+        longitude=longitude,
+        variable=variable,
+        pressure=np.where(leveled, pressure, np.nan),
+        value=value,
+        error=1.0,
+        use=use,
+    )
     write_csv(tmp_path / "t.csv", table, overwrite=True)
     result = parse_csv((tmp_path / "t.csv").read_text(), "t.csv")
     kept = [c for c in table.columns if c not in ("qc", "file", "row")]
@@ -123,7 +141,9 @@ def test_any_table_comes_back_from_csv(tmp_path: Path, rows: list[tuple]) -> Non
     assert (result.rows_read, result.rows_with_values) == (len(rows), len(rows))
 
 
-CELLS = st.sampled_from(["", "280", "-3.5", "x", "1,5", "M", "nan", '"', "1e400", "2020-10-01", "99", "t", "a;b"])
+CELLS = st.sampled_from(
+    ["", "280", "-3.5", "x", "1,5", "M", "nan", '"', "1e400", "2020-10-01", "99", "t", "a;b"]
+)
 
 
 @given(st.lists(st.lists(CELLS, min_size=0, max_size=8), max_size=8))
@@ -143,7 +163,12 @@ def test_every_line_of_any_text_is_counted(rows: list[list[str]]) -> None:
 def test_every_message_of_any_bufr_is_counted(kinds: list[str]) -> None:
     damaged = bytearray(synop())
     damaged[4:7] = (40).to_bytes(3, "big")
-    parts = {"good": synop(), "damaged": bytes(damaged), "junk": b"\r\n", "no time": synop(month=13)}
+    parts = {
+        "good": synop(),
+        "damaged": bytes(damaged),
+        "junk": b"\r\n",
+        "no time": synop(month=13),
+    }
     content = b"".join(parts[k] for k in kinds)
     readable = kinds.count("good") + kinds.count("no time")
     if not readable:

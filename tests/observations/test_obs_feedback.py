@@ -15,7 +15,9 @@ CODES = [QC.PASS, QC.PASSIVE, QC.BOUNDS, QC.FIRST_GUESS, QC.H_FAILED, QC.PRE_QC]
 def table() -> pd.DataFrame:
     return make(
         station_id=["Zürich", "b", "", "d", "e", "f"],
-        time=np.array(["2020-10-01T06:00:00.123456", *["2020-10-01T06:30"] * 4, "NaT"], "datetime64[ns]"),
+        time=np.array(
+            ["2020-10-01T06:00:00.123456", *["2020-10-01T06:30"] * 4, "NaT"], "datetime64[ns]"
+        ),
         latitude=[1.0, 2, 3, 4, 5, 95],
         longitude=[-10.0, 0, 0, 0, 0, 0],
         variable=["t", "t2m", "msl", "u", "q", "td"],
@@ -30,14 +32,27 @@ def table() -> pd.DataFrame:
 
 def write(path: Path, rows: pd.DataFrame, overwrite: bool = False) -> None:
     size = len(rows)
-    write_feedback(path, rows, np.full(size, 279.0), np.full(size, 280.0), np.full(size, 2.0), {"seed": 3, "phyda_version": "x"}, overwrite)
+    write_feedback(
+        path,
+        rows,
+        np.full(size, 279.0),
+        np.full(size, 280.0),
+        np.full(size, 2.0),
+        {"seed": 3, "phyda_version": "x"},
+        overwrite,
+    )
 
 
 def test_round_trip(tmp_path: Path) -> None:
     rows = table()
     write(tmp_path / "f.nc", rows)
     back = read_feedback(tmp_path / "f.nc")
-    for name, column in {"station_id": "station_id", "variable": "variable", "file": "source_file", "row": "source_row"}.items():
+    for name, column in {
+        "station_id": "station_id",
+        "variable": "variable",
+        "file": "source_file",
+        "row": "source_row",
+    }.items():
         assert back[column].tolist() == rows[name].tolist()
     np.testing.assert_array_equal(back["ObsValue"], rows["value"])
     np.testing.assert_array_equal(back["time"].to_numpy(), rows["time"].to_numpy())

@@ -11,8 +11,8 @@ import pytest
 
 from phyda_cli.errors import InputError
 from phyda_cli.observations.feedback import write_feedback
-from phyda_cli.observations.odb import from_odb, read_odb
-from phyda_cli.observations.readers import read_observations
+from phyda_cli.observations.read.odb import from_odb, read_odb
+from phyda_cli.observations.read.read import read_observations
 from phyda_cli.observations.report import ReadResult
 from phyda_cli.observations.table import QC, check, make
 
@@ -26,7 +26,9 @@ def read(path: Path) -> ReadResult:
     return result
 
 
-def write_characters(parent: netCDF4.Dataset, name: str, dimension: str, words: list[str], width: int = 8) -> None:
+def write_characters(
+    parent: netCDF4.Dataset, name: str, dimension: str, words: list[str], width: int = 8
+) -> None:
     if f"width{width}" not in parent.dimensions:
         parent.createDimension(f"width{width}", width)
     variable = parent.createVariable(name, "S1", (dimension, f"width{width}"))
@@ -36,20 +38,36 @@ def write_characters(parent: netCDF4.Dataset, name: str, dimension: str, words: 
 def modern_ioda(path: Path) -> None:
     with netCDF4.Dataset(path, "w") as data:
         data.createDimension("Location", 4)
-        meta, observed, errors, marks = (data.createGroup(g) for g in ("MetaData", "ObsValue", "ObsError", "PreQC"))
-        for name, values in {"latitude": [50, 51, 52, 52], "longitude": [-10, 0, 10, 10], "pressure": [85000, 50000, 30000, 20000]}.items():
+        meta, observed, errors, marks = (
+            data.createGroup(g) for g in ("MetaData", "ObsValue", "ObsError", "PreQC")
+        )
+        for name, values in {
+            "latitude": [50, 51, 52, 52],
+            "longitude": [-10, 0, 10, 10],
+            "pressure": [85000, 50000, 30000, 20000],
+        }.items():
             meta.createVariable(name, "f4", "Location")[:] = values
         time = meta.createVariable("dateTime", "i8", "Location")
         time.units = "seconds since 1970-01-01T00:00:00Z"
         time[:] = SECONDS
         names = meta.createVariable("stationIdentification", str, "Location")
         names[:] = np.array(["03953", "EU12", "", "x"], object)
-        for group, values in ((observed, [280, 250, np.nan, 220]), (errors, [1.0, 1.5, 1.0, np.nan])):
-            variable = group.createVariable("airTemperature", "f4", "Location", fill_value=-3.3687953e38)
+        for group, values in (
+            (observed, [280, 250, np.nan, 220]),
+            (errors, [1.0, 1.5, 1.0, np.nan]),
+        ):
+            variable = group.createVariable(
+                "airTemperature", "f4", "Location", fill_value=-3.3687953e38
+            )
             variable.units = "K"
             variable[:] = np.ma.masked_invalid(values)
         marks.createVariable("airTemperature", "i4", "Location")[:] = [2, 9, 2, 2]
-        observed.createVariable("relativeHumidity", "f4", "Location", fill_value=np.nan)[:] = [0.5, np.nan, np.nan, np.nan]
+        observed.createVariable("relativeHumidity", "f4", "Location", fill_value=np.nan)[:] = [
+            0.5,
+            np.nan,
+            np.nan,
+            np.nan,
+        ]
         observed.createVariable("soilMoisture", "f4", "Location")[:] = 1
 
 
@@ -164,15 +182,27 @@ def test_a_unit_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 def test_feedback_comes_back_with_values_errors_and_flags(tmp_path: Path) -> None:
     codes = [QC.PASS, QC.PASSIVE, QC.BOUNDS, QC.FIRST_GUESS, QC.TIME_WINDOW, QC.PRE_QC]
     rows = make(
-        station_id=list("abcdef"), time=[TIME] * 5 + [np.datetime64("NaT", "ns")], latitude=50.0, longitude=10.0, variable="t",
-        pressure=85000.0, value=np.arange(280.0, 286), error=1.5, use=[1, 0, 1, 1, 1, 1], qc=codes,
-        file="stations.csv", row=np.arange(2, 8),
-    )  # fmt: skip
-    write_feedback(tmp_path / "f.nc", rows, np.full(6, 279.0), np.full(6, 280.0), np.full(6, 2.0), {})
+        station_id=list("abcdef"),
+        time=[TIME] * 5 + [np.datetime64("NaT", "ns")],
+        latitude=50.0,
+        longitude=10.0,
+        variable="t",
+        pressure=85000.0,
+        value=np.arange(280.0, 286),
+        error=1.5,
+        use=[1, 0, 1, 1, 1, 1],
+        qc=codes,
+        file="stations.csv",
+        row=np.arange(2, 8),
+    )
+    write_feedback(
+        tmp_path / "f.nc", rows, np.full(6, 279.0), np.full(6, 280.0), np.full(6, 2.0), {}
+    )
     back = read(tmp_path / "f.nc").table
     kept = [c for c in rows.columns if c != "qc"]
     pd.testing.assert_frame_equal(back[kept], rows[kept])
-    # What the model or the run's window decided is open again; passive observations are kept so by use.
+    # What the model or the run's window decided is open again; passive observations are kept so by
+    # use.
     assert back["qc"].tolist() == [0, 0, QC.BOUNDS, 0, 0, QC.PRE_QC]
     assert back["use"].tolist() == [1, 0, 1, 1, 1, 1]
 
@@ -196,15 +226,25 @@ def test_other_netcdf_is_refused_with_what_it_holds(tmp_path: Path) -> None:
 def test_odb_rows(tmp_path: Path) -> None:
     rows = pd.DataFrame(
         {
-            "statid@hdr": ["   03953", "   03953", "EU12    "], "lat@hdr": [50.0, 50.0, 51.0], "lon@hdr": [-10.0, -10.0, 1.0],
-            "date@hdr": [20201001] * 3, "time@hdr": [63000] * 3, "stalt@hdr": [14.0, 14.0, np.nan], "varno@body": [39, 91, 2],
-            "vertco_type@body": [1, 1, 1], "vertco_reference_1@body": [np.nan, np.nan, 25000.0], "obsvalue@body": [280.0, 8.0, 225.0],
+            "statid@hdr": ["   03953", "   03953", "EU12    "],
+            "lat@hdr": [50.0, 50.0, 51.0],
+            "lon@hdr": [-10.0, -10.0, 1.0],
+            "date@hdr": [20201001] * 3,
+            "time@hdr": [63000] * 3,
+            "stalt@hdr": [14.0, 14.0, np.nan],
+            "varno@body": [39, 91, 2],
+            "vertco_type@body": [1, 1, 1],
+            "vertco_reference_1@body": [np.nan, np.nan, 25000.0],
+            "obsvalue@body": [280.0, 8.0, 225.0],
             "obs_error@errstat": [1.4, np.nan, -1.0],
         }
-    )  # fmt: skip
+    )
     result = from_odb(rows, "x.odb")
     check(result.table)
-    assert result.table[["station_id", "variable", "value", "row"]].to_numpy().tolist() == [["03953", "t2m", 280, 1], ["EU12", "t", 225, 3]]
+    assert result.table[["station_id", "variable", "value", "row"]].to_numpy().tolist() == [
+        ["03953", "t2m", 280, 1],
+        ["EU12", "t", 225, 3],
+    ]
     np.testing.assert_array_equal(result.table["error"], [1.4, np.nan])
     np.testing.assert_array_equal(result.table["pressure"], [np.nan, 25000])
     assert set(result.table["time"]) == {pd.Timestamp(TIME)}
@@ -217,14 +257,23 @@ def test_odb_rows(tmp_path: Path) -> None:
 def test_an_odb_file_written_by_its_library(tmp_path: Path) -> None:
     rows = pd.DataFrame(
         {
-            "statid@hdr": ["03953", "EU12"], "lat@hdr": [50.0, 51.0], "lon@hdr": [-10.0, 1.0], "date@hdr": [20201001] * 2,
-            "time@hdr": [63000] * 2, "varno@body": [39, 2], "vertco_type@body": [1, 1], "vertco_reference_1@body": [np.nan, 25000.0],
+            "statid@hdr": ["03953", "EU12"],
+            "lat@hdr": [50.0, 51.0],
+            "lon@hdr": [-10.0, 1.0],
+            "date@hdr": [20201001] * 2,
+            "time@hdr": [63000] * 2,
+            "varno@body": [39, 2],
+            "vertco_type@body": [1, 1],
+            "vertco_reference_1@body": [np.nan, 25000.0],
             "obsvalue@body": [280.0, 225.0],
         }
-    )  # fmt: skip
+    )
     pyodc.encode_odb(rows, str(tmp_path / "named_as_anything"))
     result = read(tmp_path / "named_as_anything")
-    assert result.table[["station_id", "variable", "value"]].to_numpy().tolist() == [["03953", "t2m", 280], ["EU12", "t", 225]]
+    assert result.table[["station_id", "variable", "value"]].to_numpy().tolist() == [
+        ["03953", "t2m", 280],
+        ["EU12", "t", 225],
+    ]
     assert set(result.table["time"]) == {pd.Timestamp(TIME)}
     content = (tmp_path / "named_as_anything").read_bytes()
     (tmp_path / "cut.odb").write_bytes(content[: len(content) // 2])
@@ -232,7 +281,9 @@ def test_an_odb_file_written_by_its_library(tmp_path: Path) -> None:
         read(tmp_path / "cut.odb")
 
 
-def test_odb_without_its_library_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_odb_without_its_library_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "pyodc", None)  # as if it were not installed
     (tmp_path / "x.odb").write_bytes(b"\xff\xffODA" + b"\0" * 40)
     with pytest.raises(InputError, match="needs pyodc") as caught:

@@ -8,7 +8,13 @@ from phyda_cli.errors import NoObservationsError, PhydaError, UsageError
 from phyda_cli.fields.grid import Grid
 from phyda_cli.names import OBSERVABLES, default_error
 from phyda_cli.observations.errors import assign_errors
-from phyda_cli.observations.qc import first_guess_check, preliminary_qc, require_usable, summary, unit_hints
+from phyda_cli.observations.qc import (
+    first_guess_check,
+    preliminary_qc,
+    require_usable,
+    summary,
+    unit_hints,
+)
 from phyda_cli.observations.stations import StationLists
 from phyda_cli.observations.table import QC, make
 
@@ -17,7 +23,15 @@ GRID = Grid(np.arange(30.0, 61.0), np.arange(-20.0, 15.0))
 
 
 def table(**changes: object) -> pd.DataFrame:
-    columns = {"station_id": "a", "time": TIME, "latitude": 45.0, "longitude": 2.0, "variable": "t2m", "value": [280.0], "file": "obs.csv"}
+    columns = {
+        "station_id": "a",
+        "time": TIME,
+        "latitude": 45.0,
+        "longitude": 2.0,
+        "variable": "t2m",
+        "value": [280.0],
+        "file": "obs.csv",
+    }
     return make(**(columns | changes))
 
 
@@ -67,7 +81,13 @@ def test_blacklist_and_withheld_stations() -> None:
 
 def test_of_duplicates_the_first_that_passes_is_kept_whether_they_agree_or_not() -> None:
     rows = table(value=[999.0, 280.0, 280.0, 281.0, 280.0], station_id=["a"] * 4 + ["b"])
-    assert preliminary_qc(rows, GRID, TIME)["qc"].tolist() == [QC.BOUNDS, 0, QC.DUPLICATE, QC.DUPLICATE, 0]
+    assert preliminary_qc(rows, GRID, TIME)["qc"].tolist() == [
+        QC.BOUNDS,
+        0,
+        QC.DUPLICATE,
+        QC.DUPLICATE,
+        0,
+    ]
     levels = table(variable="t", value=[280.0] * 3, pressure=[85000.0, 70000.0, 85000.0])
     assert preliminary_qc(levels, GRID, TIME)["qc"].tolist() == [0, 0, QC.DUPLICATE]
 
@@ -84,7 +104,12 @@ def test_first_guess_check_uses_both_errors() -> None:
     rows = table(value=[280.0] * 5, error=3.0).assign(qc=np.array([0, 0, 1, 12, 0], np.int16))
     checked = first_guess_check(rows, np.array([24.9, -25.1, 26.0, 99.0, np.nan]), np.full(5, 4.0))
     assert checked["qc"].tolist() == [0, QC.FIRST_GUESS, QC.FIRST_GUESS, 12, 0]
-    assert first_guess_check(rows, np.array([24.9, 0, 0, 0, 0]), np.full(5, 4.0), factor=4)["qc"].iloc[0] == QC.FIRST_GUESS
+    assert (
+        first_guess_check(rows, np.array([24.9, 0, 0, 0, 0]), np.full(5, 4.0), factor=4)["qc"].iloc[
+            0
+        ]
+        == QC.FIRST_GUESS
+    )
 
 
 def test_first_guess_check_without_an_error_is_refused() -> None:
@@ -94,9 +119,17 @@ def test_first_guess_check_without_an_error_is_refused() -> None:
 
 @given(st.lists(st.sampled_from(list(QC)), max_size=30))
 def test_summary_adds_up(codes: list[QC]) -> None:
-    rows = table(value=[280.0] * max(len(codes), 1)).iloc[: len(codes)].assign(qc=np.array(codes, np.int16))
+    rows = (
+        table(value=[280.0] * max(len(codes), 1))
+        .iloc[: len(codes)]
+        .assign(qc=np.array(codes, np.int16))
+    )
     counts = summary(rows)
-    assert counts["in"] == len(codes) == counts["used"] + counts["passive"] + sum(counts["rejected"].values())
+    assert (
+        counts["in"]
+        == len(codes)
+        == counts["used"] + counts["passive"] + sum(counts["rejected"].values())
+    )
     assert counts["rejected"].get("duplicate", 0) == codes.count(QC.DUPLICATE)
     assert sum(v["in"] for v in counts["variables"].values()) == len(codes)
 
@@ -108,7 +141,12 @@ def message(rows: pd.DataFrame) -> NoObservationsError:
 
 
 def test_all_outside_the_time_window_names_both_times_and_the_option() -> None:
-    error = message(table(value=[280.0, 281.0], time=np.array(["2020-10-02T00:00", "2020-10-02T03:30"], "datetime64[ns]")))
+    error = message(
+        table(
+            value=[280.0, 281.0],
+            time=np.array(["2020-10-02T00:00", "2020-10-02T03:30"], "datetime64[ns]"),
+        )
+    )
     assert "valid time 2020-10-01T06:00Z" in error.message
     assert "from 2020-10-02T00:00Z to 2020-10-02T03:30Z" in error.message
     assert "--valid-time" in error.hint
@@ -146,10 +184,17 @@ def test_every_observable_has_a_default_error(variable: str) -> None:
 
 
 def test_given_errors_stay_and_defaults_are_scaled() -> None:
-    rows = table(variable=["t", "t", "q"], value=[280.0, 280.0, 0.01], error=[np.nan, 3.0, np.nan], pressure=[50000.0, 50000.0, 85000.0])
+    rows = table(
+        variable=["t", "t", "q"],
+        value=[280.0, 280.0, 0.01],
+        error=[np.nan, 3.0, np.nan],
+        pressure=[50000.0, 50000.0, 85000.0],
+    )
     expected = [default_error("t", np.array(5e4)), 3.0, default_error("q", np.array(85e3))]
     np.testing.assert_allclose(assign_errors(rows)["error"], np.array(expected, float))
-    np.testing.assert_allclose(assign_errors(rows, 1.5)["error"], np.array(expected, float) * [1.5, 1.0, 1.5])
+    np.testing.assert_allclose(
+        assign_errors(rows, 1.5)["error"], np.array(expected, float) * [1.5, 1.0, 1.5]
+    )
     assert rows["error"].isna().sum() == 2
 
 

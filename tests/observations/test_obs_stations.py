@@ -17,9 +17,13 @@ GRID = Grid(np.arange(30.0, 61.0), np.arange(-20.0, 15.0))
 
 def codes(stations: StationLists) -> list[int]:
     rows = make(
-        station_id=["a", "a", "b", "c"], time=TIME, latitude=45.0, longitude=2.0, variable=["t2m", "msl", "t2m", "t2m"],
+        station_id=["a", "a", "b", "c"],
+        time=TIME,
+        latitude=45.0,
+        longitude=2.0,
+        variable=["t2m", "msl", "t2m", "t2m"],
         value=[280.0, 1e5, 280, 280],
-    )  # fmt: skip
+    )
     return preliminary_qc(rows, GRID, TIME, stations=stations)["qc"].tolist()
 
 
@@ -51,7 +55,9 @@ def test_a_withheld_fraction_depends_on_name_and_seed_alone() -> None:
     names = [f"{i:05d}" for i in range(4000)]
     chosen = withheld_stations(names, StationLists(fraction=0.1, seed=3))
     assert 0.085 < len(chosen) / 4000 < 0.115
-    assert withheld_stations(names[:100], StationLists(fraction=0.1, seed=3)) == chosen & set(names[:100])
+    assert withheld_stations(names[:100], StationLists(fraction=0.1, seed=3)) == chosen & set(
+        names[:100]
+    )
     assert chosen < withheld_stations(names, StationLists(fraction=0.2, seed=3))
     assert chosen != withheld_stations(names, StationLists(fraction=0.1, seed=4))
     assert withheld_stations(["a"], StationLists(withheld=frozenset("b"))) == {"b"}

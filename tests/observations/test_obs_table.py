@@ -29,7 +29,9 @@ def test_make_repeats_scalars_and_sets_every_column() -> None:
 
 
 def test_longitude_is_folded_only_where_it_is_readable() -> None:
-    assert table(value=[1.0] * 5, longitude=[-180.0, -10.0, -1e-20, 360.0, 370.0])["longitude"].tolist() == [180.0, 350.0, 0.0, 0.0, 370.0]
+    assert table(value=[1.0] * 5, longitude=[-180.0, -10.0, -1e-20, 360.0, 370.0])[
+        "longitude"
+    ].tolist() == [180.0, 350.0, 0.0, 0.0, 370.0]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +70,9 @@ def test_concat_of_nothing_is_an_empty_table() -> None:
     assert len(concat([empty(), table(), table()])) == 4
 
 
-@pytest.mark.parametrize(("name", "canonical"), [("2T", "t2m"), ("Td", "td"), ("10u", "u10"), ("orography", None), ("snow", None)])
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [("2T", "t2m"), ("Td", "td"), ("10u", "u10"), ("orography", None), ("snow", None)],
+)
 def test_canonical_observable(name: str, canonical: str | None) -> None:
     assert canonical_observable(name) == canonical

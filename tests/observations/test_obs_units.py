@@ -32,7 +32,10 @@ def test_known_conversions(unit: str | None, canonical: str, value: float, expec
     assert value * scale + offset == pytest.approx(expected, rel=1e-6)
 
 
-@given(st.sampled_from([(c, u) for c, table in _CONVERSIONS.items() for u in table]), st.floats(-1e4, 1e4))
+@given(
+    st.sampled_from([(c, u) for c, table in _CONVERSIONS.items() for u in table]),
+    st.floats(-1e4, 1e4),
+)
 def test_round_trip(names: tuple[str, str], value: float) -> None:
     scale, offset = conversion(names[1], names[0])
     assert ((value * scale + offset) - offset) / scale == pytest.approx(value, rel=1e-9, abs=1e-6)
@@ -44,5 +47,12 @@ def test_a_unit_of_another_quantity_is_refused_with_the_ones_expected() -> None:
 
 
 def test_is_unit() -> None:
-    assert [is_unit(u) for u in ("degC", "m s-1", "m/s", "speed", "", "1")] == [True, True, True, False, False, False]
+    assert [is_unit(u) for u in ("degC", "m s-1", "m/s", "speed", "", "1")] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
     assert np.isfinite(conversion("m s**-1", "m s-1")).all()

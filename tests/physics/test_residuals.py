@@ -1,4 +1,5 @@
-"""The set of residuals: what is there, masks and weights, precision, order of levels and rows, gradients, faults."""
+"""The set of residuals: what is there, masks and weights, precision, order of levels and rows,
+gradients, faults."""
 
 from __future__ import annotations
 
@@ -15,15 +16,25 @@ GRID = Grid(np.linspace(-87.1875, 87.1875, 32), np.arange(64) * 5.625)
 State = dict[str, torch.Tensor]
 
 
-def weather(levels: np.ndarray = LEVELS, grid: Grid = GRID, batch: tuple[int, ...] = (2,), seed: int = 0) -> State:
+def weather(
+    levels: np.ndarray = LEVELS, grid: Grid = GRID, batch: tuple[int, ...] = (2,), seed: int = 0
+) -> State:
     """Smooth random fields of realistic size around a standard atmosphere, float64."""
     generator = torch.Generator().manual_seed(seed)
     lat, lon = (torch.tensor(np.deg2rad(a)) for a in grid.mesh)
     height = torch.tensor(-7000 * np.log(levels / 1e5))[:, None, None]
-    basis = torch.stack([torch.cos(lat) ** m * torch.sin(lat) ** e * torch.cos(m * lon + e + m) for m in (1, 2, 5) for e in (0, 1)])
+    basis = torch.stack(
+        [
+            torch.cos(lat) ** m * torch.sin(lat) ** e * torch.cos(m * lon + e + m)
+            for m in (1, 2, 5)
+            for e in (0, 1)
+        ]
+    )
 
     def field(mean: torch.Tensor | float, amplitude: float) -> torch.Tensor:
-        noise = torch.randn(*batch, levels.size, len(basis), generator=generator, dtype=torch.float64)
+        noise = torch.randn(
+            *batch, levels.size, len(basis), generator=generator, dtype=torch.float64
+        )
         return mean + amplitude * torch.einsum("...lk,khw->...lhw", noise, basis)
 
     return {
@@ -37,8 +48,13 @@ def weather(levels: np.ndarray = LEVELS, grid: Grid = GRID, batch: tuple[int, ..
 
 def test_all_residuals_of_a_full_state() -> None:
     fields = Residuals(LEVELS, GRID)(**weather())
-    expected = {name: 8 for name in ("momentum_u", "momentum_v", "thermodynamic", "moisture")} | {"hydrostatic": 7, "mass": 1}
-    assert {name: f.shape for name, f in fields.items()} == {n: (2, layers, 32, 64) for n, layers in expected.items()}
+    expected = {name: 8 for name in ("momentum_u", "momentum_v", "thermodynamic", "moisture")} | {
+        "hydrostatic": 7,
+        "mass": 1,
+    }
+    assert {name: f.shape for name, f in fields.items()} == {
+        n: (2, layers, 32, 64) for n, layers in expected.items()
+    }
     assert set(fields) < set(RESIDUAL_UNITS)
 
 
@@ -69,7 +85,9 @@ def test_a_single_level_is_horizontal() -> None:
     fields = Residuals(np.array([50000.0]), GRID)(**state)
     assert set(fields) == {"momentum_u", "momentum_v", "thermodynamic", "moisture"}
     sphere = Residuals(LEVELS, GRID).sphere
-    torch.testing.assert_close(fields["thermodynamic"], sphere.advection(state["u"], state["v"], state["t"]))
+    torch.testing.assert_close(
+        fields["thermodynamic"], sphere.advection(state["u"], state["v"], state["t"])
+    )
 
 
 def test_masks_and_weights() -> None:
@@ -77,7 +95,9 @@ def test_masks_and_weights() -> None:
     assert residuals.mask.shape == residuals.weights.shape == (32, 64)
     assert residuals.weights.sum().item() == pytest.approx(1)
     ones = torch.ones(3, 8, 32, 64)
-    polar, tropical, elsewhere = (torch.tensor(np.isin(np.arange(32), rows))[:, None] for rows in ([0, 31], [15, 16], [8]))
+    polar, tropical, elsewhere = (
+        torch.tensor(np.isin(np.arange(32), rows))[:, None] for rows in ([0, 31], [15, 16], [8])
+    )
     for name, counted, ignored in (
         ("momentum_u", tropical | elsewhere, polar),
         ("geostrophic_u", elsewhere, polar | tropical),
@@ -112,7 +132,9 @@ def test_order_of_levels_and_rows_does_not_matter() -> None:
     state = weather()
     expected = Residuals(LEVELS, GRID)(**state)
     upside_down = Residuals(LEVELS[::-1].copy(), GRID)(**{n: f.flip(-3) for n, f in state.items()})
-    north_first = Residuals(LEVELS, Grid(GRID.latitude[::-1].copy(), GRID.longitude))(**{n: f.flip(-2) for n, f in state.items()})
+    north_first = Residuals(LEVELS, Grid(GRID.latitude[::-1].copy(), GRID.longitude))(
+        **{n: f.flip(-2) for n, f in state.items()}
+    )
     for name, field in expected.items():
         torch.testing.assert_close(upside_down[name].flip(-3), field)
         torch.testing.assert_close(north_first[name].flip(-2), field)
@@ -126,7 +148,8 @@ def test_leading_dimensions_are_batch_dimensions() -> None:
 
 
 def test_float32_agrees_with_float64() -> None:
-    """The rounding of the inputs themselves (0.008 m2 s-2 in z at 50 hPa) stays far below any residual of real weather."""
+    """The rounding of the inputs themselves (0.008 m2 s-2 in z at 50 hPa) stays far below any
+    residual of real weather."""
     residuals, state = Residuals(LEVELS, GRID), weather()
     exact, single = residuals(**state), residuals(**{n: f.float() for n, f in state.items()})
     for name, scale in residuals.mean_square(exact).items():
@@ -142,7 +165,9 @@ def test_autocast_and_half_precision_inputs_are_computed_in_float32() -> None:
         under_autocast = residuals(**state)
     for name, field in expected.items():
         torch.testing.assert_close(under_autocast[name], field)
-    assert residuals(u=state["u"].bfloat16(), v=state["v"].bfloat16())["mass"].dtype == torch.float32
+    assert (
+        residuals(u=state["u"].bfloat16(), v=state["v"].bfloat16())["mass"].dtype == torch.float32
+    )
 
 
 def test_gradients_reach_every_input() -> None:
@@ -157,7 +182,9 @@ def test_gradients_reach_every_input() -> None:
         "thermodynamic": "tuv",
         "moisture": "uvq",
     }.items():
-        gradients = torch.autograd.grad(squares[name].sum(), [state[n] for n in inputs], retain_graph=True)
+        gradients = torch.autograd.grad(
+            squares[name].sum(), [state[n] for n in inputs], retain_graph=True
+        )
         for gradient in gradients:
             assert gradient.isfinite().all()
             assert gradient.abs().max() > 0
@@ -167,7 +194,14 @@ def test_gradients_are_exact() -> None:
     grid = Grid(np.array([-67.5, -22.5, 22.5, 67.5]), np.arange(6) * 60.0)
     levels = np.array([20000.0, 50000.0, 85000.0])
     residuals, state = Residuals(levels, grid), weather(levels, grid, batch=(1,))
-    scale = {"hydrostatic": 1e3, "mass": 1.0, "momentum_u": 1e-3, "momentum_v": 1e-3, "thermodynamic": 1e-4, "moisture": 1e-7}
+    scale = {
+        "hydrostatic": 1e3,
+        "mass": 1.0,
+        "momentum_u": 1e-3,
+        "momentum_v": 1e-3,
+        "thermodynamic": 1e-4,
+        "moisture": 1e-7,
+    }
 
     def scaled(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return tuple(f / scale[n] for n, f in residuals(*inputs).items())
@@ -178,7 +212,9 @@ def test_gradients_are_exact() -> None:
 
 def test_wrong_shape_names_the_variable() -> None:
     state = weather()
-    with pytest.raises(InputError, match=r"u: expected shape \(\.\.\., 8, 32, 64\), found \(2, 7, 32, 64\)"):
+    with pytest.raises(
+        InputError, match=r"u: expected shape \(\.\.\., 8, 32, 64\), found \(2, 7, 32, 64\)"
+    ):
         Residuals(LEVELS, GRID)(u=state["u"][:, 1:], v=state["v"])
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from phyda_cli.constants import EARTH_RADIUS, OMEGA
 from phyda_cli.errors import InputError
-from phyda_cli.physics.constants import EARTH_RADIUS, OMEGA
 from phyda_cli.physics.sphere import VECTOR, Sphere
 
 LONGITUDE = np.arange(64) * 5.625
@@ -16,14 +16,17 @@ POLES = np.linspace(-90, 90, 33)
 GAUSSIAN = np.rad2deg(np.arcsin(np.polynomial.legendre.leggauss(32)[0]))
 
 
-def mesh(latitude: np.ndarray, longitude: np.ndarray = LONGITUDE) -> tuple[torch.Tensor, torch.Tensor]:
+def mesh(
+    latitude: np.ndarray, longitude: np.ndarray = LONGITUDE
+) -> tuple[torch.Tensor, torch.Tensor]:
     lat, lon = np.meshgrid(np.deg2rad(latitude), np.deg2rad(longitude), indexing="ij")
     return torch.tensor(lat), torch.tensor(lon)
 
 
 @pytest.mark.parametrize("latitude", [OFFSET, POLES, GAUSSIAN])
 def test_uniform_flow_crosses_the_pole(latitude: np.ndarray) -> None:
-    """Rotation about an axis in the equator's plane: no divergence, and rows at the pole as good as any other."""
+    """Rotation about an axis in the equator's plane: no divergence, and rows at the pole as good as
+    any other."""
     lat, lon = mesh(latitude)
     u, v = torch.cos(lon) * torch.sin(lat), -torch.sin(lon)
     sphere = Sphere(latitude, LONGITUDE)
@@ -36,7 +39,8 @@ def test_uniform_flow_crosses_the_pole(latitude: np.ndarray) -> None:
 @pytest.mark.parametrize("latitude", [OFFSET, POLES, GAUSSIAN])
 @pytest.mark.parametrize("width", [64, 63])
 def test_latitude_derivative_passes_the_pole(latitude: np.ndarray, width: int) -> None:
-    """f = cos(phi) cos(lambda), the x coordinate, is smooth over the pole: f_y = -sin(phi) cos(lambda)/a there too."""
+    """f = cos(phi) cos(lambda), the x coordinate, is smooth over the pole: f_y = -sin(phi)
+    cos(lambda)/a there too."""
     longitude = np.arange(width) * 360 / width
     lat, lon = mesh(latitude, longitude)
     slope = Sphere(latitude, longitude).ddy(torch.cos(lat) * torch.cos(lon)) * EARTH_RADIUS
@@ -54,7 +58,10 @@ def test_longitude_seam_is_no_edge() -> None:
 
 
 def test_limited_area_is_one_sided_and_second_order_at_its_edges() -> None:
-    latitude, longitude = np.array([61.5, 60.0, 57.0, 55.5, 52.0]), np.array([-10.0, -8.5, -6.0, -4.0])
+    latitude, longitude = (
+        np.array([61.5, 60.0, 57.0, 55.5, 52.0]),
+        np.array([-10.0, -8.5, -6.0, -4.0]),
+    )
     lat, lon = mesh(latitude, longitude)
     sphere = Sphere(latitude, longitude)
     assert sphere.interior_mask.all()
@@ -63,7 +70,9 @@ def test_limited_area_is_one_sided_and_second_order_at_its_edges() -> None:
     torch.testing.assert_close(sphere.ddy(f) * EARTH_RADIUS, 2 * lat)
 
 
-@pytest.mark.parametrize("latitude", [OFFSET, POLES, GAUSSIAN, np.linspace(30, 60, 13), np.linspace(0, 87.1875, 16)])
+@pytest.mark.parametrize(
+    "latitude", [OFFSET, POLES, GAUSSIAN, np.linspace(30, 60, 13), np.linspace(0, 87.1875, 16)]
+)
 def test_latitude_order_does_not_matter(latitude: np.ndarray) -> None:
     f, u, v = torch.randn(3, 2, latitude.size, 64, dtype=torch.float64)
     up, down = Sphere(latitude, LONGITUDE), Sphere(latitude[::-1].copy(), LONGITUDE)
@@ -94,13 +103,24 @@ def test_mask_leaves_out_the_rows_at_covered_poles() -> None:
 def test_everything_is_finite_on_the_pole() -> None:
     sphere = Sphere(POLES, LONGITUDE)
     u, v, f = torch.randn(3, 33, 64)
-    for field in (*sphere.gradient(f), sphere.divergence(u, v), sphere.vorticity(u, v), sphere.advection(u, v, f)):
+    for field in (
+        *sphere.gradient(f),
+        sphere.divergence(u, v),
+        sphere.vorticity(u, v),
+        sphere.advection(u, v, f),
+    ):
         assert field.isfinite().all()
 
 
 def test_coriolis_and_curvature() -> None:
-    sphere, like = Sphere(np.array([-30.0, 0.0, 45.0]), LONGITUDE), torch.zeros(1, dtype=torch.float64)
-    torch.testing.assert_close(sphere.coriolis(like)[:, 0], torch.tensor([-OMEGA, 0.0, OMEGA * 2**0.5], dtype=torch.float64))
+    sphere, like = (
+        Sphere(np.array([-30.0, 0.0, 45.0]), LONGITUDE),
+        torch.zeros(1, dtype=torch.float64),
+    )
+    torch.testing.assert_close(
+        sphere.coriolis(like)[:, 0],
+        torch.tensor([-OMEGA, 0.0, OMEGA * 2**0.5], dtype=torch.float64),
+    )
     expected = torch.tensor([-(3**-0.5), 0.0, 1.0], dtype=torch.float64) / EARTH_RADIUS
     torch.testing.assert_close(sphere.curvature(like)[:, 0], expected)
 
@@ -108,5 +128,7 @@ def test_coriolis_and_curvature() -> None:
 def test_uneven_longitudes_on_the_circle_are_refused() -> None:
     longitude = LONGITUDE.copy()
     longitude[5] += 1
-    with pytest.raises(InputError, match=r"evenly spaced longitudes, found steps of 4\.625 to 6\.625"):
+    with pytest.raises(
+        InputError, match=r"evenly spaced longitudes, found steps of 4\.625 to 6\.625"
+    ):
         Sphere(OFFSET, longitude)

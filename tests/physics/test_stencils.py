@@ -14,7 +14,9 @@ STEPS = st.lists(st.floats(0.2, 5.0), min_size=2, max_size=7)
 
 @settings(max_examples=40, deadline=None)
 @given(STEPS, st.tuples(*[st.floats(-3, 3)] * 3), st.booleans(), st.sampled_from([-1, -2, -3]))
-def test_quadratics_are_exact_on_any_points(steps: list[float], c: tuple[float, float, float], reverse: bool, dim: int) -> None:
+def test_quadratics_are_exact_on_any_points(
+    steps: list[float], c: tuple[float, float, float], reverse: bool, dim: int
+) -> None:
     x = np.cumsum([0.0, *steps])
     x = x[::-1].copy() if reverse else x
     shape = (-1,) + (1,) * (-dim - 1)

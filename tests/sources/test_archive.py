@@ -15,14 +15,14 @@ import pytest
 import xarray as xr
 from archive_server import ERA5, GRID, HRES, QUICK, Quiet, Server, serving
 
-from phyda_cli.config import DownloadSettings, PreprocessSettings
 from phyda_cli.errors import BusyError, InputError, OutputError, UsageError
-from phyda_cli.fields.atomic import sha256
+from phyda_cli.files.publish import sha256
+from phyda_cli.preprocessing.preprocess import preprocess
+from phyda_cli.preprocessing.store import PairStore
+from phyda_cli.settings.data import DownloadSettings, PreprocessSettings
 from phyda_cli.sources.archive import Origin, download_archive
 from phyda_cli.sources.folder import alone
 from phyda_cli.sources.http import Client
-from phyda_cli.training.preprocess import preprocess
-from phyda_cli.training.store import PairStore
 
 HOUR = np.timedelta64(1, "h")
 TIMES = np.datetime64("2018-01-01T00", "ns") + 6 * HOUR * np.arange(4 * 59)  # January and February
@@ -38,16 +38,20 @@ def truth() -> xr.Dataset:
 
 @pytest.fixture(scope="module")
 def stores(truth: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """WeatherBench 2's layout: analyses in chunks that straddle months, forecasts that are 1 K too warm an hour of lead."""
+    """WeatherBench 2's layout: analyses in chunks that straddle months, forecasts that are 1 K too
+    warm an hour of lead."""
     root = tmp_path_factory.mktemp("weatherbench2")
     analyses = archive_server.archive(truth)
-    analyses["surface_pressure"] = analyses["mean_sea_level_pressure"].assign_attrs(units="of another planet")  # nobody asks for it
+    analyses["surface_pressure"] = analyses["mean_sea_level_pressure"].assign_attrs(
+        units="of another planet"
+    )  # nobody asks for it
     archive_server.write_store(root / ERA5, analyses, {"time": 100})
     leads = np.arange(0, 54, 6) * HOUR.astype("timedelta64[ns]")
     fields = truth.drop_vars(["orography", "lsm"])
     each = [fields.sel(time=STARTS + lead).assign_coords(time=STARTS) for lead in leads]
     forecasts = xr.concat(
-        [f.assign(t=f["t"] + np.float32(lead / HOUR)) for f, lead in zip(each, leads, strict=True)], "prediction_timedelta"
+        [f.assign(t=f["t"] + np.float32(lead / HOUR)) for f, lead in zip(each, leads, strict=True)],
+        "prediction_timedelta",
     )
     forecasts = archive_server.archive(forecasts.assign_coords(prediction_timedelta=leads))
     archive_server.write_store(root / HRES, forecasts, {"time": 1})
@@ -62,29 +66,43 @@ def server(stores: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def download(server: Server, tmp_path: Path) -> Download:
-    """Download into ``tmp_path / "era5"`` from the server; keywords are settings, ``said`` collects what is reported."""
+    """Download into ``tmp_path / "era5"`` from the server; keywords are settings, ``said`` collects
+    what is reported."""
 
     def run(
-        folder: str = "era5", said: list[str] | None = None, origin: dict[str, Any] | None = None, options: Any = None, **settings: str
+        folder: str = "era5",
+        said: list[str] | None = None,
+        origin: dict[str, Any] | None = None,
+        options: Any = None,
+        **settings: str,
     ) -> list[Path]:
         asked = Origin(**({"source": "weatherbench2", "url": server.url} | (origin or {})))
         wanted = DownloadSettings.model_validate(SETTINGS | settings)
         lines = [] if said is None else said
         with Client(QUICK) as client:
-            return download_archive(tmp_path / folder, asked, wanted, client, Quiet(), lines.append, **(options or {}))
+            return download_archive(
+                tmp_path / folder, asked, wanted, client, Quiet(), lines.append, **(options or {})
+            )
 
-    return run  # fmt: skip
+    return run
 
 
-def test_files_hold_what_the_archive_holds(download: Download, truth: xr.Dataset, server: Server, tmp_path: Path) -> None:
+def test_files_hold_what_the_archive_holds(
+    download: Download, truth: xr.Dataset, server: Server, tmp_path: Path
+) -> None:
     said: list[str] = []
     files = download(said=said)
     assert [f.name for f in files] == ["analysis_2018-01.nc", "analysis_2018-02.nc"]
     with xr.concat([xr.open_dataset(f) for f in files], "time", data_vars="minimal") as found:
         wanted = truth.sel(level=[500, 850])
         for name in ("z", "t", "u", "msl"):
-            np.testing.assert_array_equal(found[name].transpose(*wanted[name].dims).values, wanted[name].values)
-            assert found[name].attrs["units"] == {"z": "m2 s-2", "t": "K", "u": "m s-1", "msl": "Pa"}[name]
+            np.testing.assert_array_equal(
+                found[name].transpose(*wanted[name].dims).values, wanted[name].values
+            )
+            assert (
+                found[name].attrs["units"]
+                == {"z": "m2 s-2", "t": "K", "u": "m s-1", "msl": "Pa"}[name]
+            )
         np.testing.assert_allclose(found["orography"].values, truth["orography"].values, rtol=1e-6)
         np.testing.assert_array_equal(found["time"].values, TIMES)
         assert found["level"].values.tolist() == [500, 850]
@@ -93,24 +111,39 @@ def test_files_hold_what_the_archive_holds(download: Download, truth: xr.Dataset
         assert found.attrs["license"]
         assert found.attrs["archive"] == f"{server.url}/{ERA5}"
     manifest = json.loads((tmp_path / "era5" / "manifest.json").read_text())
-    assert {n: e["sha256"] for n, e in manifest["files"].items()} == {f.name: sha256(f) for f in files}
+    assert {n: e["sha256"] for n, e in manifest["files"].items()} == {
+        f.name: sha256(f) for f in files
+    }
     assert any("2018-03 … 2018-12 (10 months)" in line for line in said)
-    assert any("2 files on a grid of 16x8" in line and "requests" in line and "free" in line for line in said)
+    assert any(
+        "2 files on a grid of 16x8" in line and "requests" in line and "free" in line
+        for line in said
+    )
     chunks = {path: n for path, n in server.asked.items() if "/temperature/" in path}
     assert len(chunks) == 3
-    assert max(chunks.values()) <= 2  # a look at its size and one transfer, also of the chunk that two months share
+    assert (
+        max(chunks.values()) <= 2
+    )  # a look at its size and one transfer, also of the chunk that two months share
 
 
 def test_preprocess_takes_the_folder(download: Download, tmp_path: Path) -> None:
     files = download(origin={"forecasts": "hres"})
-    assert [f.name for f in files if f.name.startswith("forecast")] == [f"forecast_{str(s)[:13]}.nc" for s in STARTS]
+    assert [f.name for f in files if f.name.startswith("forecast")] == [
+        f"forecast_{str(s)[:13]}.nc" for s in STARTS
+    ]
     inputs = sorted((tmp_path / "era5").glob("*.nc"))
-    count = preprocess(inputs, tmp_path / "pairs.zarr", PreprocessSettings(grid="as-is", channels=("z500", "t850", "msl")))
+    count = preprocess(
+        inputs,
+        tmp_path / "pairs.zarr",
+        PreprocessSettings(grid="as-is", channels=("z500", "t850", "msl")),
+    )
     assert count == 2 * STARTS.size
     store = PairStore.open(tmp_path / "pairs.zarr")
     states = store.load_states()
     error = states[store.pairs[:, 0]] - states[store.pairs[:, 1]]
-    np.testing.assert_allclose(error[:, 1], np.broadcast_to(store.lead[:, None, None], error[:, 1].shape), atol=1e-3)
+    np.testing.assert_allclose(
+        error[:, 1], np.broadcast_to(store.lead[:, None, None], error[:, 1].shape), atol=1e-3
+    )
     np.testing.assert_array_equal(error[:, [0, 2]], 0)
     assert sorted(set(store.lead.tolist())) == [6, 24]
     assert store.statics["orography"].max() == pytest.approx(300, rel=1e-5)
@@ -136,11 +169,15 @@ def test_area_levels_and_hours(download: Download, truth: xr.Dataset) -> None:
         longitude = found["longitude"].values
         np.testing.assert_allclose(longitude, [-45, -22.5, 0, 22.5, 45])
         inside = truth.sel(time=found["time"], level=[300], longitude=longitude % 360)
-        inside = inside.isel(latitude=(inside["latitude"].values >= -30) & (inside["latitude"].values <= 60))
+        inside = inside.isel(
+            latitude=(inside["latitude"].values >= -30) & (inside["latitude"].values <= 60)
+        )
         np.testing.assert_array_equal(found["z"].values, inside["z"].values)
 
 
-def test_what_is_complete_is_not_fetched_again(download: Download, server: Server, tmp_path: Path) -> None:
+def test_what_is_complete_is_not_fetched_again(
+    download: Download, server: Server, tmp_path: Path
+) -> None:
     files = download()
     before = {f: f.stat().st_mtime_ns for f in files}
     server.asked.clear()
@@ -158,10 +195,17 @@ def test_what_is_complete_is_not_fetched_again(download: Download, server: Serve
     assert files[0].read_bytes() != content
     files[1].write_bytes(files[1].read_bytes()[:-100])
     download()
-    assert files[1].stat().st_size == json.loads((tmp_path / "era5" / "manifest.json").read_text())["files"][files[1].name]["bytes"]
+    assert (
+        files[1].stat().st_size
+        == json.loads((tmp_path / "era5" / "manifest.json").read_text())["files"][files[1].name][
+            "bytes"
+        ]
+    )
 
 
-def test_a_file_finished_before_a_kill_but_not_listed_counts(download: Download, tmp_path: Path) -> None:
+def test_a_file_finished_before_a_kill_but_not_listed_counts(
+    download: Download, tmp_path: Path
+) -> None:
     files = download()
     manifest = tmp_path / "era5" / "manifest.json"
     content = json.loads(manifest.read_text())
@@ -177,10 +221,18 @@ def test_a_file_finished_before_a_kill_but_not_listed_counts(download: Download,
 
 @pytest.mark.parametrize(
     "change",
-    [{"levels": "300"}, {"variables": "z,t"}, {"area": "60,-50,-30,50"}, {"hours": "0,12"}, {"origin": {"resolution": "240x121"}},
-     {"origin": {"source": "arco"}}],
-)  # fmt: skip
-def test_one_folder_holds_one_source(download: Download, tmp_path: Path, change: dict[str, Any]) -> None:
+    [
+        {"levels": "300"},
+        {"variables": "z,t"},
+        {"area": "60,-50,-30,50"},
+        {"hours": "0,12"},
+        {"origin": {"resolution": "240x121"}},
+        {"origin": {"source": "arco"}},
+    ],
+)
+def test_one_folder_holds_one_source(
+    download: Download, tmp_path: Path, change: dict[str, Any]
+) -> None:
     files = download()
     before = {p: p.read_bytes() for p in files}
     with pytest.raises(UsageError, match="of another request") as caught:
@@ -208,25 +260,44 @@ def test_a_dry_run_writes_nothing(download: Download, server: Server, tmp_path: 
     said: list[str] = []
     assert download(said=said, options={"dry_run": True}, origin={"forecasts": "hres"}) == []
     assert not (tmp_path / "era5").exists()
-    chunks = 4 * 3 + 2 + 4 * STARTS.size  # variables in three chunks of time, two static fields, a chunk for each start
-    assert any(f"{2 + STARTS.size} files" in line and f"{chunks} requests, about" in line for line in said)
+    chunks = (
+        4 * 3 + 2 + 4 * STARTS.size
+    )  # variables in three chunks of time, two static fields, a chunk for each start
+    assert any(
+        f"{2 + STARTS.size} files" in line and f"{chunks} requests, about" in line for line in said
+    )
     size = sum(f.stat().st_size for f in download(origin={"forecasts": "hres"}))
-    stated = next(line for line in said if "on disk" in line).split("network, ")[1].split(" on disk")[0]
-    assert float(stated.split()[0]) * {"kB": 1e3, "MB": 1e6}[stated.split()[1]] == pytest.approx(size, rel=0.25)
+    stated = (
+        next(line for line in said if "on disk" in line).split("network, ")[1].split(" on disk")[0]
+    )
+    assert float(stated.split()[0]) * {"kB": 1e3, "MB": 1e6}[stated.split()[1]] == pytest.approx(
+        size, rel=0.25
+    )
 
 
-def test_a_full_disk_is_seen_before(download: Download, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_full_disk_is_seen_before(
+    download: Download, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(OutputError, match=r"needs .* are free"):
         download()
     assert not (tmp_path / "era5").exists()
 
 
-def test_holes_and_damage_in_the_archive_are_named(stores: Path, tmp_path: Path, truth: xr.Dataset) -> None:
+def test_holes_and_damage_in_the_archive_are_named(
+    stores: Path, tmp_path: Path, truth: xr.Dataset
+) -> None:
     def attempt(server: Server) -> None:
         with Client(QUICK) as client:
             wanted = DownloadSettings.model_validate(SETTINGS)
-            download_archive(tmp_path / "out", Origin("weatherbench2", url=server.url), wanted, client, Quiet(), lambda _: None)
+            download_archive(
+                tmp_path / "out",
+                Origin("weatherbench2", url=server.url),
+                wanted,
+                client,
+                Quiet(),
+                lambda _: None,
+            )
 
     broken = tmp_path / "stores"
     shutil.copytree(stores, broken)
@@ -246,7 +317,9 @@ def test_holes_and_damage_in_the_archive_are_named(stores: Path, tmp_path: Path,
 
 
 def test_what_the_archive_has_not(download: Download) -> None:
-    with pytest.raises(UsageError, match="--levels 250: not in the archive, which has 300, 500, 850"):
+    with pytest.raises(
+        UsageError, match="--levels 250: not in the archive, which has 300, 500, 850"
+    ):
         download(levels="250,500")
     with pytest.raises(UsageError, match="--variables d2m"):
         download(variables="t,d2m")
@@ -254,24 +327,37 @@ def test_what_the_archive_has_not(download: Download) -> None:
         download(years="1990")
     with pytest.raises(UsageError, match="--leads 7"):
         download(leads="7", origin={"forecasts": "hres"})
-    with pytest.raises(UsageError, match="--resolution 10x5: weatherbench2 has 64x32, 240x121, 1440x721"):
+    with pytest.raises(
+        UsageError, match="--resolution 10x5: weatherbench2 has 64x32, 240x121, 1440x721"
+    ):
         download(origin={"resolution": "10x5"})
     with pytest.raises(InputError, match="is not a Zarr store"):
         download(folder="other", origin={"resolution": "240x121"})
 
 
 def test_arco_ends_where_its_data_end(tmp_path: Path, truth: xr.Dataset) -> None:
-    north_up = truth.isel(latitude=slice(None, None, -1)).transpose("time", "level", "latitude", "longitude", ...)
+    north_up = truth.isel(latitude=slice(None, None, -1)).transpose(
+        "time", "level", "latitude", "longitude", ...
+    )
     data = archive_server.archive(north_up).transpose("time", "level", "latitude", "longitude")
-    for name in ("geopotential_at_surface", "land_sea_mask"):  # there they have a time, and nothing at the first ones
-        data[name] = data[name].expand_dims(time=data["time"]).where(data["time"] > TIMES[0] - 1 * HOUR)
+    for name in (
+        "geopotential_at_surface",
+        "land_sea_mask",
+    ):  # there they have a time, and nothing at the first ones
+        data[name] = (
+            data[name].expand_dims(time=data["time"]).where(data["time"] > TIMES[0] - 1 * HOUR)
+        )
     data.attrs = {"valid_time_start": "2018-01-01", "valid_time_stop": "2018-02-20"}
     archive_server.write_store(tmp_path / archive_server.ARCO, data, {"time": 1})
     said: list[str] = []
     with serving(Server(tmp_path)) as server, Client(QUICK) as client:
         wanted = DownloadSettings.model_validate(SETTINGS | {"hours": "0"})
-        files = download_archive(tmp_path / "era5", Origin("arco", url=server.url), wanted, client, Quiet(), said.append)
+        files = download_archive(
+            tmp_path / "era5", Origin("arco", url=server.url), wanted, client, Quiet(), said.append
+        )
     assert [f.name for f in files] == ["analysis_2018-01.nc"]
     with xr.open_dataset(files[0]) as found:
         np.testing.assert_array_equal(found["latitude"].values, GRID.latitude[::-1])
-        np.testing.assert_array_equal(found["t"].values, north_up["t"].sel(time=found["time"], level=[500, 850]).values)
+        np.testing.assert_array_equal(
+            found["t"].values, north_up["t"].sel(time=found["time"], level=[500, 850]).values
+        )

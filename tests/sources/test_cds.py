@@ -1,4 +1,5 @@
-"""ERA5 through the Climate Data Store's interface, against a stub of it on localhost that answers with real GRIB."""
+"""ERA5 through the Climate Data Store's interface, against a stub of it on localhost that answers
+with real GRIB."""
 
 from __future__ import annotations
 
@@ -16,54 +17,82 @@ import pytest
 import xarray as xr
 from archive_server import QUICK, Quiet
 
-from phyda_cli.config import DownloadSettings
 from phyda_cli.errors import InputError, UsageError
+from phyda_cli.settings.data import DownloadSettings
 from phyda_cli.sources import cds_months
 from phyda_cli.sources.archive import Origin, download_archive
 from phyda_cli.sources.catalogue import ARCHIVES
 from phyda_cli.sources.http import Client
 
 SHORT = {"temperature": "t", "geopotential": "z", "2m_temperature": "2t", "land_sea_mask": "lsm"}
-SETTINGS = {"years": "2020", "hours": "0,12", "levels": "500,850", "variables": "t,t2m", "area": "60,-20,30,20"}
+SETTINGS = {
+    "years": "2020",
+    "hours": "0,12",
+    "levels": "500,850",
+    "variables": "t,t2m",
+    "area": "60,-20,30,20",
+}
 STEP = 10.0
 
 
-def value(short: str, level: float, day: int, hour: int, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+def value(
+    short: str, level: float, day: int, hour: int, lat: np.ndarray, lon: np.ndarray
+) -> np.ndarray:
     """A field that tells its name, place and time."""
     start = {"t": 220 + level / 20, "z": 100.0, "2t": 280.0, "lsm": 0.3}[short]
     size = 0.001 if short == "lsm" else 1.0
-    return start + size * (0.1 * day + 0.01 * hour + np.cos(np.deg2rad(lat))[:, None] + np.sin(np.deg2rad(lon))[None])
+    return start + size * (
+        0.1 * day + 0.01 * hour + np.cos(np.deg2rad(lat))[:, None] + np.sin(np.deg2rad(lon))[None]
+    )
 
 
 def grib(inputs: dict[str, Any], preliminary_from: int) -> bytes:
-    """What the store makes of a request: GRIB1 with ERA5's local section; expver 5 from some day on."""
+    """What the store makes of a request: GRIB1 with ERA5's local section; expver 5 from some day
+    on."""
     north, west, south, east = inputs["area"]
-    lat, lon = np.arange(north, south - 1, -inputs["grid"][0]), np.arange(west, east + 1, inputs["grid"][0])
+    lat, lon = (
+        np.arange(north, south - 1, -inputs["grid"][0]),
+        np.arange(west, east + 1, inputs["grid"][0]),
+    )
     out = []
     for name in inputs["variable"]:
         for level in map(int, inputs.get("pressure_level", ["0"])):
-            handle = eccodes.codes_grib_new_from_samples("regular_ll_pl_grib1" if level else "regular_ll_sfc_grib1")
+            handle = eccodes.codes_grib_new_from_samples(
+                "regular_ll_pl_grib1" if level else "regular_ll_sfc_grib1"
+            )
             keys = {
-                "Ni": lon.size, "Nj": lat.size, "latitudeOfFirstGridPointInDegrees": lat[0],
-                "longitudeOfFirstGridPointInDegrees": lon[0] % 360, "latitudeOfLastGridPointInDegrees": lat[-1],
-                "longitudeOfLastGridPointInDegrees": lon[-1] % 360, "iDirectionIncrementInDegrees": STEP,
-                "jDirectionIncrementInDegrees": STEP, "shortName": SHORT[name], "bitsPerValue": 24, **({"level": level} if level else {}),
-            }  # fmt: skip
+                "Ni": lon.size,
+                "Nj": lat.size,
+                "latitudeOfFirstGridPointInDegrees": lat[0],
+                "longitudeOfFirstGridPointInDegrees": lon[0] % 360,
+                "latitudeOfLastGridPointInDegrees": lat[-1],
+                "longitudeOfLastGridPointInDegrees": lon[-1] % 360,
+                "iDirectionIncrementInDegrees": STEP,
+                "jDirectionIncrementInDegrees": STEP,
+                "shortName": SHORT[name],
+                "bitsPerValue": 24,
+                **({"level": level} if level else {}),
+            }
             for key, wanted in keys.items():
                 eccodes.codes_set(handle, key, wanted)
             for day in map(int, inputs["day"]):
-                eccodes.codes_set(handle, "dataDate", int(f"{inputs['year'][0]}{inputs['month'][0]}{day:02d}"))
+                eccodes.codes_set(
+                    handle, "dataDate", int(f"{inputs['year'][0]}{inputs['month'][0]}{day:02d}")
+                )
                 eccodes.codes_set(handle, "expver", "0005" if day >= preliminary_from else "0001")
                 for hour in (int(t[:2]) for t in inputs["time"]):
                     eccodes.codes_set(handle, "dataTime", 100 * hour)
-                    eccodes.codes_set_values(handle, value(SHORT[name], level, day, hour, lat, lon).ravel())
+                    eccodes.codes_set_values(
+                        handle, value(SHORT[name], level, day, hour, lat, lon).ravel()
+                    )
                     out.append(eccodes.codes_get_message(handle))
             eccodes.codes_release(handle)
     return b"".join(out)
 
 
 class Stub(ThreadingHTTPServer):
-    """POST …/execution, GET of the job until it is successful, GET of its results and of the file; the key is ``secret``."""
+    """POST …/execution, GET of the job until it is successful, GET of its results and of the file;
+    the key is ``secret``."""
 
     daemon_threads = True
 
@@ -111,10 +140,22 @@ class _Handler(BaseHTTPRequestHandler):
         if parts[-1] == "results" and self.server.failure:
             return self._json(400, self.server.failure)
         if parts[-1] == "results":
-            return self._json(200, {"asset": {"value": {"href": f"/files/{name}", "file:size": len(self.server.files[name])}}})
+            return self._json(
+                200,
+                {
+                    "asset": {
+                        "value": {
+                            "href": f"/files/{name}",
+                            "file:size": len(self.server.files[name]),
+                        }
+                    }
+                },
+            )
         polls = self.server.polls[name] = self.server.polls.get(name, 0) + 1
         done = "failed" if self.server.failure else "successful"
-        return self._json(200, {"jobID": name, "status": ["accepted", "running", done][min(polls, 3) - 1]})
+        return self._json(
+            200, {"jobID": name, "status": ["accepted", "running", done][min(polls, 3) - 1]}
+        )
 
     def _json(self, status: int, content: dict[str, Any]) -> None:
         self._send(status, json.dumps(content).encode())
@@ -136,11 +177,16 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stub]:
-    """The store, and a home folder with a key to it; a year has two months and the grid steps of ten degrees."""
-    monkeypatch.setattr(cds_months, "months_of", lambda years: [(y, m) for y in years for m in (1, 2)])
+    """The store, and a home folder with a key to it; a year has two months and the grid steps of
+    ten degrees."""
+    monkeypatch.setattr(
+        cds_months, "months_of", lambda years: [(y, m) for y in years for m in (1, 2)]
+    )
     monkeypatch.setitem(ARCHIVES, "cds", replace(ARCHIVES["cds"], stores={"36x19": str(STEP)}))
     server = Stub()
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    ).start()
     (tmp_path / "rc").write_text(f"url: {server.url}\nkey: secret\n")
     for name in ("CDSAPI_KEY", "CDSAPI_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -158,42 +204,63 @@ def download(stub: Stub, tmp_path: Path) -> Callable[..., list[Path]]:
         lines = [] if said is None else said
         with Client(QUICK, lines.append) as client:
             wanted = DownloadSettings.model_validate(SETTINGS | settings)
-            return download_archive(tmp_path / "era5", Origin("cds"), wanted, client, Quiet(), lines.append)
+            return download_archive(
+                tmp_path / "era5", Origin("cds"), wanted, client, Quiet(), lines.append
+            )
 
     return run
 
 
-def test_a_month_of_grib_becomes_a_file(stub: Stub, download: Callable[..., list[Path]], tmp_path: Path) -> None:
+def test_a_month_of_grib_becomes_a_file(
+    stub: Stub, download: Callable[..., list[Path]], tmp_path: Path
+) -> None:
     stub.preliminary_from, stub.cut = 20, 2
     said: list[str] = []
     files = download(said)
     assert [f.name for f in files] == ["analysis_2020-01.nc", "analysis_2020-02.nc"]
     with xr.open_dataset(files[1]) as found:
         assert found["time"].values[[0, 1, -1]].astype("datetime64[h]").astype(str).tolist() == [
-            "2020-02-01T00", "2020-02-01T12", "2020-02-29T12"
-        ]  # fmt: skip
+            "2020-02-01T00",
+            "2020-02-01T12",
+            "2020-02-29T12",
+        ]
         lat, lon = found["latitude"].values, found["longitude"].values
         assert (lat.tolist(), lon.tolist()) == ([60, 50, 40, 30], [-20, -10, 0, 10, 20])
         at = found.sel(time="2020-02-03T12")
         for level in (500, 850):
-            np.testing.assert_allclose(at["t"].sel(level=level).values, value("t", level, 3, 12, lat, lon), atol=1e-3)
+            np.testing.assert_allclose(
+                at["t"].sel(level=level).values, value("t", level, 3, 12, lat, lon), atol=1e-3
+            )
         np.testing.assert_allclose(at["t2m"].values, value("2t", 0, 3, 12, lat, lon), atol=1e-3)
         assert found["orography"].dims == ("latitude", "longitude")
         np.testing.assert_allclose(found["orography"].values, 10.5, atol=0.6)  # 100 to 103 m2 s-2
         assert np.unique(found["expver"].values[found["time"].dt.day < 20]).tolist() == [1]
         assert np.unique(found["expver"].values[found["time"].dt.day >= 20]).tolist() == [5]
         assert "Copernicus Climate Change Service" in found.attrs["source"]
-    assert sorted(p.name for p in (tmp_path / "era5").iterdir() if p.suffix in (".grib", ".job")) == []
+    assert (
+        sorted(p.name for p in (tmp_path / "era5").iterdir() if p.suffix in (".grib", ".job")) == []
+    )
     inputs = stub.jobs["job1"]
     assert inputs["dataset"] == "reanalysis-era5-pressure-levels"
-    assert (inputs["data_format"], inputs["area"], inputs["pressure_level"]) == ("grib", [60, -20, 30, 20], ["500", "850"])
-    assert (inputs["year"], inputs["month"], len(inputs["day"]), inputs["time"]) == (["2020"], ["01"], 31, ["00:00", "12:00"])
+    assert (inputs["data_format"], inputs["area"], inputs["pressure_level"]) == (
+        "grib",
+        [60, -20, 30, 20],
+        ["500", "850"],
+    )
+    assert (inputs["year"], inputs["month"], len(inputs["day"]), inputs["time"]) == (
+        ["2020"],
+        ["01"],
+        31,
+        ["00:00", "12:00"],
+    )
     assert any("4 requests" in line for line in said)
     assert any("in the queue" in line for line in said)
     assert len(stub.jobs) == 4
 
 
-def test_preliminary_months_are_fetched_again_later(stub: Stub, download: Callable[..., list[Path]], tmp_path: Path) -> None:
+def test_preliminary_months_are_fetched_again_later(
+    stub: Stub, download: Callable[..., list[Path]], tmp_path: Path
+) -> None:
     stub.preliminary_from = 20
     download()
     manifest = json.loads((tmp_path / "era5" / "manifest.json").read_text())
@@ -207,7 +274,9 @@ def test_preliminary_months_are_fetched_again_later(stub: Stub, download: Callab
     assert len(stub.jobs) == 8
 
 
-def test_a_killed_download_finds_its_jobs_again(stub: Stub, download: Callable[..., list[Path]], tmp_path: Path) -> None:
+def test_a_killed_download_finds_its_jobs_again(
+    stub: Stub, download: Callable[..., list[Path]], tmp_path: Path
+) -> None:
     class Killed(BaseException):
         """What a signal does to the process."""
 
@@ -226,11 +295,18 @@ def test_a_killed_download_finds_its_jobs_again(stub: Stub, download: Callable[.
     assert sorted(stub.jobs) == ["job0", "job1", "job2", "job3"]
 
 
-def test_licence_key_and_failure_are_told(stub: Stub, download: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch) -> None:
-    stub.refused = {"title": "required licences not accepted", "detail": "please visit the page of the data set"}
+def test_licence_key_and_failure_are_told(
+    stub: Stub, download: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub.refused = {
+        "title": "required licences not accepted",
+        "detail": "please visit the page of the data set",
+    }
     with pytest.raises(InputError, match="required licences not accepted") as caught:
         download()
-    assert "datasets/reanalysis-era5-single-levels?tab=download#manage-licences" in caught.value.hint
+    assert (
+        "datasets/reanalysis-era5-single-levels?tab=download#manage-licences" in caught.value.hint
+    )
     stub.refused = None
     stub.failure = {"title": "The job has failed", "detail": "cost limits exceeded"}
     with pytest.raises(InputError, match="cost limits exceeded") as caught:

@@ -11,19 +11,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from phyda_cli.config import TrainingSettings
+from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.checkpoint import build_spread
-from phyda_cli.model.state import StateSpec
+from phyda_cli.preprocessing.store import PairStore
+from phyda_cli.settings.training import TrainingSettings
 from phyda_cli.training.cases import Cases
-from phyda_cli.training.pool import MemberPool
+from phyda_cli.training.members import MemberPool
 from phyda_cli.training.statistics import split_pairs
-from phyda_cli.training.store import PairStore
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What ``train`` works with once its statistics are there; ``pairs`` are those of the training cases."""
+    """What ``train`` works with once its statistics are there; ``pairs`` are those of the training
+    cases."""
 
     store: PairStore
     states: np.ndarray
@@ -44,11 +45,15 @@ def opened(tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings) ->
     spec, times = StateSpec.model_validate(record["state"]), tuple(record["member_times"])
     members = load_file(str(tiny_run / "members.safetensors"))["members"]
     training = split_pairs(store, tiny_settings.validation_fraction).training
-    pairs = np.random.default_rng([tiny_settings.seed, 3]).permutation(training)[: tiny_settings.samples]
+    pairs = np.random.default_rng([tiny_settings.seed, 3]).permutation(training)[
+        : tiny_settings.samples
+    ]
     cases = Cases(tiny_run / "cases" / "training", store, states, spec, pairs)
     area = torch.from_numpy(store.grid.area_weights[:, None].astype(np.float32))
     spread = build_spread(spec, tiny_settings.network)
     assert spread is not None
     spread.load_state_dict(load_file(str(tiny_run / "spread.safetensors")))
     pool = MemberPool(members, times, spec, tiny_settings.solver)
-    return Opened(store, states, spec, pool, times, pairs, cases, area, spread.eval().requires_grad_(False))
+    return Opened(
+        store, states, spec, pool, times, pairs, cases, area, spread.eval().requires_grad_(False)
+    )

@@ -1,4 +1,5 @@
-"""Training cases: members that do not know the answer, a cache that resumes, and what a batch holds."""
+"""Training cases: members that do not know the answer, a cache that resumes, and what a batch
+holds."""
 
 from __future__ import annotations
 
@@ -10,11 +11,12 @@ import torch
 from synthetic import GRID, spec
 
 from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay
-from phyda_cli.config import SolverSettings, TrainingSettings
 from phyda_cli.model.encoder import conditions
+from phyda_cli.settings.model import SolverSettings
+from phyda_cli.settings.training import TrainingSettings
+from phyda_cli.simulation.observing_network import draw_network
 from phyda_cli.training.cases import CHUNK, PARTS, Batch, Cases, build_cases, simulate
-from phyda_cli.training.networks import draw_network
-from phyda_cli.training.pool import FOLDS, WINDOW_DAYS, MemberPool
+from phyda_cli.training.members import FOLDS, WINDOW_DAYS, MemberPool
 from phyda_cli.training.statistics import difference
 
 if TYPE_CHECKING:
@@ -30,8 +32,12 @@ def fold(times: np.ndarray) -> np.ndarray:
 
 def numbered_pool(season_days: int | None) -> MemberPool:
     """Member i is i everywhere."""
-    members = torch.arange(YEAR.size, dtype=torch.float32)[:, None, None, None].expand(-1, 1, *GRID.shape)
-    return MemberPool(members, tuple(map(str, YEAR)), spec(), SolverSettings(season_days=season_days))
+    members = torch.arange(YEAR.size, dtype=torch.float32)[:, None, None, None].expand(
+        -1, 1, *GRID.shape
+    )
+    return MemberPool(
+        members, tuple(map(str, YEAR)), spec(), SolverSettings(season_days=season_days)
+    )
 
 
 def numbers(pool: MemberPool, time: np.datetime64) -> np.ndarray:
@@ -68,9 +74,20 @@ def test_ensembles_are_made_once_and_scaled() -> None:
     assert 0.9 < float(chosen.square().sum(0).mean()) < 1.1
 
 
-def build(folder: Path, opened: Opened, settings: TrainingSettings, said: list[str] | None = None) -> dict[str, bytes]:
+def build(
+    folder: Path, opened: Opened, settings: TrainingSettings, said: list[str] | None = None
+) -> dict[str, bytes]:
     report = (said if said is not None else []).append
-    build_cases(folder, opened.store, opened.states, opened.spec, opened.pool, opened.pairs[:40], settings, report)
+    build_cases(
+        folder,
+        opened.store,
+        opened.states,
+        opened.spec,
+        opened.pool,
+        opened.pairs[:40],
+        settings,
+        report,
+    )
     return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
 
 
@@ -94,22 +111,35 @@ def test_a_batch_is_what_was_simulated(opened: Opened, tiny_settings: TrainingSe
     for row, n in enumerate(chosen):
         pair = int(opened.pairs[n])
         start, end = opened.store.pairs[pair]
-        target = difference(opened.store, opened.states, pair) / opened.spec.column("background_std")
+        target = difference(opened.store, opened.states, pair) / opened.spec.column(
+            "background_std"
+        )
         np.testing.assert_array_equal(batch.state[row].numpy(), opened.states[start])
         normal = (opened.states[start] - opened.spec.column("mean")) / opened.spec.column("std")
         np.testing.assert_allclose(batch.background[row].numpy(), normal, rtol=1e-6)
         statics = opened.store.statics
         time = opened.store.time[end]
-        np.testing.assert_array_equal(batch.place[row].numpy(), conditions(GRID, statics["orography"], statics["lsm"], time, 24.0))
+        np.testing.assert_array_equal(
+            batch.place[row].numpy(),
+            conditions(GRID, statics["orography"], statics["lsm"], time, 24.0),
+        )
         rng = np.random.default_rng([tiny_settings.seed, int(n)])
         network = draw_network(opened.spec, statics["lsm"], rng, tiny_settings.reports)
         place = batch.place[row].numpy()
         today = ErrorsOfTheDay(opened.spread, normal, place)
-        virtual, factor = simulate(opened.pool.ensemble(time), opened.spec, target, network, rng, today=today)
+        virtual, factor = simulate(
+            opened.pool.ensemble(time), opened.spec, target, network, rng, today=today
+        )
         np.testing.assert_allclose(batch.target[row].numpy(), target / factor, rtol=1e-5)
-        np.testing.assert_allclose(batch.unit[row].numpy(), factor * opened.spec.column("background_std"), rtol=1e-6)
-        for part, name in zip(batch.parts, ("increment", "spread", "residual", "information"), strict=True):
-            np.testing.assert_allclose(part[row].numpy(), getattr(virtual, name).numpy(), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            batch.unit[row].numpy(), factor * opened.spec.column("background_std"), rtol=1e-6
+        )
+        for part, name in zip(
+            batch.parts, ("increment", "spread", "residual", "information"), strict=True
+        ):
+            np.testing.assert_allclose(
+                part[row].numpy(), getattr(virtual, name).numpy(), rtol=1e-3, atol=1e-4
+            )
     assert len(batch.inputs) == 6
     assert opened.cases.count == 64
 
@@ -118,7 +148,9 @@ def test_simulated_observations_pull_towards_the_truth(opened: Opened) -> None:
     rng = np.random.default_rng(0)
     ratios = []
     for pair in opened.pairs[:8]:
-        target = difference(opened.store, opened.states, int(pair)) / opened.spec.column("background_std")
+        target = difference(opened.store, opened.states, int(pair)) / opened.spec.column(
+            "background_std"
+        )
         network = draw_network(opened.spec, opened.store.statics["lsm"], rng, (50, 60), 0.0)
         ensemble = opened.pool.ensemble(opened.store.time[opened.store.pairs[pair, 1]])
         virtual, factor = simulate(ensemble, opened.spec, target, network, rng)
@@ -128,7 +160,10 @@ def test_simulated_observations_pull_towards_the_truth(opened: Opened) -> None:
 
 
 def test_cases_of_a_folder_that_is_not_finished(tmp_path: Path, opened: Opened) -> None:
-    np.save(tmp_path / "00000.npy", np.zeros((CHUNK, 4, opened.spec.n_channels, *GRID.shape), np.float16))
+    np.save(
+        tmp_path / "00000.npy",
+        np.zeros((CHUNK, 4, opened.spec.n_channels, *GRID.shape), np.float16),
+    )
     np.save(tmp_path / "00000.factor.npy", np.ones((CHUNK, opened.spec.n_channels), np.float32))
     cases = Cases(tmp_path, opened.store, opened.states, opened.spec, opened.pairs)
     assert cases.count == CHUNK
@@ -138,7 +173,9 @@ def test_turned_cases_are_those_of_the_opposite_error(opened: Opened) -> None:
     pair = int(opened.pairs[0])
     target = difference(opened.store, opened.states, pair) / opened.spec.column("background_std")
     ensemble = opened.pool.ensemble(opened.store.time[opened.store.pairs[pair, 1]])
-    network = draw_network(opened.spec, opened.store.statics["lsm"], np.random.default_rng(0), (50, 60), 0.0)
+    network = draw_network(
+        opened.spec, opened.store.statics["lsm"], np.random.default_rng(0), (50, 60), 0.0
+    )
     (plain, factor), (opposite, other) = (
         simulate(ensemble, opened.spec, sign * target, network, _Silent())
         for sign in (1, -1)  # type: ignore[arg-type]
@@ -146,9 +183,13 @@ def test_turned_cases_are_those_of_the_opposite_error(opened: Opened) -> None:
     np.testing.assert_allclose(other, factor, rtol=1e-5)
     batch = opened.cases.batch(np.array([0, 1]), torch.device("cpu"))
     made = Batch(
-        batch.background[:1], tuple(getattr(plain, n)[None] for n in PARTS), batch.place[:1],
-        torch.from_numpy(target / factor)[None], batch.state[:1], batch.unit[:1],
-    )  # fmt: skip
+        batch.background[:1],
+        tuple(getattr(plain, n)[None] for n in PARTS),
+        batch.place[:1],
+        torch.from_numpy(target / factor)[None],
+        batch.state[:1],
+        batch.unit[:1],
+    )
     turned = made.turned(torch.tensor([-1.0]))
     for ours, name in zip(turned.parts, PARTS, strict=True):
         torch.testing.assert_close(ours[0], getattr(opposite, name), rtol=1e-3, atol=1e-4)

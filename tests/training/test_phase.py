@@ -1,4 +1,5 @@
-"""The parts of a training phase: shares of a batch, data read ahead, states on disk, curves, early stop."""
+"""The parts of a training phase: shares of a batch, data read ahead, states on disk, curves, early
+stop."""
 
 from __future__ import annotations
 
@@ -11,16 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from phyda_cli.config import NetworkSettings, SolverSettings, TrainingSettings, load_settings
 from phyda_cli.errors import GateError, InputError, UsageError
 from phyda_cli.model.checkpoint import build_networks
-from phyda_cli.presets import Preset, preset_settings
+from phyda_cli.parallel.training import World
+from phyda_cli.settings.base import load_settings
+from phyda_cli.settings.model import NetworkSettings, SolverSettings
+from phyda_cli.settings.presets import Preset, preset_settings
+from phyda_cli.settings.training import TrainingSettings
 from phyda_cli.training import snapshots
 from phyda_cli.training.loader import Loader, shares
 from phyda_cli.training.loop import Phase
 from phyda_cli.training.objectives import Loss, noise_draws
 from phyda_cli.training.progress import Lines, Status
-from phyda_cli.training.world import World
 
 if TYPE_CHECKING:
     from conftest import Opened
@@ -38,11 +41,15 @@ def square(network: torch.nn.Module, share: Any) -> tuple[torch.Tensor, dict[str
 def phase(opened: Opened, settings: TrainingSettings, folder: Path, loss: Loss = square) -> Phase:
     torch.manual_seed(0)
     encoder, _ = build_networks(opened.spec, settings.network)
-    return Phase("encoder", encoder, loss, opened.cases, settings, settings.encoder_epochs, folder, ALONE)
+    return Phase(
+        "encoder", encoder, loss, opened.cases, settings, settings.encoder_epochs, folder, ALONE
+    )
 
 
 @pytest.mark.parametrize(("size", "accumulate"), [(1, 3), (2, 1), (3, 2)])
-def test_shares_are_the_batch_however_it_is_divided(opened: Opened, tiny_settings: TrainingSettings, size: int, accumulate: int) -> None:
+def test_shares_are_the_batch_however_it_is_divided(
+    opened: Opened, tiny_settings: TrainingSettings, size: int, accumulate: int
+) -> None:
     step = 5
     (whole,) = shares(opened.cases, tiny_settings, noise_draws, ALONE, step)
     settings = tiny_settings.model_copy(update={"accumulate": accumulate})
@@ -54,14 +61,27 @@ def test_shares_are_the_batch_however_it_is_divided(opened: Opened, tiny_setting
     assert sum(p.weight for p in parts) == pytest.approx(1)
     for name in ("target", "background", "state"):
         everything = torch.cat([getattr(p.batch, name) for p in parts])
-        assert sorted(everything.flatten(1).sum(1).tolist()) == sorted(getattr(whole.batch, name).flatten(1).sum(1).tolist())
+        assert sorted(everything.flatten(1).sum(1).tolist()) == sorted(
+            getattr(whole.batch, name).flatten(1).sum(1).tolist()
+        )
     for i in range(2):
-        assert sorted(torch.cat([p.draws[i] for p in parts]).flatten().tolist()) == sorted(whole.draws[i].flatten().tolist())
-    pairs = {(float(p.batch.target[j].sum()), float(p.draws[0][j])) for p in parts for j in range(len(p.draws[0]))}
-    assert pairs == {(float(whole.batch.target[j].sum()), float(whole.draws[0][j])) for j in range(len(whole.draws[0]))}
+        assert sorted(torch.cat([p.draws[i] for p in parts]).flatten().tolist()) == sorted(
+            whole.draws[i].flatten().tolist()
+        )
+    pairs = {
+        (float(p.batch.target[j].sum()), float(p.draws[0][j]))
+        for p in parts
+        for j in range(len(p.draws[0]))
+    }
+    assert pairs == {
+        (float(whole.batch.target[j].sum()), float(whole.draws[0][j]))
+        for j in range(len(whole.draws[0]))
+    }
 
 
-def test_the_end_of_an_epoch_gives_idle_processes_no_weight(opened: Opened, tiny_settings: TrainingSettings) -> None:
+def test_the_end_of_an_epoch_gives_idle_processes_no_weight(
+    opened: Opened, tiny_settings: TrainingSettings
+) -> None:
     settings = tiny_settings.model_copy(update={"batch": 63})
     worlds = [SimpleNamespace(rank=r, size=3, device=torch.device("cpu")) for r in range(3)]
     found = [shares(opened.cases, settings, noise_draws, w, 1)[0] for w in worlds]  # type: ignore[arg-type]
@@ -69,22 +89,32 @@ def test_the_end_of_an_epoch_gives_idle_processes_no_weight(opened: Opened, tiny
     assert all(s.batch.target.shape[0] == 1 for s in found)
 
 
-def test_parts_of_a_batch_make_the_same_network(opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
+def test_parts_of_a_batch_make_the_same_network(
+    opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path
+) -> None:
     found = []
     for accumulate in (1, 3):
-        one = phase(opened, tiny_settings.model_copy(update={"accumulate": accumulate}), tmp_path / str(accumulate))
+        one = phase(
+            opened,
+            tiny_settings.model_copy(update={"accumulate": accumulate}),
+            tmp_path / str(accumulate),
+        )
         one.run(QUIET)
         found.append(dict(one.network.state_dict()))
     for key, value in found[0].items():
         torch.testing.assert_close(found[1][key], value, rtol=1e-3, atol=1e-5, msg=key)
 
 
-def test_more_parts_than_cases_are_refused(opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
+def test_more_parts_than_cases_are_refused(
+    opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match="cannot be divided among 1 processes in 9 parts"):
         phase(opened, tiny_settings.model_copy(update={"accumulate": 9}), tmp_path)
 
 
-def test_training_stops_when_it_gets_no_better(opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
+def test_training_stops_when_it_gets_no_better(
+    opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path
+) -> None:
     settings = tiny_settings.model_copy(update={"check_every": 2, "patience": 3, "keep": 1})
     scores = iter([0.9, 0.5, 0.6, 0.5, 0.7])
     said: list[str] = []
@@ -92,7 +122,10 @@ def test_training_stops_when_it_gets_no_better(opened: Opened, tiny_settings: Tr
     one.run(Lines(said.append), lambda: {"encoder": next(scores)})
     assert (one.step, one.total) == (10, 16)
     assert "no better since step 4" in said[-1]
-    assert sorted(p.name for p in (tmp_path / "states").iterdir()) == ["encoder-0000004.pt", "encoder-0000010.pt"]
+    assert sorted(p.name for p in (tmp_path / "states").iterdir()) == [
+        "encoder-0000004.pt",
+        "encoder-0000010.pt",
+    ]
     best = torch.load(tmp_path / "states" / "encoder-0000004.pt", weights_only=True)["average"]
     assert all(torch.equal(v, best[k]) for k, v in one.network.state_dict().items())
     again = phase(opened, settings, tmp_path)
@@ -100,8 +133,12 @@ def test_training_stops_when_it_gets_no_better(opened: Opened, tiny_settings: Tr
     assert all(torch.equal(v, best[k]) for k, v in again.network.state_dict().items())
 
 
-def test_a_gradient_that_is_not_finite_stops_the_training(opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
-    def broken(network: torch.nn.Module, share: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def test_a_gradient_that_is_not_finite_stops_the_training(
+    opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path
+) -> None:
+    def broken(
+        network: torch.nn.Module, share: Any
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         value, terms = square(network, share)
         return value * float("nan"), terms
 
@@ -110,18 +147,24 @@ def test_a_gradient_that_is_not_finite_stops_the_training(opened: Opened, tiny_s
 
 
 @pytest.mark.parametrize("how", ["channels_last", pytest.param("compile", marks=pytest.mark.slow)])
-def test_how_networks_are_computed_changes_nothing(opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path, how: str) -> None:
+def test_how_networks_are_computed_changes_nothing(
+    opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path, how: str
+) -> None:
     plain = phase(opened, tiny_settings, tmp_path / "plain")
     plain.run(QUIET)
     other = phase(opened, tiny_settings.model_copy(update={how: True}), tmp_path / "other")
     other.run(QUIET)
     for key, value in plain.network.state_dict().items():
-        torch.testing.assert_close(other.network.state_dict()[key], value, rtol=1e-3, atol=1e-4, msg=key)
+        torch.testing.assert_close(
+            other.network.state_dict()[key], value, rtol=1e-3, atol=1e-4, msg=key
+        )
 
 
 def test_states_are_pruned_and_a_damaged_one_is_passed_over(tmp_path: Path) -> None:
     for step in range(1, 7):
-        snapshots.save(tmp_path, "encoder", {"step": step, "best_step": 2 if step > 1 else 0}, keep=2)
+        snapshots.save(
+            tmp_path, "encoder", {"step": step, "best_step": 2 if step > 1 else 0}, keep=2
+        )
     snapshots.save(tmp_path, "denoiser", {"step": 1, "best_step": 0}, keep=2)
     names = sorted(p.name for p in tmp_path.glob("encoder*"))
     assert names == ["encoder-0000002.pt", "encoder-0000005.pt", "encoder-0000006.pt"]
@@ -150,7 +193,9 @@ def test_what_fails_in_the_thread_is_raised_where_it_is_used() -> None:
             loader.next()
 
 
-def test_curves_go_on_where_the_training_does(opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
+def test_curves_go_on_where_the_training_does(
+    opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path
+) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     settings = tiny_settings.model_copy(update={"save_every": 3, "check_every": 5, "keep": 9})
@@ -162,12 +207,27 @@ def test_curves_go_on_where_the_training_does(opened: Opened, tiny_settings: Tra
     phase(opened, settings, tmp_path).run(QUIET, lambda: {"oi": 0.5, "encoder": 0.4})
     events = EventAccumulator(str(tmp_path / "tensorboard" / "encoder"))
     events.Reload()
-    assert {"loss/mse", "loss/gradient", "learning_rate", "validation/oi", "validation/encoder", "steps_per_second"} <= set(
-        events.Tags()["scalars"]
-    )
+    assert {
+        "loss/mse",
+        "loss/gradient",
+        "learning_rate",
+        "validation/oi",
+        "validation/encoder",
+        "steps_per_second",
+    } <= set(events.Tags()["scalars"])
     assert [e.step for e in events.Scalars("loss/mse")] == list(range(1, 17))
     rows = (tmp_path / "encoder.log.tsv").read_text().splitlines()
-    assert [row.split("\t")[0] for row in rows] == ["step", "3", "5", "6", "9", "10", "12", "15", "16"]
+    assert [row.split("\t")[0] for row in rows] == [
+        "step",
+        "3",
+        "5",
+        "6",
+        "9",
+        "10",
+        "12",
+        "15",
+        "16",
+    ]
 
 
 @pytest.mark.parametrize("preset", list(Preset))
@@ -177,7 +237,11 @@ def test_presets_are_under_files_and_flags(preset: Preset, tmp_path: Path) -> No
     base = preset_settings(preset)
     found = load_settings(TrainingSettings, config, {"samples": 9, "members": None}, base)
     assert (found.weight_decay, found.samples, found.solver.radius_km) == (0.7, 9, 1234)
-    assert (found.members, found.solver.column_stride, found.network) == (base.members, base.solver.column_stride, base.network)
+    assert (found.members, found.solver.column_stride, found.network) == (
+        base.members,
+        base.solver.column_stride,
+        base.network,
+    )
     assert all(w % 8 == 0 for w in (*found.network.encoder, *found.network.denoiser))
     plain = load_settings(TrainingSettings, None, {}, base)
     assert plain.model_dump() == base.model_dump()
@@ -186,6 +250,8 @@ def test_presets_are_under_files_and_flags(preset: Preset, tmp_path: Path) -> No
 
 
 def test_time_left_is_that_of_the_steps_left() -> None:
-    status = Status("encoder", 30, 90, {"mse": 0.5}, {"oi": 0.8, "encoder": 0.6}, 1e-3, 2.0, 0.01, False)
+    status = Status(
+        "encoder", 30, 90, {"mse": 0.5}, {"oi": 0.8, "encoder": 0.6}, 1e-3, 2.0, 0.01, False
+    )
     assert status.seconds_left == 30
     np.testing.assert_allclose(status.waiting, 0.01)

@@ -1,4 +1,5 @@
-"""``phyda train`` as processes: killed and started again, divided among two, and what happens to the others when one fails."""
+"""``phyda train`` as processes: killed and started again, divided among two, and what happens to
+the others when one fails."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from phyda_cli.config import TrainingSettings
+from phyda_cli.settings.training import TrainingSettings
 
 LONGEST = 900.0  # seconds, on a machine that does other things as well
 
@@ -31,10 +32,23 @@ class Start:
 
     def __call__(self, processes: int = 1, *flags: str) -> list[subprocess.Popen[str]]:
         """Start ``processes`` of them, with the environment that torchrun would give."""
-        command = [sys.executable, "-m", "phyda_cli", "train", "--data", str(self.store), "--out", str(self.run), "--device", "cpu"]
+        command = [
+            sys.executable,
+            "-m",
+            "phyda_cli",
+            "train",
+            "--data",
+            str(self.store),
+            "--out",
+            str(self.run),
+            "--device",
+            "cpu",
+        ]
         command += ["--config", str(self.config), *flags]
         return [
-            subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
+            subprocess.Popen(
+                command, stderr=subprocess.PIPE, text=True, env=os.environ | environment
+            )
             for environment in _environments(processes)
         ]
 
@@ -42,7 +56,10 @@ class Start:
         """Steps with their losses, by phase."""
         out = {}
         for phase in ("encoder", "denoiser"):
-            rows = [line.split("\t") for line in (self.run / f"{phase}.log.tsv").read_text().splitlines()[1:]]
+            rows = [
+                line.split("\t")
+                for line in (self.run / f"{phase}.log.tsv").read_text().splitlines()[1:]
+            ]
             out[phase] = [[float(v) for v in (row[0], *row[2:])] for row in rows]
         return out
 
@@ -57,7 +74,12 @@ def _environments(processes: int) -> list[dict[str, str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    same = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), "GROUP_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+    same = {
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "GROUP_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+    }
     same |= {"MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"}
     return [same | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
 
@@ -73,7 +95,9 @@ def ended(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
 
 
 @pytest.fixture
-def start(tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings, tmp_path: Path) -> Start:
+def start(
+    tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings, tmp_path: Path
+) -> Start:
     return fresh(tiny_run, store_path, tmp_path / "run", {})
 
 
@@ -81,8 +105,19 @@ def fresh(tiny_run: Path, store_path: Path, run: Path, settings: dict[str, objec
     run.mkdir()
     for name in ("cases", "state.json", "members.safetensors"):
         (shutil.copytree if name == "cases" else shutil.copy)(tiny_run / name, run / name)
-    lines = {"members": 24, "samples": 64, "reports": [5, 60], "encoder_epochs": 2, "denoiser_epochs": 5, "batch": 8, "save_every": 4}
-    tables = {"solver": {"radius_km": 8000, "column_stride": 1}, "network": {"encoder": [8, 16], "denoiser": [8, 16]}}
+    lines = {
+        "members": 24,
+        "samples": 64,
+        "reports": [5, 60],
+        "encoder_epochs": 2,
+        "denoiser_epochs": 5,
+        "batch": 8,
+        "save_every": 4,
+    }
+    tables = {
+        "solver": {"radius_km": 8000, "column_stride": 1},
+        "network": {"encoder": [8, 16], "denoiser": [8, 16]},
+    }
     text = [f"{k} = {json.dumps(v)}" for k, v in (lines | settings).items()]
     for name, table in tables.items():
         text += [f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items())]
@@ -105,7 +140,9 @@ def kill_in(start: Start, processes: list[subprocess.Popen[str]], phase: str) ->
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tiny_run: Path, store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Start:
+def undisturbed(
+    tiny_run: Path, store_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Start:
     """One process from beginning to end."""
     whole = fresh(tiny_run, store_path, tmp_path_factory.mktemp("whole") / "run", {})
     assert ended(whole())[0][0] == 0
@@ -120,7 +157,9 @@ def test_a_killed_training_ends_as_if_it_had_not_been(start: Start, undisturbed:
     assert start.weights() == undisturbed.weights()
 
 
-def test_two_processes_killed_and_not_agree_with_one(start: Start, undisturbed: Start, tiny_run: Path, tmp_path: Path) -> None:
+def test_two_processes_killed_and_not_agree_with_one(
+    start: Start, undisturbed: Start, tiny_run: Path, tmp_path: Path
+) -> None:
     whole = fresh(tiny_run, start.store, tmp_path / "whole", {})
     (code, said), (other, silent) = ended(whole(2))
     assert (code, other, silent) == (0, 0, "")
@@ -134,17 +173,25 @@ def test_two_processes_killed_and_not_agree_with_one(start: Start, undisturbed: 
     assert start.weights() == whole.weights()
 
 
-def test_sharded_networks_and_parts_of_a_batch_change_nothing(undisturbed: Start, tiny_run: Path, tmp_path: Path) -> None:
+def test_sharded_networks_and_parts_of_a_batch_change_nothing(
+    undisturbed: Start, tiny_run: Path, tmp_path: Path
+) -> None:
     """FSDP on two processes, killed and gone on with by one, in parts."""
-    start = fresh(tiny_run, undisturbed.store, tmp_path / "run", {"strategy": "fsdp", "accumulate": 2})
+    start = fresh(
+        tiny_run, undisturbed.store, tmp_path / "run", {"strategy": "fsdp", "accumulate": 2}
+    )
     kill_in(start, start(2), "denoiser")
     text = start.config.read_text()
-    start.config.write_text(text.replace('"fsdp"', '"ddp"').replace("accumulate = 2", "accumulate = 3"))
+    start.config.write_text(
+        text.replace('"fsdp"', '"ddp"').replace("accumulate = 2", "accumulate = 3")
+    )
     assert ended(start())[0][0] == 0
     for phase, rows in undisturbed.losses().items():
         for ours, theirs in zip(rows, start.losses()[phase], strict=True):
             assert theirs == pytest.approx(ours, rel=2e-3, abs=2e-5)
-    ours, theirs = (load_file(s.run / "checkpoint" / "network.safetensors") for s in (undisturbed, start))
+    ours, theirs = (
+        load_file(s.run / "checkpoint" / "network.safetensors") for s in (undisturbed, start)
+    )
     for name in ours:
         assert theirs[name] == pytest.approx(ours[name], rel=2e-2, abs=2e-4), name
 
@@ -158,7 +205,9 @@ def test_an_error_ends_all_processes_with_its_code(start: Start) -> None:
 
 
 def test_a_lost_process_ends_the_others(start: Start) -> None:
-    start.config.write_text(start.config.read_text().replace("encoder_epochs = 2", "encoder_epochs = 2000"))
+    start.config.write_text(
+        start.config.read_text().replace("encoder_epochs = 2", "encoder_epochs = 2000")
+    )
     both = start(2)
     while not (start.run / "encoder.log.tsv").exists():
         assert all(p.poll() is None for p in both), ended(both)

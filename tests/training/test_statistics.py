@@ -9,8 +9,14 @@ import pytest
 import torch
 
 from phyda_cli.model.physics_loss import StatePhysics
-from phyda_cli.training.statistics import choose_members, difference, physics_scale, split_pairs, state_spec
-from phyda_cli.training.store import PairStore
+from phyda_cli.preprocessing.store import PairStore
+from phyda_cli.training.statistics import (
+    choose_members,
+    difference,
+    physics_scale,
+    split_pairs,
+    state_spec,
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +47,9 @@ def test_climate_and_background_error(store: PairStore, states: np.ndarray) -> N
 
 def test_difference_is_scaled_truth_minus_background(store: PairStore, states: np.ndarray) -> None:
     b, t = store.pairs[7]
-    np.testing.assert_allclose(difference(store, states, 7), (states[t] - states[b]) * store.scale[7])
+    np.testing.assert_allclose(
+        difference(store, states, 7), (states[t] - states[b]) * store.scale[7]
+    )
 
 
 @pytest.mark.parametrize("fraction", [0.08, 0.3])
@@ -53,7 +61,9 @@ def test_the_split_is_by_time(store: PairStore, fraction: float) -> None:
     assert len(split.validation) / len(store.pairs) == pytest.approx(fraction, abs=0.02)
 
 
-def test_members_are_spread_over_the_span_and_distinct(store: PairStore, states: np.ndarray) -> None:
+def test_members_are_spread_over_the_span_and_distinct(
+    store: PairStore, states: np.ndarray
+) -> None:
     pairs = np.arange(len(store.pairs))
     spec = state_spec(store, states, pairs, np.random.default_rng(0))
     members, times = choose_members(store, states, spec, pairs, 20, np.random.default_rng(1))
@@ -69,7 +79,12 @@ def test_members_are_spread_over_the_span_and_distinct(store: PairStore, states:
     normalised = difference(store, states, at) / spec.column("background_std")
     size = np.sqrt((normalised**2 * w.numpy()).mean())
     np.testing.assert_allclose(members[3].numpy(), normalised / size, rtol=1e-5)
-    torch.testing.assert_close((members.double().square() * w).mean((1, 2, 3)), torch.ones(20, dtype=torch.float64), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        (members.double().square() * w).mean((1, 2, 3)),
+        torch.ones(20, dtype=torch.float64),
+        rtol=1e-5,
+        atol=0,
+    )
     every, _ = choose_members(store, states, spec, pairs[:6], 20, np.random.default_rng(1))
     assert every.shape[0] == 6
 

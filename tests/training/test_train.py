@@ -14,17 +14,18 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from phyda_cli.config import NetworkSettings, TrainingSettings
 from phyda_cli.errors import UsageError
 from phyda_cli.model.checkpoint import Checkpoint, build_networks
 from phyda_cli.model.encoder import Encoder
+from phyda_cli.parallel.training import World
+from phyda_cli.settings.model import NetworkSettings
+from phyda_cli.settings.training import TrainingSettings
 from phyda_cli.training.loop import Phase
 from phyda_cli.training.objectives import Loss, Physics, Share, encoder_loss
 from phyda_cli.training.progress import Lines
 from phyda_cli.training.run import train
 from phyda_cli.training.scores import calibrate, validate, validate_members
 from phyda_cli.training.statistics import physics_scale
-from phyda_cli.training.world import World
 
 if TYPE_CHECKING:
     from conftest import Opened
@@ -41,19 +42,28 @@ class Stopped(Exception):
 
 def opened_scale(opened: Opened) -> dict[str, list[float]]:
     everything = np.arange(len(opened.store.pairs))
-    return physics_scale(opened.store, opened.states, opened.spec, everything, np.random.default_rng(0))
+    return physics_scale(
+        opened.store, opened.states, opened.spec, everything, np.random.default_rng(0)
+    )
 
 
 def encoder_phase(
-    opened: Opened, settings: TrainingSettings, folder: Path, stop_at: int | None = None, strength: float = 0.1
+    opened: Opened,
+    settings: TrainingSettings,
+    folder: Path,
+    stop_at: int | None = None,
+    strength: float = 0.1,
 ) -> tuple[Phase, Encoder]:
-    """The first phase from the start of its networks, or from what ``folder`` holds; it stops during step ``stop_at``."""
+    """The first phase from the start of its networks, or from what ``folder`` holds; it stops
+    during step ``stop_at``."""
     torch.manual_seed(settings.seed)
     encoder, _ = build_networks(opened.spec, settings.network)
     physics = Physics(opened.spec, opened_scale(opened))
     loss = stopping(encoder_loss(opened.area, physics, strength), stop_at)
     folder.mkdir(exist_ok=True)
-    return Phase("encoder", encoder, loss, opened.cases, settings, settings.encoder_epochs, folder, ALONE), encoder
+    return Phase(
+        "encoder", encoder, loss, opened.cases, settings, settings.encoder_epochs, folder, ALONE
+    ), encoder
 
 
 def stopping(loss: Loss, stop_at: int | None) -> Loss:
@@ -69,12 +79,16 @@ def stopping(loss: Loss, stop_at: int | None) -> Loss:
     return counted
 
 
-def test_the_physics_term_makes_the_mean_more_physical(opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
+def test_the_physics_term_makes_the_mean_more_physical(
+    opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path
+) -> None:
     physics = Physics(opened.spec, opened_scale(opened))
     batch = opened.cases.batch(np.arange(opened.cases.count), CPU)
     found = {}
     for strength in (0.0, 30.0):
-        phase, encoder = encoder_phase(opened, tiny_settings, tmp_path / str(strength), strength=strength)
+        phase, encoder = encoder_phase(
+            opened, tiny_settings, tmp_path / str(strength), strength=strength
+        )
         phase.run(QUIET)
         with torch.no_grad():
             found[strength] = float(physics(batch, encoder.eval()(*batch.inputs).mean).mean())
@@ -97,7 +111,12 @@ def test_a_stopped_phase_continues_as_if_it_had_not_been(
     assert second.step == whole.step == whole.total == 16
     for key, value in expected.state_dict().items():
         assert torch.equal(value, found.state_dict()[key]), key
-    moved = [not torch.equal(v, s) for v, s in zip(expected.parameters(), encoder_phase_start(opened, tiny_settings), strict=True)]
+    moved = [
+        not torch.equal(v, s)
+        for v, s in zip(
+            expected.parameters(), encoder_phase_start(opened, tiny_settings), strict=True
+        )
+    ]
     assert np.mean(moved) > 0.5
 
 
@@ -106,7 +125,9 @@ def encoder_phase_start(opened: Opened, settings: TrainingSettings) -> list[Tens
     return list(build_networks(opened.spec, settings.network)[0].parameters())
 
 
-def test_training_lowers_the_error_and_logs(opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
+def test_training_lowers_the_error_and_logs(
+    opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path
+) -> None:
     settings = tiny_settings.model_copy(update={"encoder_epochs": 6.0, "ema": 0.9})
     phase, encoder = encoder_phase(opened, settings, tmp_path / "run")
     said: list[str] = []
@@ -119,7 +140,9 @@ def test_training_lowers_the_error_and_logs(opened: Opened, tiny_settings: Train
     assert any("validation oi" in line for line in said)
 
 
-def test_a_time_limit_fits_the_schedule(opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
+def test_a_time_limit_fits_the_schedule(
+    opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path
+) -> None:
     settings = tiny_settings.model_copy(update={"encoder_epochs": 500.0, "max_minutes": 1e-4})
     phase, _ = encoder_phase(opened, settings, tmp_path / "run")
     assert phase.total == 4000
@@ -128,7 +151,9 @@ def test_a_time_limit_fits_the_schedule(opened: Opened, tiny_settings: TrainingS
     assert phase._learning_rate() < 1e-9
 
 
-def test_an_untrained_denoiser_adds_what_it_draws_and_no_more(opened: Opened, tiny_settings: TrainingSettings) -> None:
+def test_an_untrained_denoiser_adds_what_it_draws_and_no_more(
+    opened: Opened, tiny_settings: TrainingSettings
+) -> None:
     """Members of a linear denoiser are mean plus and minus the same noise."""
     encoder, denoiser = build_networks(opened.spec, tiny_settings.network)
     scores = validate_members(encoder.eval(), denoiser, opened.cases, opened.area)
@@ -137,7 +162,9 @@ def test_an_untrained_denoiser_adds_what_it_draws_and_no_more(opened: Opened, ti
     assert 0 < scores["oi"] < 1
 
 
-def test_calibration_makes_spread_and_error_agree(opened: Opened, tiny_settings: TrainingSettings) -> None:
+def test_calibration_makes_spread_and_error_agree(
+    opened: Opened, tiny_settings: TrainingSettings
+) -> None:
     torch.manual_seed(0)
     encoder, _ = build_networks(opened.spec, tiny_settings.network)
     encoder.eval()
@@ -170,19 +197,26 @@ def test_the_checkpoint_of_a_run(tiny_run: Path, opened: Opened) -> None:
 
 def test_losses_stay_what_they_were(tiny_run: Path) -> None:
     """They change only when the algorithm does: of one process and of several they are the same."""
-    for phase, expected in (("encoder", [0.580531, -0.27058, 1.33628, 0.306399]), ("denoiser", [1.20061, 0.0496936, 0.253413])):
+    for phase, expected in (
+        ("encoder", [0.580531, -0.27058, 1.33628, 0.306399]),
+        ("denoiser", [1.20061, 0.0496936, 0.253413]),
+    ):
         row = (tiny_run / f"{phase}.log.tsv").read_text().splitlines()[-1].split("\t")
         assert row[0] == "16"
         assert [float(v) for v in row[3:]] == pytest.approx(expected, rel=1e-2)
 
 
-def test_a_finished_run_repeats_itself(tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
+def test_a_finished_run_repeats_itself(
+    tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings, tmp_path: Path
+) -> None:
     copy = tmp_path / "tiny"
     shutil.copytree(tiny_run, copy)
     shutil.rmtree(copy / "checkpoint")
     train(store_path, copy, tiny_settings, ALONE, QUIET)
     for name in FILES:
-        assert (copy / "checkpoint" / name).read_bytes() == (tiny_run / "checkpoint" / name).read_bytes()
+        assert (copy / "checkpoint" / name).read_bytes() == (
+            tiny_run / "checkpoint" / name
+        ).read_bytes()
 
 
 def test_a_stopped_run_ends_with_the_same_weights(
@@ -205,7 +239,9 @@ def test_a_stopped_run_ends_with_the_same_weights(
     assert not (copy / "checkpoint").exists()
     train(store_path, copy, settings, ALONE, QUIET)
     for name in FILES:
-        assert (copy / "checkpoint" / name).read_bytes() == (tiny_run / "checkpoint" / name).read_bytes()
+        assert (copy / "checkpoint" / name).read_bytes() == (
+            tiny_run / "checkpoint" / name
+        ).read_bytes()
 
 
 def test_a_run_stopped_in_its_first_network_ends_with_the_same_weights(
@@ -218,40 +254,85 @@ def test_a_run_stopped_in_its_first_network_ends_with_the_same_weights(
             raise Stopped
 
     with pytest.raises(Stopped):
-        train(store_path, run, tiny_settings.model_copy(update={"save_every": 5}), ALONE, Lines(stop))
+        train(
+            store_path, run, tiny_settings.model_copy(update={"save_every": 5}), ALONE, Lines(stop)
+        )
     assert not (run / "spread.safetensors").exists()
     train(store_path, run, tiny_settings, ALONE, QUIET)
-    assert (run / "spread.safetensors").read_bytes() == (tiny_run / "spread.safetensors").read_bytes()
+    assert (run / "spread.safetensors").read_bytes() == (
+        tiny_run / "spread.safetensors"
+    ).read_bytes()
     assert not (run / "cases" / "evidence").exists()
     for name in FILES:
-        assert (run / "checkpoint" / name).read_bytes() == (tiny_run / "checkpoint" / name).read_bytes()
+        assert (run / "checkpoint" / name).read_bytes() == (
+            tiny_run / "checkpoint" / name
+        ).read_bytes()
 
 
-def test_a_folder_belongs_to_one_run(tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings) -> None:
+def test_a_folder_belongs_to_one_run(
+    tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings
+) -> None:
     with pytest.raises(UsageError, match="holds a run with other settings"):
         train(store_path, tiny_run, tiny_settings.model_copy(update={"physics": 0.0}), ALONE, QUIET)
 
 
-def test_from_the_command_line(phyda: Callable[..., Any], nature: Path, case: Path, tmp_path: Path) -> None:
+def test_from_the_command_line(
+    phyda: Callable[..., Any], nature: Path, case: Path, tmp_path: Path
+) -> None:
     """preprocess, train, assimilate; on a limited area of odd size, with seasonal members."""
     for i in range(2):
         with xr.open_dataset(nature / f"analysis_{i}.nc") as data:
-            data.isel(latitude=slice(1, 8), longitude=slice(2, 11)).to_netcdf(tmp_path / f"area_{i}.nc")
+            data.isel(latitude=slice(1, 8), longitude=slice(2, 11)).to_netcdf(
+                tmp_path / f"area_{i}.nc"
+            )
     store, run = tmp_path / "area.zarr", tmp_path / "run"
     files = [tmp_path / f"area_{i}.nc" for i in range(2)]
-    done = phyda("preprocess", *files, "--out", store, "--grid", "own", "--channels", "t850,z500,msl", "--pairs", "lagged")
+    done = phyda(
+        "preprocess",
+        *files,
+        "--out",
+        store,
+        "--grid",
+        "own",
+        "--channels",
+        "t850,z500,msl",
+        "--pairs",
+        "lagged",
+    )
     assert done.code == 0, done.err
     assert "236 pairs" in done.err
     assert phyda("preprocess", *files, "--out", store).code == 2
     (tmp_path / "c.toml").write_text(
         "encoder_epochs = 1\ndenoiser_epochs = 1\nbatch = 8\nreports = [4, 20]\n"
-        "[network]\nencoder = [8, 8]\ndenoiser = [8, 8]\n[solver]\nseason_days = 40\nradius_km = 6000\n"
+        "[network]\nencoder = [8, 8]\ndenoiser = [8, 8]\n[solver]\nseason_days = 40\nradius_km "
+        "= 6000\n"
     )
-    done = phyda("train", "--data", store, "--out", run, "--config", tmp_path / "c.toml", "--samples", 32, "--members", 12, "--seed", 2)
+    done = phyda(
+        "train",
+        "--data",
+        store,
+        "--out",
+        run,
+        "--config",
+        tmp_path / "c.toml",
+        "--samples",
+        32,
+        "--members",
+        12,
+        "--seed",
+        2,
+    )
     assert done.code == 0, done.err
     settings = json.loads((run / "checkpoint" / "model.json").read_text())["training"]["settings"]
     assert (settings["seed"], settings["samples"], settings["members"]) == (2, 32, 12)
-    flags = ("--obs", case / "stations.csv", "--background", case / "fc.nc", "--checkpoint", run / "checkpoint")
+    flags = (
+        "--obs",
+        case / "stations.csv",
+        "--background",
+        case / "fc.nc",
+        "--checkpoint",
+        run / "checkpoint",
+    )
     done = phyda("assimilate", *flags, "--out", tmp_path / "an.nc", "--members", 2, "--json")
     assert done.code == 0, done.err
     with xr.open_dataset(tmp_path / "an.nc") as data:
@@ -266,7 +347,11 @@ def test_from_the_command_line(phyda: Callable[..., Any], nature: Path, case: Pa
         (("preprocess", "none.nc", "--out", "s.zarr"), 3, "no such file: none.nc"),
         (("preprocess", ".", "--out", "s.zarr"), 3, "no NetCDF, GRIB or Zarr files in ."),
         (("preprocess", ".", "--out", "new/s.zarr"), 2, "does not exist"),
-        (("preprocess", "a.nc", "--out", "s.zarr", "--pairs", "random"), 2, "should be 'cycled', 'forecast', 'lagged' or 'twin'"),
+        (
+            ("preprocess", "a.nc", "--out", "s.zarr", "--pairs", "random"),
+            2,
+            "should be 'cycled', 'forecast', 'lagged' or 'twin'",
+        ),
         (("train", "--data", "none.zarr", "--out", "run"), 3, "none.zarr is not a training store"),
         (("train", "--data", "none.zarr", "--out", "run", "--config", "none.toml"), 3, "none.toml"),
         (("download", "--source", "era5"), 2, "expected one of weatherbench2"),
@@ -274,7 +359,12 @@ def test_from_the_command_line(phyda: Callable[..., Any], nature: Path, case: Pa
     ],
 )
 def test_what_cannot_be_done(
-    phyda: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, expected: str
+    phyda: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    expected: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     outcome = phyda(*arguments)
@@ -284,25 +374,43 @@ def test_what_cannot_be_done(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_training_starts_from_a_checkpoint(tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings, tmp_path: Path) -> None:
+def test_training_starts_from_a_checkpoint(
+    tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings, tmp_path: Path
+) -> None:
     start = Checkpoint.open(tiny_run / "checkpoint")
-    still = tiny_settings.model_copy(update={"learning_rate": 1e-12, "spread_epochs": 0.3, "encoder_epochs": 0.3, "denoiser_epochs": 0.3})
+    still = tiny_settings.model_copy(
+        update={
+            "learning_rate": 1e-12,
+            "spread_epochs": 0.3,
+            "encoder_epochs": 0.3,
+            "denoiser_epochs": 0.3,
+        }
+    )
     again = Checkpoint.open(train(store_path, tmp_path / "again", still, ALONE, QUIET, start))
     spreads = start.background_spread(), again.background_spread()
     assert None not in spreads
-    for before, after in ((*pair,) for pair in zip((*start.networks(), spreads[0]), (*again.networks(), spreads[1]), strict=True)):
+    for before, after in (
+        (*pair,)
+        for pair in zip(
+            (*start.networks(), spreads[0]), (*again.networks(), spreads[1]), strict=True
+        )
+    ):
         assert before is not None
         assert after is not None
         for (name, a), b in zip(before.named_parameters(), after.parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-4, msg=name)
     with pytest.raises(UsageError, match="other init_from"):
         train(store_path, tmp_path / "again", still, ALONE, QUIET)
-    wider = tiny_settings.model_copy(update={"network": NetworkSettings(encoder=(16, 24), denoiser=(16, 16), spread=(8, 16))})
+    wider = tiny_settings.model_copy(
+        update={"network": NetworkSettings(encoder=(16, 24), denoiser=(16, 16), spread=(8, 16))}
+    )
     with pytest.raises(UsageError, match="cannot start from"):
         train(store_path, tmp_path / "wider", wider, ALONE, QUIET, start)
 
 
-def test_training_in_bfloat16_learns_as_well(opened: Opened, tiny_settings: TrainingSettings) -> None:
+def test_training_in_bfloat16_learns_as_well(
+    opened: Opened, tiny_settings: TrainingSettings
+) -> None:
     physics = Physics(opened.spec, opened_scale(opened))
     batch = opened.cases.batch(np.arange(opened.cases.count), CPU)
     found = {}

@@ -9,23 +9,28 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from phyda_cli.fields.background import Background, read_background
 from phyda_cli.fields.grid import Fields
-from phyda_cli.fields.output import write_analysis
+from phyda_cli.formats.background import Background, read_background
+from phyda_cli.formats.write import write_analysis
 from phyda_cli.verification.analysis_file import read_analysis
 
 SHAPE = (1, 2, 5, 8)
 
 
 def write_background(path: Path) -> Background:
-    """Temperature in °C, relative humidity, and msl in hPa; latitudes descending, longitudes from -180."""
+    """Temperature in °C, relative humidity, and msl in hPa; latitudes descending, longitudes from
+    -180."""
     rng = np.random.default_rng(0)
     dims = ("time", "level", "latitude", "longitude")
     xr.Dataset(
         {
             "t": (dims, (rng.normal(-10, 8, SHAPE)).astype(np.float32), {"units": "degC"}),
             "r": (dims, rng.uniform(20, 90, SHAPE).astype(np.float32), {"units": "%"}),
-            "msl": ((dims[0], *dims[2:]), rng.normal(1010, 5, (1, 5, 8)).astype(np.float32), {"units": "hPa"}),
+            "msl": (
+                (dims[0], *dims[2:]),
+                rng.normal(1010, 5, (1, 5, 8)).astype(np.float32),
+                {"units": "hPa"},
+            ),
         },
         {
             "time": ("time", [0], {"units": "hours since 2020-01-01"}),
@@ -38,12 +43,18 @@ def write_background(path: Path) -> Background:
 
 
 def added(fields: Fields, t: float, msl: float) -> Fields:
-    return replace(fields, upper=fields.upper | {"t": fields.upper["t"] + t}, surface={"msl": fields.surface["msl"] + msl})
+    return replace(
+        fields,
+        upper=fields.upper | {"t": fields.upper["t"] + t},
+        surface={"msl": fields.surface["msl"] + msl},
+    )
 
 
 def constant(fields: Fields, t: float, msl: float) -> Fields:
     shape = fields.grid.shape
-    return replace(fields, upper={"t": np.full((2, *shape), t)}, surface={"msl": np.full(shape, msl)})
+    return replace(
+        fields, upper={"t": np.full((2, *shape), t)}, surface={"msl": np.full(shape, msl)}
+    )
 
 
 @pytest.fixture
@@ -52,7 +63,12 @@ def analysed(tmp_path: Path) -> tuple[Background, Path]:
     fields = background.fields
     members = [added(fields, 1.0, 100.0), added(fields, 2.0, 300.0)]
     write_analysis(
-        tmp_path / "an.nc", background, added(fields, 1.5, 200.0), constant(fields, 1.5, 200.0), constant(fields, 0.5, 50.0), members
+        tmp_path / "an.nc",
+        background,
+        added(fields, 1.5, 200.0),
+        constant(fields, 1.5, 200.0),
+        constant(fields, 0.5, 50.0),
+        members,
     )
     return background, tmp_path / "an.nc"
 
@@ -63,7 +79,9 @@ def test_first_guess_is_the_background(analysed: tuple[Background, Path]) -> Non
     assert file.background is not None
     np.testing.assert_allclose(file.background.upper["t"], background.fields.upper["t"], atol=1e-4)
     np.testing.assert_allclose(file.background.upper["q"], background.fields.upper["q"], rtol=1e-4)
-    np.testing.assert_allclose(file.background.surface["msl"], background.fields.surface["msl"], atol=0.1)
+    np.testing.assert_allclose(
+        file.background.surface["msl"], background.fields.surface["msl"], atol=0.1
+    )
 
 
 def test_increment_spread_and_members_in_canonical_units(analysed: tuple[Background, Path]) -> None:
@@ -78,7 +96,9 @@ def test_increment_spread_and_members_in_canonical_units(analysed: tuple[Backgro
     np.testing.assert_allclose(spread.surface["msl"], 50.0, rtol=1e-6)
     assert "q" not in spread.upper  # its file has the spread of relative humidity
     assert len(file.members) == 2
-    np.testing.assert_allclose(file.members[1].upper["t"], background.fields.upper["t"] + 2.0, atol=1e-4)
+    np.testing.assert_allclose(
+        file.members[1].upper["t"], background.fields.upper["t"] + 2.0, atol=1e-4
+    )
     np.testing.assert_allclose(file.members[1].upper["q"], background.fields.upper["q"], rtol=1e-3)
 
 

@@ -24,7 +24,16 @@ def test_draws_a_png(tmp_path: Path, grid: Grid, with_spread: bool) -> None:
     spread = rng.uniform(0.1, 1, grid.shape) if with_spread else None
     some = np.array([45.0, 50.0]), np.array([2.0, 359.0])
     land = (rng.random(grid.shape) > 0.5).astype(float)
-    draw_increment(tmp_path / "a.png", rng.normal(size=grid.shape), spread, grid, Stations(some, some, some), "title", "K", land)
+    draw_increment(
+        tmp_path / "a.png",
+        rng.normal(size=grid.shape),
+        spread,
+        grid,
+        Stations(some, some, some),
+        "title",
+        "K",
+        land,
+    )
     picture = imread(tmp_path / "a.png")
     assert picture.shape[1] > (1200 if with_spread else 600)
     assert np.ptp(picture[..., :3]) > 0.9  # black text on white
@@ -44,7 +53,9 @@ def test_the_sign_of_an_increment_shows(tmp_path: Path) -> None:
 def test_nothing_but_zeros_and_nan_still_draws(tmp_path: Path) -> None:
     increment = np.zeros(GLOBE.shape)
     increment[0] = np.nan
-    draw_increment(tmp_path / "a.png", increment, np.full(GLOBE.shape, np.nan), GLOBE, Stations(), "", "K")
+    draw_increment(
+        tmp_path / "a.png", increment, np.full(GLOBE.shape, np.nan), GLOBE, Stations(), "", "K"
+    )
     assert (tmp_path / "a.png").stat().st_size > 5000
 
 
@@ -73,4 +84,8 @@ def test_a_region_across_greenwich_stays_together() -> None:
 def test_a_place_is_used_when_anything_there_is() -> None:
     latitude, longitude = np.array([10.0, 10, 20, 20, 30, np.nan]), np.array([5.0, 5, 5, 5, 5, 5])
     stations = stations_of(latitude, longitude, np.array([19, 0, 12, 1, 40, 0]))
-    assert (stations.used[0].tolist(), stations.passive[0].tolist(), stations.rejected[0].tolist()) == ([10.0], [20.0], [30.0])
+    assert (
+        stations.used[0].tolist(),
+        stations.passive[0].tolist(),
+        stations.rejected[0].tolist(),
+    ) == ([10.0], [20.0], [30.0])

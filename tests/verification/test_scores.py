@@ -25,8 +25,12 @@ def test_nothing_known_is_nan() -> None:
 
 
 def test_gaussian_crps_of_the_standard_normal() -> None:
-    assert crps_gaussian(np.zeros(1), np.ones(1), np.zeros(1))[0] == pytest.approx((np.sqrt(2) - 1) / np.sqrt(np.pi))
-    assert crps_gaussian(np.array([5.0]), np.array([2.0]), np.array([5.0]))[0] == pytest.approx(2 * (np.sqrt(2) - 1) / np.sqrt(np.pi))
+    assert crps_gaussian(np.zeros(1), np.ones(1), np.zeros(1))[0] == pytest.approx(
+        (np.sqrt(2) - 1) / np.sqrt(np.pi)
+    )
+    assert crps_gaussian(np.array([5.0]), np.array([2.0]), np.array([5.0]))[0] == pytest.approx(
+        2 * (np.sqrt(2) - 1) / np.sqrt(np.pi)
+    )
 
 
 def test_gaussian_crps_without_spread_is_the_absolute_error() -> None:
@@ -35,12 +39,19 @@ def test_gaussian_crps_without_spread_is_the_absolute_error() -> None:
     assert np.isnan(got[1])
 
 
-@given(arrays(np.float64, st.tuples(st.integers(2, 7), st.integers(1, 4)), elements=st.floats(-50, 50)), st.floats(-50, 50))
+@given(
+    arrays(
+        np.float64, st.tuples(st.integers(2, 7), st.integers(1, 4)), elements=st.floats(-50, 50)
+    ),
+    st.floats(-50, 50),
+)
 def test_ensemble_crps_equals_the_double_sum(members: np.ndarray, truth: float) -> None:
     m = len(members)
     pairs = np.abs(members[:, None] - members[None]).sum(axis=(0, 1)) / (2 * m * (m - 1))
     expected = np.abs(members - truth).mean(axis=0) - pairs
-    np.testing.assert_allclose(crps_ensemble(members, np.full(members.shape[1], truth)), expected, atol=1e-9)
+    np.testing.assert_allclose(
+        crps_ensemble(members, np.full(members.shape[1], truth)), expected, atol=1e-9
+    )
 
 
 def test_fair_ensemble_crps_has_the_closed_form_as_expectation_whatever_its_size() -> None:
@@ -48,7 +59,9 @@ def test_fair_ensemble_crps_has_the_closed_form_as_expectation_whatever_its_size
     truth = rng.normal(0.0, 1.5, 40000)
     closed = crps_gaussian(np.zeros(truth.size), np.ones(truth.size), truth).mean()
     for size in (2, 10):
-        assert crps_ensemble(rng.normal(size=(size, truth.size)), truth).mean() == pytest.approx(closed, rel=0.02)
+        assert crps_ensemble(rng.normal(size=(size, truth.size)), truth).mean() == pytest.approx(
+            closed, rel=0.02
+        )
 
 
 def test_one_member_scores_its_absolute_error() -> None:

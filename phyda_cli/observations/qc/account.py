@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.errors import NoObservationsError, PhydaError
-from phyda_cli.fields.units import looks_like
+from phyda_cli.formats.units import looks_like
 from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.qc.preliminary import in_hectopascal
 from phyda_cli.observations.table import QC
@@ -18,32 +18,46 @@ __all__ = ["require_usable", "summary", "unit_hints"]
 
 
 def summary(table: pd.DataFrame) -> dict[str, Any]:
-    """Counts ``in`` = ``used`` + ``passive`` + the ``rejected`` by reason; ``variables`` has the same for each variable.
+    """Counts ``in`` = ``used`` + ``passive`` + the ``rejected`` by reason; ``variables`` has the
+    same for each variable.
 
     Raises PhydaError when they do not add up.
     """
     result = _count(table)
-    result["variables"] = {str(name): _count(group) for name, group in table.groupby("variable", sort=True)}
+    result["variables"] = {
+        str(name): _count(group) for name, group in table.groupby("variable", sort=True)
+    }
     return result
 
 
 def _count(table: pd.DataFrame) -> dict[str, Any]:
     counts = Counter(int(q) for q in table["qc"])
     rejected = {QC(code).meaning: n for code, n in sorted(counts.items()) if code > QC.PASSIVE}
-    result: dict[str, Any] = {"in": len(table), "used": counts[QC.PASS], "passive": counts[QC.PASSIVE], "rejected": rejected}
+    result: dict[str, Any] = {
+        "in": len(table),
+        "used": counts[QC.PASS],
+        "passive": counts[QC.PASSIVE],
+        "rejected": rejected,
+    }
     if result["in"] != result["used"] + result["passive"] + sum(rejected.values()):
         raise PhydaError(f"the account of observations does not add up: {result}")
     return result
 
 
 def unit_hints(table: pd.DataFrame) -> list[str]:
-    """What is probably wrong with the units of rows that failed the bounds check, one sentence for each variable."""
+    """What is probably wrong with the units of rows that failed the bounds check, one sentence for
+    each variable."""
     failed = table[table["qc"] == QC.BOUNDS]
     hints = []
     hpa = failed[in_hectopascal(table)[table["qc"].to_numpy() == QC.BOUNDS]]
     if len(hpa):
-        found = f"{len(hpa)} rows have a pressure such as {hpa['pressure'].iloc[0]:g} where Pa is required"
-        hints.append(f"{found}: this looks like hPa (call the column pressure_hPa, or use --obs-map)")
+        found = (
+            f"{len(hpa)} rows have a pressure such as {hpa['pressure'].iloc[0]:g} where Pa "
+            "is required"
+        )
+        hints.append(
+            f"{found}: this looks like hPa (call the column pressure_hPa, or use --obs-map)"
+        )
     for name, group in failed.groupby("variable"):
         variable = OBSERVABLES[str(name)]
         low, high = variable.valid_range
@@ -51,14 +65,25 @@ def unit_hints(table: pd.DataFrame) -> list[str]:
         values = values[(values < low) | (values > high)]
         if not values.size:
             continue
-        found = f"{values.size} values of {name} are outside {low:g}..{high:g} {variable.units}, such as {values[0]:g}"
+        found = (
+            f"{values.size} values of {name} are outside {low:g}..{high:g} {variable.units}, "
+            f"such as {values[0]:g}"
+        )
         unit = looks_like(str(name), values)
-        hints.append(found + (f": this looks like {unit} (give the unit as in {name}_{unit}, or use --obs-map)" if unit else ""))
+        hints.append(
+            found
+            + (
+                f": this looks like {unit} (give the unit as in {name}_{unit}, or use --obs-map)"
+                if unit
+                else ""
+            )
+        )
     return hints
 
 
 def require_usable(table: pd.DataFrame, valid_time: np.datetime64) -> None:
-    """Raise NoObservationsError, saying why, when no row of ``table`` is left to assimilate at ``valid_time``."""
+    """Raise NoObservationsError, saying why, when no row of ``table`` is left to assimilate at
+    ``valid_time``."""
     codes = Counter(int(q) for q in table["qc"])
     if codes[QC.PASS]:
         return
@@ -72,8 +97,14 @@ def require_usable(table: pd.DataFrame, valid_time: np.datetime64) -> None:
     if main == QC.TIME_WINDOW:
         times = table["time"][table["qc"] == QC.TIME_WINDOW]
         span = f"{_text(times.min())} to {_text(times.max())}"
-        message = f"no observation is near the background's valid time {valid}: they are from {span} ({reasons})"
-        hint = "if the background is meant for another time, give it with --valid-time; or widen the time window"
+        message = (
+            f"no observation is near the background's valid time {valid}: they are from "
+            f"{span} ({reasons})"
+        )
+        hint = (
+            "if the background is meant for another time, give it with --valid-time; or widen "
+            "the time window"
+        )
     elif main == QC.DOMAIN:
         ranges = (f"{k}s {table[k].min():g}..{table[k].max():g}" for k in ("latitude", "longitude"))
         message += f"; they lie within {', '.join(ranges)}"

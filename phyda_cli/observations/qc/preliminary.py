@@ -31,17 +31,22 @@ def preliminary_qc(
     stations: StationLists = _EVERYWHERE,
     stuck: tuple[int, float] | None = None,
 ) -> pd.DataFrame:
-    """The checks that need no model fields, in this order: missing value (10), bounds (12), domain (13), with ``stuck`` (reports, hours)
-    a value that never changes (21), time window (41), station on the blacklist or not on the whitelist (14), duplicate (40), and
-    last passive (1) for rows that are fine but not to be used.
+    """The checks that need no model fields, in this order: missing value (10), bounds (12), domain
+    (13), with ``stuck`` (reports, hours) a value that never changes (21), time window (41), station
+    on the blacklist or not on the whitelist (14), duplicate (40), and last passive (1) for rows
+    that are fine but not to be used.
 
-    Duplicates are rows of the same station, position, time, variable and level; the first that passes is kept, whether the others
-    agree with it or not.
+    Duplicates are rows of the same station, position, time, variable and level; the first that
+    passes is kept, whether the others agree with it or not.
     """
     missing = ~np.isfinite(table["value"].to_numpy())
     table = set_codes(table, missing, QC.MISSING)
     table = bounds_check(table)
-    table = set_codes(table, ~grid.contains(table["latitude"].to_numpy(), table["longitude"].to_numpy()), QC.DOMAIN)
+    table = set_codes(
+        table,
+        ~grid.contains(table["latitude"].to_numpy(), table["longitude"].to_numpy()),
+        QC.DOMAIN,
+    )
     if stuck is not None:
         table = stuck_check(table, *stuck)
     distance = np.abs(table["time"].to_numpy() - valid_time.astype("datetime64[ns]"))
@@ -58,12 +63,15 @@ def preliminary_qc(
 def bounds_check(table: pd.DataFrame) -> pd.DataFrame:
     """QC 12 for values, pressures and elevations no report can have.
 
-    A file whose pressures all stay below 1100 is rejected too: they are hPa where Pa is required, see :func:`unit_hints`.
+    A file whose pressures all stay below 1100 is rejected too: they are hPa where Pa is required,
+    see :func:`unit_hints`.
     """
     ranges = {name: OBSERVABLES[name].valid_range for name in table["variable"].unique()}
     low = table["variable"].map({k: v[0] for k, v in ranges.items()}).to_numpy(float)
     high = table["variable"].map({k: v[1] for k, v in ranges.items()}).to_numpy(float)
-    value, pressure, top, elevation = (table[k].to_numpy() for k in ("value", "pressure", "pressure_top", "elevation"))
+    value, pressure, top, elevation = (
+        table[k].to_numpy() for k in ("value", "pressure", "pressure_top", "elevation")
+    )
     bad = (value < low) | (value > high)
     bad |= (pressure < _PRESSURE_RANGE[0]) | (pressure > _PRESSURE_RANGE[1]) | in_hectopascal(table)
     bad |= (top < 0) | (top >= pressure)
@@ -78,7 +86,8 @@ def in_hectopascal(table: pd.DataFrame) -> np.ndarray:
 
 
 def duplicates(table: pd.DataFrame) -> np.ndarray:
-    """Passing rows (P,) whose station, position, time, variable and level a passing row before them has."""
+    """Passing rows (P,) whose station, position, time, variable and level a passing row before them
+    has."""
     duplicate = np.zeros(len(table), bool)
     rows = passing(table)
     key = ["station_id", "time", "latitude", "longitude", "variable", *LEVEL]

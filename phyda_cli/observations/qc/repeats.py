@@ -15,10 +15,11 @@ _STEADY = ("wind_direction",)  # reported in tens of degrees: trade winds keep i
 
 
 def nearest_report(table: pd.DataFrame, valid_time: np.datetime64) -> pd.DataFrame:
-    """QC 42 for passing rows whose station has a passing value of the same variable and level nearer to ``valid_time``.
+    """QC 42 for passing rows whose station has a passing value of the same variable and level
+    nearer to ``valid_time``.
 
-    A station is an identifier and a position to 0.01 degrees, so that every report of a ship or an aircraft is kept. Of two values
-    equally near the first stays.
+    A station is an identifier and a position to 0.01 degrees, so that every report of a ship or an
+    aircraft is kept. Of two values equally near the first stays.
     """
     rows = passing(table)
     part = table.iloc[rows]
@@ -30,9 +31,11 @@ def nearest_report(table: pd.DataFrame, valid_time: np.datetime64) -> pd.DataFra
 
 
 def stuck_check(table: pd.DataFrame, reports: int, hours: float) -> pd.DataFrame:
-    """QC 21 (JEDI's stuck check) for runs of at least ``reports`` equal values of a station that last ``hours`` or longer.
+    """QC 21 (JEDI's stuck check) for runs of at least ``reports`` equal values of a station that
+    last ``hours`` or longer.
 
-    Zeros (calms) and wind directions may last. The whole file counts, also what lies outside the time window.
+    Zeros (calms) and wind directions may last. The whole file counts, also what lies outside the
+    time window.
     """
     rows = passing(table)
     part = table.iloc[rows]
@@ -48,7 +51,11 @@ def stuck_check(table: pd.DataFrame, reports: int, hours: float) -> pd.DataFrame
     starts[1:] = (station[1:] != station[:-1]) | (value[1:] != value[:-1])
     first = np.flatnonzero(starts)
     last = np.append(first[1:], rows.size) - 1
-    long = (value[first] != 0) & (last - first + 1 >= reports) & (time[last] - time[first] >= np.timedelta64(round(hours * 3600), "s"))
+    long = (
+        (value[first] != 0)
+        & (last - first + 1 >= reports)
+        & (time[last] - time[first] >= np.timedelta64(round(hours * 3600), "s"))
+    )
     stuck = np.zeros(len(table), bool)
     stuck[rows[order]] = np.repeat(long, last - first + 1)
     return set_codes(table, stuck, QC.STUCK)

@@ -1,0 +1,133 @@
+"""Publishing files whole or not at all: written under a temporary name beside the target, checked,
+then renamed."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import hashlib
+import os
+import secrets
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from phyda_cli.errors import OutputError
+
+__all__ = ["check_target", "publish", "sha256"]
+
+_STALE_SECONDS = 86400.0
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def publish(
+    path: Path | str, overwrite: bool = False, check: Callable[[Path], None] | None = None
+) -> Iterator[Path]:
+    """Yield a temporary path in the folder of ``path``; on success fsync, ``check`` and rename it
+    to ``path``.
+
+    ``check`` gets the finished temporary file and raises to refuse it. On any exception, SIGTERM,
+    SIGHUP or Ctrl-C the temporary is removed and ``path`` stays as it was; what a killed process
+    left is removed by a later call, a day after. Raises OutputError when the folder is missing or
+    not writable, when ``path`` exists and not ``overwrite``, and when the disk is full.
+    """
+    path = check_target(path, overwrite)
+    _remove_stale(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    try:
+        with _signals_raise():
+            yield temporary
+            _sync(temporary)
+            if check is not None:
+                check(temporary)
+            check_target(path, overwrite)
+            os.replace(temporary, path)
+            _sync(path.parent)
+    except (OSError, RuntimeError) as error:
+        if (failure := _write_failure(path, error)) is not None:
+            raise failure from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_target(path: Path | str, overwrite: bool = False) -> Path:
+    """``path`` with links resolved, if a file may be published there; else OutputError. Cheap: call
+    it before long work."""
+    path = Path(path)
+    path = path.resolve() if path.is_symlink() else path.absolute()
+    if not path.parent.is_dir():
+        raise OutputError(
+            f"cannot write {path}: the folder {path.parent} does not exist",
+            hint=f"create it: mkdir -p {path.parent}",
+        )
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write {path}: no permission to write in {path.parent}")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"cannot write {path}: it exists and is not a regular file")
+    if path.exists() and not overwrite:
+        raise OutputError(
+            f"{path} exists already", hint="pass --overwrite to replace it, or choose another name"
+        )
+    return path
+
+
+def sha256(path: Path | str) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_failure(path: Path, error: Exception) -> OutputError | None:
+    free = shutil.disk_usage(path.parent).free
+    netcdf = "NetCDF" in str(error)  # the netCDF library hides the system's error number
+    if getattr(error, "errno", None) in _DISK_FULL or (netcdf and free < 1 << 20):
+        reason = "the disk is full"
+    elif netcdf:
+        reason = str(error)
+    else:
+        return None
+    return OutputError(
+        f"cannot write {path}: {reason} ({free / 1e6:.1f} MB free on {path.parent})",
+        hint="free some space or write to another disk; nothing was published",
+    )
+
+
+def _remove_stale(path: Path) -> None:
+    # By age rather than by process id: the folder may be shared between machines.
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????????.part"):
+        if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+            left.unlink(missing_ok=True)
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Turn the signals that end the process into SystemExit(128 + n), so that the temporary is
+    removed; handlers come back after."""
+
+    def leave(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            before[number] = signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,40 @@
+"""Relative and specific humidity, exact inverses of each other.
+
+Saturation is the IFS mix of water and ice (phyda_cli.physics.thermodynamics); GFS mixes over a
+similar range, so that a field read as relative humidity and written back the same way does not
+depend on the choice.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from phyda_cli.constants import EPSILON
+from phyda_cli.physics.thermodynamics import (
+    saturation_specific_humidity,
+    saturation_vapour_pressure,
+)
+
+__all__ = ["relative_humidity", "specific_humidity"]
+
+
+def _saturation(t: np.ndarray) -> torch.Tensor:
+    return saturation_vapour_pressure(torch.from_numpy(np.array(t, np.float64)))
+
+
+def specific_humidity(r: np.ndarray, t: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Specific humidity [kg kg-1] of relative humidity ``r`` [%] at ``t`` [K] and ``p`` [Pa], which
+    broadcast; float64."""
+    vapour = torch.from_numpy(np.array(r, np.float64)) / 100 * _saturation(t)
+    pressure = torch.from_numpy(np.array(np.broadcast_to(p, vapour.shape), np.float64))
+    return saturation_specific_humidity(
+        torch.from_numpy(np.array(t, np.float64)), pressure, vapour
+    ).numpy()
+
+
+def relative_humidity(q: np.ndarray, t: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Relative humidity [%] of specific humidity ``q`` [kg kg-1] at ``t`` [K] and ``p`` [Pa], which
+    broadcast; float64."""
+    q = np.asarray(q, np.float64)
+    return 100 * q * p / (EPSILON + (1 - EPSILON) * q) / _saturation(t).numpy()

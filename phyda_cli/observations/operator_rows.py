@@ -1,0 +1,218 @@
+"""The sparse matrix of observation operators, collected row by row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from phyda_cli.fields.grid import Fields
+from phyda_cli.fields.interpolate import bilinear, log_pressure_weights
+from phyda_cli.names import GRAVITY, OBSERVABLES
+from phyda_cli.observations.atmosphere import LAPSE_RATE, standard_height
+from phyda_cli.observations.layers import layer_weights
+from phyda_cli.observations.table import QC
+
+__all__ = ["EXTRAPOLATION", "Parts", "present_levels"]
+
+EXTRAPOLATION = 1.15  # a pressure this many times the lowest level's still uses that level
+_NEAR_SURFACE = 84900.0  # Pa: only a level below this one can stand for what is underneath
+
+
+def present_levels(fields: Fields, variable: str) -> np.ndarray:
+    """Which of ``fields.levels`` (L,) hold ``variable``: those that are not NaN all over."""
+    return ~np.isnan(fields.upper[variable]).all(axis=(1, 2))
+
+
+class Parts:
+    """Rows of H for the observations of ``table``: entries, offsets (P,) and codes (P,); ``layout``
+    is what H depends on."""
+
+    def __init__(
+        self, layout: Fields, table: pd.DataFrame, orography: np.ndarray | None, height_limit: float
+    ) -> None:
+        self.layout, self.table, self.grid, self.height_limit = (
+            layout,
+            table,
+            layout.grid,
+            height_limit,
+        )
+        names = ("latitude", "longitude", "elevation", "pressure", "pressure_top", "height")
+        self.latitude, self.longitude, self.elevation, self.pressure, self.top, self.height = (
+            table[k].to_numpy(float) for k in names
+        )
+        self.orography = layout.surface.get("orography") if orography is None else orography
+        self.offset = np.zeros(len(table))
+        self.qc = np.where(self.grid.contains(self.latitude, self.longitude), 0, QC.DOMAIN).astype(
+            np.int16
+        )
+        self.notes: list[str] = []
+        self._entries: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.start, position = {}, 0
+        for name, field in (*layout.upper.items(), *layout.surface.items()):
+            self.start[name] = position
+            position += np.size(field)
+        self.shape = len(table), position
+
+    def matrix(self) -> sparse.csr_matrix:
+        """H (P, n). Rows that touch a NaN of the layout are rejected, those without a model
+        equivalent are empty."""
+        row, column, value = (
+            map(np.concatenate, zip(*self._entries, strict=True))
+            if self._entries
+            else [np.zeros(0, int)] * 3
+        )
+        absent = np.isnan(self.layout.vector())
+        self.fail(np.unique(row[absent[column] & (value != 0)]))
+        lost = np.isin(self.qc, [QC.DOMAIN, QC.H_FAILED])
+        self.offset[lost] = np.nan
+        kept = ~lost[row] & (value != 0)
+        return sparse.coo_matrix((value[kept], (row[kept], column[kept])), self.shape).tocsr()
+
+    def fail(self, rows: np.ndarray, code: QC = QC.H_FAILED) -> None:
+        self.qc[rows[self.qc[rows] == 0]] = code
+
+    def horizontal(self, rows: np.ndarray, vector: bool = False) -> sparse.csr_matrix:
+        weights = bilinear(self.grid, self.latitude[rows], self.longitude[rows], vector)
+        weights.eliminate_zeros()  # a NaN beside a point that needs no interpolation does no harm
+        return weights
+
+    def value(self, field: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The layout's ``field`` (H, W) at ``rows``."""
+        return self.horizontal(rows) @ np.asarray(field, float).ravel()
+
+    def add(
+        self, weights: sparse.csr_matrix, rows: np.ndarray, start: np.ndarray, factor: np.ndarray
+    ) -> None:
+        """Add factor * weights (P', H*W), moved to the columns from ``start`` (P',) on, to ``rows``
+        (P',) of the matrix."""
+        w = weights.tocoo()
+        self.insert(rows[w.row], start[w.row] + w.col, w.data * factor[w.row])
+
+    def insert(self, row: np.ndarray, column: np.ndarray, value: np.ndarray) -> None:
+        """Add entries (n,) to the matrix."""
+        self._entries.append((row.astype(np.int32), column.astype(np.int32), value))
+
+    def surface(self, name: str, rows: np.ndarray, factor: np.ndarray | None = None) -> None:
+        """``factor`` (1) times the bilinear value of a surface field."""
+        factor = np.ones(rows.size) if factor is None else factor
+        self.add(
+            self.horizontal(rows, OBSERVABLES[name].vector),
+            rows,
+            np.full(rows.size, self.start[name]),
+            factor,
+        )
+
+    def profile(self, name: str, rows: np.ndarray) -> None:
+        """``name`` at the pressure or height of ``rows``, or its mean over their layer."""
+        layered = ~np.isnan(self.top[rows])
+        self.layer(name, rows[layered], self.pressure[rows[layered]], self.top[rows[layered]])
+        rows = rows[~layered]
+        pressure = np.where(
+            np.isnan(self.pressure[rows]), self.pressure_of_height(rows), self.pressure[rows]
+        )
+        self.vertical(name, rows, pressure, EXTRAPOLATION)
+
+    def layer(
+        self,
+        name: str,
+        rows: np.ndarray,
+        bottom: np.ndarray,
+        top: np.ndarray,
+        factor: np.ndarray | None = None,
+        limit: float = EXTRAPOLATION,
+    ) -> None:
+        """``factor`` (1) times the mean of ``name`` between ``bottom`` and ``top`` [Pa], down to
+        ``limit`` times the lowest level's."""
+        present = np.flatnonzero(present_levels(self.layout, name))
+        levels = self.layout.levels[present]
+        within = (
+            (bottom > top)
+            & (top >= levels.min(initial=np.inf) * 0.999)
+            & (bottom <= limit * levels.max(initial=0.0))
+        )
+        self.fail(rows[~within])
+        if not within.any():
+            return
+        rows = rows[within]
+        weights = layer_weights(levels, bottom[within], top[within]) * (
+            1.0 if factor is None else factor[within, None]
+        )
+        horizontal = self.horizontal(rows, OBSERVABLES[name].vector)
+        for k, level in enumerate(present):
+            self.add(
+                horizontal,
+                rows,
+                np.full(rows.size, self.start[name] + level * self.grid.size),
+                weights[:, k],
+            )
+
+    def vertical(
+        self, name: str, rows: np.ndarray, pressure: np.ndarray, limit: float, factor: float = 1.0
+    ) -> None:
+        """``factor`` times ``name`` at ``pressure`` [Pa], down to ``limit`` times the lowest
+        level's."""
+        present = np.flatnonzero(present_levels(self.layout, name))
+        usable = np.isfinite(pressure) & (pressure > 0) & (present.size > 0)
+        self.fail(rows[~usable])
+        rows, pressure = rows[usable], pressure[usable]
+        if not rows.size:
+            return
+        levels = self.layout.levels[present]
+        index, weights, within = log_pressure_weights(levels, pressure)
+        lowest = levels.max()
+        extended = (
+            (pressure > lowest)
+            & (pressure <= limit * lowest)
+            & (lowest > _NEAR_SURFACE)
+            & (present.size > 1)
+            & (name != "z")
+        )
+        self.fail(rows[~(within | extended)])
+        if name == "t":
+            below = extended & ~within
+            self.offset[rows[below]] = LAPSE_RATE * (
+                standard_height(lowest) - standard_height(pressure[below])
+            )
+        horizontal = self.horizontal(rows, OBSERVABLES[name].vector)
+        for k in range(2):
+            self.add(
+                horizontal,
+                rows,
+                self.start[name] + present[index[:, k]] * self.grid.size,
+                factor * weights[:, k],
+            )
+
+    def pressure_of_height(self, rows: np.ndarray) -> np.ndarray:
+        """Pressure [Pa] where the layout's geopotential is that of the rows' height, extrapolated
+        downwards, NaN above its levels."""
+        height = self.height[rows]
+        result = np.full(rows.size, np.nan)
+        known = np.flatnonzero(~np.isnan(height))
+        if "z" not in self.layout.upper or not known.size:
+            return result
+        present = np.flatnonzero(present_levels(self.layout, "z"))
+        present = present[np.argsort(-self.layout.levels[present])]  # upwards
+        if present.size < 2:
+            return result
+        z = np.stack([self.value(self.layout.upper["z"][k], rows[known]) for k in present], axis=1)
+        wanted = height[known] * GRAVITY
+        lower = np.clip((z <= wanted[:, None]).sum(axis=1) - 1, 0, present.size - 2)
+        each = np.arange(known.size)
+        fraction = (wanted - z[each, lower]) / (z[each, lower + 1] - z[each, lower])
+        log_p = np.log(self.layout.levels[present])
+        pressure = np.exp(
+            log_p[lower] + np.minimum(fraction, 1.0) * (log_p[lower + 1] - log_p[lower])
+        )
+        result[known] = np.where(fraction <= 1, pressure, np.nan)
+        return result
+
+    def rise(self, rows: np.ndarray, elevation: np.ndarray) -> np.ndarray:
+        """Height of stations at ``elevation`` [m] above the model's surface [m], NaN where either
+        is unknown."""
+        if self.orography is None:
+            self.notes.append(
+                "the model's orography is unknown: station heights are not accounted for"
+            )
+            return np.full(rows.size, np.nan)
+        return elevation - self.value(self.orography, rows)

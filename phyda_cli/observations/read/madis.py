@@ -1,0 +1,75 @@
+"""MADIS NetCDF files: surface records and aircraft."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+
+from phyda_cli.observations.atmosphere import standard_pressure
+from phyda_cli.observations.read.netcdf_variables import (
+    first_of,
+    numbers,
+    raw_numbers,
+    since_1970,
+    texts,
+    unit_factors,
+)
+from phyda_cli.observations.read.to_table import Values, assemble
+from phyda_cli.observations.report import ReadResult
+from phyda_cli.observations.table import QC
+
+__all__ = ["TIME_NAMES", "read_madis"]
+
+_MADIS = {
+    "temperature": ("t2m", "t"),
+    "dewpoint": ("d2m", "td"),
+    "relHumidity": ("rh2m", "r"),
+    "windSpeed": ("wind_speed", "wind_speed"),
+    "windDir": ("wind_direction", "wind_direction"),
+    "altimeter": ("qnh", ""),
+    "stationPressure": ("sp", ""),
+    "stationPress": ("sp", ""),
+    "seaLevelPress": ("msl", ""),
+    "seaLevelPressure": ("msl", ""),
+}
+TIME_NAMES = ("timeObs", "observationTime")
+_MADIS_NAME = ("stationId", "stationName", "tailNumber", "en_tailNumber")
+_MADIS_FAILED = ("X", "Q", "B")  # failed the first or a later stage, or a forecaster's judgement
+
+
+def read_madis(data: netCDF4.Dataset, _: Path, file: str) -> ReadResult:
+    """The observations in ``data``, called ``file`` in messages. A record is a row of the
+    account."""
+    variables = dict(data.variables)
+    size = variables["latitude"].size
+    time, name = first_of(variables, TIME_NAMES), first_of(variables, _MADIS_NAME)
+    columns = {k: numbers(variables[k]) for k in ("latitude", "longitude")}
+    columns["time"] = (
+        np.full(size, np.datetime64("NaT"), "datetime64[ns]")
+        if time is None
+        else since_1970(raw_numbers(time))
+    )
+    columns["station_id"] = np.full(size, "", object) if name is None else texts(name)
+    aircraft = "altitude" in variables
+    if aircraft:  # the altitude of the standard atmosphere at the pressure measured
+        columns["pressure"] = standard_pressure(numbers(variables["altitude"]))
+    elif "elevation" in variables:
+        columns["elevation"] = numbers(variables["elevation"])
+    values: list[Values] = []
+    for theirs, names in _MADIS.items():
+        ours = names[aircraft]
+        if theirs not in variables or not ours:
+            continue
+        scale, offset = unit_factors(variables[theirs], ours, file, None)
+        judged = variables.get(f"{theirs}DD")
+        flag = (
+            None
+            if judged is None
+            else np.where(np.isin(texts(judged).astype(str), _MADIS_FAILED), QC.PRE_QC, QC.PASS)
+        )
+        values.append(
+            Values(ours, numbers(variables[theirs]) * scale + offset, aircraft, None, flag)
+        )
+    return assemble(file, np.arange(1, size + 1), columns, values)

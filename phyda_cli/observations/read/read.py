@@ -1,0 +1,50 @@
+"""Reading observation files of any kind, chosen by their content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from phyda_cli.errors import InputError
+from phyda_cli.observations.read.columns import ObservationMap, load_mapping
+from phyda_cli.observations.read.decode import decode, is_text
+from phyda_cli.observations.read.worker import decode_all
+from phyda_cli.observations.report import ReadResult, merge
+
+__all__ = ["read_observations"]
+
+_SMALL = 4_000_000  # bytes of a text file read sooner than a worker starts
+
+
+def read_observations(
+    paths: Sequence[Path], mapping: Path | None = None, strict: bool = False
+) -> ReadResult:
+    """All observations in ``paths`` (text tables, BUFR, NetCDF or ODB-2, possibly gzipped), and
+    what became of every row.
+
+    ``mapping`` is a TOML file that names the columns of the text tables (see
+    :mod:`~phyda_cli.observations.read.columns`). Binary files, and several big text tables, are
+    decoded in worker processes; the rows come in the order of ``paths``. Raises InputError when a
+    file is missing, empty or of no known kind, and with ``strict`` for the first bad row.
+    """
+    chosen = None if mapping is None else load_mapping(mapping)
+    result = merge(_read([Path(path) for path in paths], chosen))
+    if strict and result.problems:
+        shown = "; ".join(str(p) for p in result.problems[:3])
+        raise InputError(
+            f"{len(result.problems)} bad observation rows: {shown}",
+            hint="without --strict they are rejected and reported",
+        )
+    return result
+
+
+def _read(paths: list[Path], mapping: ObservationMap | None) -> list[ReadResult]:
+    """The result of each file: small text tables in this process, the others in workers."""
+    results: dict[int, ReadResult] = {}
+    for i, path in enumerate(paths):
+        if is_text(path) and (path.stat().st_size < _SMALL or len(paths) == 1):
+            results[i] = decode(path, mapping)
+    others = [i for i in range(len(paths)) if i not in results]
+    if others:
+        results |= zip(others, decode_all([paths[i] for i in others], mapping), strict=True)
+    return [results[i] for i in range(len(paths))]

@@ -1,0 +1,166 @@
+"""The training store: states on the model grid and the table of pairs drawn from them.
+
+A pair is (background state, true state, scale): the truth used is background + scale * (true -
+background), so that archived forecasts, twins and scaled lagged differences are one kind of data.
+On disk it is a Zarr group with ``states`` (state, channel, latitude, longitude) one chunk a state,
+``pairs`` (pair, 2), ``scale`` and ``lead`` (pair,), ``time`` (state,), static fields, and channels
+and provenance as attributes. Stores of format 2 add ``kind`` and ``split`` (pair,), ``missing``
+(state,), the group ``statistics``, and for packed states ``offset`` and ``factor`` (state,
+channel).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import zarr
+
+from phyda_cli.errors import InputError
+from phyda_cli.fields.grid import Grid
+from phyda_cli.preprocessing.packing import unpack
+
+__all__ = ["PairStore", "States"]
+
+COORDINATES = ("latitude", "longitude", "time")
+TABLE = ("pairs", "scale", "lead")
+STATICS = ("orography", "lsm")
+
+
+class States:
+    """The states (state, C, H, W) of a store, read and unpacked to float32 when they are taken:
+    ``states[3]``, ``states[:10]``, ``states[ids]``."""
+
+    def __init__(
+        self, array: zarr.Array, offset: np.ndarray | None = None, factor: np.ndarray | None = None
+    ) -> None:
+        self._array, self._offset, self._factor = array, offset, factor
+        self.shape: tuple[int, ...] = array.shape
+
+    @classmethod
+    def of(cls, group: zarr.Group) -> States:
+        """Those of an open store."""
+        packed = "offset" in group
+        return cls(
+            _array(group, "states"),
+            *(
+                (np.asarray(_array(group, name)[:]) for name in ("offset", "factor"))
+                if packed
+                else ()
+            ),
+        )
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @overload
+    def __getitem__(self, index: int | np.integer) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray: ...
+    def __getitem__(self, index: int | np.integer | slice | np.ndarray) -> np.ndarray:
+        values = np.asarray(
+            self._array.oindex[index]
+            if isinstance(index, np.ndarray)
+            else self._array[_plain(index)]
+        )
+        if self._offset is None or self._factor is None:
+            return np.asarray(values, np.float32)
+        return unpack(values, self._offset[index], self._factor[index])
+
+
+@dataclass(frozen=True, eq=False)
+class PairStore:
+    """An open store. ``states`` is lazy; everything else is in memory. ``split`` says of each pair
+    whether it is for training (0), validation (1), testing (2) or none (-1); None in stores made
+    before there was such a thing."""
+
+    path: Path
+    channels: tuple[str, ...]
+    grid: Grid
+    states: States
+    time: np.ndarray
+    pairs: np.ndarray
+    scale: np.ndarray
+    lead: np.ndarray
+    statics: dict[str, np.ndarray]
+    attributes: dict[str, object]
+    split: np.ndarray | None = None
+    kind: np.ndarray | None = None
+    statistics: dict[str, np.ndarray] | None = None
+
+    @classmethod
+    def open(cls, path: Path) -> PairStore:
+        """Open a complete store. Raises InputError when it is missing, unfinished or without
+        pairs."""
+        try:
+            group = zarr.open_group(str(path), mode="r")
+            attributes: dict[str, Any] = dict(group.attrs)
+            arrays = {
+                name: np.asarray(_array(group, name)[:])
+                for name in (*COORDINATES, *TABLE, *STATICS)
+            }
+            later = {
+                name: np.asarray(_array(group, name)[:]) if name in group else None
+                for name in ("split", "kind")
+            }
+            statistics = _arrays(group["statistics"]) if "statistics" in group else None
+            states = States.of(group)
+        except (FileNotFoundError, KeyError, ValueError) as error:
+            raise InputError(
+                f"{path} is not a training store ({error})", hint="make one with `phyda preprocess`"
+            ) from error
+        if not attributes.get("complete"):
+            raise InputError(
+                f"{path} is unfinished", hint="run the same `phyda preprocess` command again"
+            )
+        if arrays["pairs"].size == 0:
+            raise InputError(
+                f"{path} holds no (background, truth) pairs", hint="see `phyda preprocess --pairs`"
+            )
+        channels = tuple(attributes["channels"])
+        return cls(
+            path,
+            channels,
+            Grid(arrays["latitude"], arrays["longitude"]),
+            states,
+            arrays["time"].astype("datetime64[s]"),
+            arrays["pairs"],
+            arrays["scale"],
+            arrays["lead"],
+            {k: arrays[k] for k in STATICS},
+            attributes,
+            later["split"],
+            later["kind"],
+            statistics,
+        )
+
+    @property
+    def split_by_years(self) -> bool:
+        """Whether ``split`` follows years that were asked for, or is only the latest part of the
+        span."""
+        settings = self.attributes.get("settings")
+        return isinstance(settings, dict) and any(
+            settings.get(f"{name}_years") for name in ("train", "validation", "test")
+        )
+
+    def load_states(self) -> np.ndarray:
+        """Every state in memory, (state, C, H, W) float32."""
+        return self.states[:]
+
+
+def _plain(index: int | np.integer | slice) -> int | slice:
+    return index if isinstance(index, slice) else int(index)
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array:
+    found = group[name]
+    if not isinstance(found, zarr.Array):
+        raise KeyError(name)
+    return found
+
+
+def _arrays(group: zarr.Array | zarr.Group) -> dict[str, np.ndarray]:
+    assert isinstance(group, zarr.Group)
+    return {name: np.asarray(array[:]) for name, array in group.arrays()}

@@ -1,0 +1,144 @@
+"""Nature runs and twin forecasts as CF NetCDF on pressure levels, the form every other part of
+phyda reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from phyda_cli.names import VARIABLES
+from phyda_cli.simulation.jcm import (
+    DIAGNOSTIC,
+    PROGNOSTIC,
+    SIGMA,
+    Native,
+    chunk_paths,
+    load_states,
+    run_nature,
+    run_twins,
+    statics,
+)
+from phyda_cli.simulation.sigma import mean_sea_level_pressure, to_pressure_levels
+
+__all__ = ["LEVELS_HPA", "download_nature", "pressure_level_fields"]
+
+LEVELS_HPA = (50, 100, 200, 300, 500, 700, 850, 925)
+UPPER = ("z", "t", "q", "u", "v")
+
+
+def pressure_level_fields(states: list[Native], levels: np.ndarray) -> dict[str, np.ndarray]:
+    """Native states on ``levels`` [Pa]: ``z t q u v`` (T, L, lat, lon) and ``msl t2m u10 v10`` (T,
+    lat, lon), float32, SI."""
+    stack = {
+        k: np.stack([s[k] for s in states]).swapaxes(-1, -2) for k in states[0]
+    }  # (T, [K,] lat, lon)
+    columns = {k: np.moveaxis(stack[k], 1, 0) for k in PROGNOSTIC if k != "ps"}
+    upper = to_pressure_levels(columns, SIGMA, stack["ps"], levels)
+    msl = mean_sea_level_pressure(
+        stack["ps"], columns["t"][-1], float(SIGMA[-1]), statics()["orography"]
+    )
+    surface = {"msl": msl.astype(np.float32)} | {k: stack[k] for k in DIAGNOSTIC}
+    return {k: np.moveaxis(upper[k], 0, 1) for k in UPPER} | surface
+
+
+def _dataset(states: list[Native], levels: np.ndarray) -> xr.Dataset:
+    """Native states stacked along a first dimension ``time``, on ``levels`` [hPa]."""
+    ground = statics()
+    dimensions = {
+        3: ("time", "latitude", "longitude"),
+        4: ("time", "level", "latitude", "longitude"),
+    }
+    fields = {
+        k: (dimensions[v.ndim], v) for k, v in pressure_level_fields(states, levels * 100.0).items()
+    }
+    for name in ("orography", "lsm"):
+        fields[name] = (
+            ("latitude", "longitude"),
+            ground["land_sea_mask" if name == "lsm" else name].astype(np.float32),
+        )
+    ds = xr.Dataset(
+        fields,
+        coords={"latitude": ground["latitude"], "longitude": ground["longitude"], "level": levels},
+    )
+    for name in map(str, ds.data_vars):
+        table = VARIABLES[name]
+        ds[name].attrs = {
+            "standard_name": table.standard_name,
+            "units": table.units,
+            "long_name": table.long_name,
+        }
+    ds["level"].attrs = {"units": "hPa", "standard_name": "air_pressure", "positive": "down"}
+    ds["latitude"].attrs = {"units": "degrees_north", "standard_name": "latitude"}
+    ds["longitude"].attrs = {"units": "degrees_east", "standard_name": "longitude"}
+    ds.attrs = {
+        "Conventions": "CF-1.11",
+        "source": "jcm nature run: SPEEDY physics, T31, 8 sigma levels",
+    }
+    return ds
+
+
+def _write(ds: xr.Dataset, path: Path) -> None:
+    partial = path.with_suffix(".part")
+    ds.to_netcdf(partial, engine="netcdf4")
+    partial.replace(path)
+
+
+def _analyses(folder: Path, levels: np.ndarray) -> Iterator[Path]:
+    for native in chunk_paths(folder):
+        path = folder / f"analysis_{native.stem[-4:]}.nc"
+        if not path.exists() or path.stat().st_mtime < native.stat().st_mtime:
+            times, states = load_states(native)
+            _write(
+                _dataset(states, levels).assign_coords(time=times.astype("datetime64[ns]")), path
+            )
+        yield path
+
+
+def _forecasts(
+    folder: Path, members: int, every_hours: int, hours: int, seed: int, levels: np.ndarray
+) -> Iterator[Path]:
+    for path, start, forecasts in run_twins(folder, members, every_hours, hours, seed):
+        step = np.arange(1, len(forecasts[0]) + 1) * np.timedelta64(6, "h").astype(
+            "timedelta64[ns]"
+        )
+        each = [
+            _dataset(states, levels).rename(time="step").assign_coords(step=step)
+            for states in forecasts
+        ]
+        number = xr.DataArray(np.arange(1, members + 1), dims="number", name="number")
+        ds = xr.concat(each, number).assign_coords(time=start.astype("datetime64[ns]"))
+        ds["time"].attrs["standard_name"] = "forecast_reference_time"
+        ds["step"].attrs["standard_name"] = "forecast_period"
+        _write(ds, path)
+        yield path
+
+
+def download_nature(
+    folder: Path,
+    days: int,
+    start: np.datetime64,
+    seed: int,
+    twins: int = 0,
+    twins_every_hours: int = 24,
+    twin_hours: int = 48,
+    levels_hpa: tuple[int, ...] = LEVELS_HPA,
+    report: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
+    """Make ``days`` of nature run from ``start`` and, with ``twins`` > 0, that many twin forecasts
+    of each start.
+
+    Every file appears complete; a second call continues where the first was stopped. Returns the
+    NetCDF files.
+    """
+    levels = np.array(levels_hpa, float)
+    for path in run_nature(folder, days, start, seed):
+        report(f"{path.name} done")
+    paths = list(_analyses(folder, levels))
+    if twins:
+        for path in _forecasts(folder, twins, twins_every_hours, twin_hours, seed, levels):
+            report(f"{path.name} done")
+        paths += sorted(folder.glob("forecast_*.nc"))
+    return paths

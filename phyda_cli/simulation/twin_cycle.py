@@ -1,0 +1,220 @@
+"""A perfect-model cycle for training data: analyses every 6 h, forecasts with jcm, random networks.
+
+The nature run is the truth. The forecasts from each analysis, against the nature run, are
+background errors as a cycle makes them: they follow the flow, and the network of the last days.
+Only the model grid is involved in the analysis. Analyses are stage 1's, or the mean of phyda's: a
+network that has seen the errors that its own analyses leave does not let them grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+
+from phyda_cli.analysis.background_scale import BackgroundScale
+from phyda_cli.analysis.localisation import Localisation
+from phyda_cli.analysis.reconstruction import Ensemble, reconstruct
+from phyda_cli.errors import UsageError
+from phyda_cli.fields.state import StateSpec
+from phyda_cli.files.resume import claim
+from phyda_cli.model.checkpoint import Checkpoint
+from phyda_cli.model.encoder import conditions
+from phyda_cli.settings.data import TwinSettings
+from phyda_cli.simulation.jcm import (
+    STEPS_PER_DAY,
+    Native,
+    SpeedyModel,
+    chunk_paths,
+    load_states,
+    read_arrays,
+)
+from phyda_cli.simulation.observing_network import Network, draw_network
+from phyda_cli.simulation.speedy_link import SpeedyLink
+from phyda_cli.training.cases import Reports, StageOne, innovations, scaled
+
+__all__ = ["cycle_network", "network_size", "run_twin_cycle"]
+
+HOURS = 24 // STEPS_PER_DAY
+FIRST_SCALE = (
+    2.0  # of the background error before there is an estimate: the first background is days old
+)
+
+
+@dataclass
+class _Position:
+    """Where a cycle stands: the index of the nature state to analyse next, the background for it,
+    and what the estimate of the background-error scale starts from, the one before."""
+
+    index: int
+    background: Native
+    prior: float
+
+    def save(self, path: Path) -> None:
+        partial = path.with_suffix(".part.npz")
+        np.savez(partial, index=np.array(self.index), prior=np.array(self.prior), **self.background)  # type: ignore[arg-type]
+        partial.replace(path)
+
+    def restore(self, path: Path) -> None:
+        arrays = read_arrays(path, ("index", "prior", *self.background))
+        self.index, self.prior = int(arrays.pop("index")), float(arrays.pop("prior"))
+        self.background = arrays
+
+
+def network_size(settings: TwinSettings, index: int) -> tuple[int, int]:
+    """Bounds of the number of reports at nature state ``index``, around a size drawn log-uniformly
+    for its regime of days."""
+    regime = index // (settings.regime_days * STEPS_PER_DAY)
+    low, high = np.log(settings.reports)
+    total = float(np.exp(np.random.default_rng([settings.seed, 1, regime]).uniform(low, high)))
+    return max(1, int(0.8 * total)), int(1.25 * total) + 1
+
+
+def cycle_network(spec: StateSpec, land: np.ndarray, settings: TwinSettings, index: int) -> Network:
+    """The network of one analysis: of its regime's size, its places drawn anew. ``land`` is the
+    land fraction (H, W)."""
+    return draw_network(
+        spec, land, np.random.default_rng([settings.seed, 2, index]), network_size(settings, index)
+    )
+
+
+class _TwinCycle:
+    def __init__(
+        self, nature: Path, link: SpeedyLink, checkpoint: Checkpoint, settings: TwinSettings
+    ) -> None:
+        chunks = [load_states(path) for path in chunk_paths(nature)]
+        self.times = np.concatenate([times for times, _ in chunks])
+        self.truth: list[Native] = [state for _, states in chunks for state in states]
+        self.checkpoint, self.settings, self.spec, self.link = (
+            checkpoint,
+            settings,
+            checkpoint.state,
+            link,
+        )
+        self.localisation = Localisation.of(self.spec, checkpoint.metadata.solver)
+        self.model = SpeedyModel(self.times[0], settings.forecast_hours / 24)
+        first = settings.lag_days * STEPS_PER_DAY
+        if len(self.truth) <= first:
+            raise UsageError(
+                f"the nature run in {nature} has {len(self.truth) / STEPS_PER_DAY:g} days; a "
+                f"cycle starts after {settings.lag_days}",
+                hint="extend it with `phyda download --source nature --days N` in the same folder",
+            )
+        self.position = _Position(first, dict(self.truth[0]), FIRST_SCALE)
+        phyda = settings.method == "phyda"
+        self.encoder = checkpoint.networks()[0] if phyda else None
+        self.spread = checkpoint.background_spread() if phyda else None
+
+    def analyse(self, index: int, background: Native) -> tuple[Native, BackgroundScale]:
+        """The analysis at nature state ``index`` and the scale of the background error it was made
+        with."""
+        spec = self.spec
+        unit = spec.column("background_std")
+        stacks = self.link.stack([background, self.truth[index]])
+        network = cycle_network(spec, self.checkpoint.statics["lsm"], self.settings, index)
+        rng = np.random.default_rng([self.settings.seed, 3, index])
+        matrix, innovation = innovations(spec, (stacks[1] - stacks[0]) / unit, network, rng)
+
+        ensemble = Ensemble(self.checkpoint.members(self.times[index]), self.localisation)
+        deviation = self.checkpoint.metadata.solver.scale_deviation
+        scale, factor, operator = scaled(
+            ensemble, spec, network, matrix, innovation, self.position.prior, deviation
+        )
+        reports = (operator, innovation, network.error, network.latitude, network.longitude)
+        increment = self._increment(ensemble, reports, stacks[0], index)
+        return self.link.add(background, increment * factor * unit), scale
+
+    @torch.no_grad()
+    def _increment(
+        self, ensemble: Ensemble, reports: Reports, background: np.ndarray, index: int
+    ) -> np.ndarray:
+        """The normalised increment (C, H, W) to ``background`` (C, H, W) at nature state
+        ``index``."""
+        if self.encoder is None:
+            return reconstruct(ensemble, *reports).increment.numpy()
+        spec, statics = self.spec, self.checkpoint.statics
+        state = (background - spec.column("mean")) / spec.column("std")
+        place = conditions(
+            spec.grid, statics["orography"], statics["lsm"], self.times[index], HOURS
+        )
+        parts = StageOne(self.spread)(ensemble, reports, state, place)
+        return (
+            self.encoder(*(torch.from_numpy(a)[None].float() for a in (state, *parts, place)))
+            .mean[0]
+            .numpy()
+        )
+
+    def dataset(self, index: int, forecast: list[Native]) -> xr.Dataset:
+        """Forecasts from the analysis at ``index`` on the model grid, one variable a channel."""
+        stack = self.link.stack(forecast)
+        step = (
+            (HOURS * (1 + np.arange(len(forecast))))
+            .astype("timedelta64[h]")
+            .astype("timedelta64[ns]")
+        )
+        fields = {
+            key: (("step", "latitude", "longitude"), stack[:, i])
+            for i, key in enumerate(self.spec.channels)
+        }
+        grid = self.spec.grid
+        coordinates = {
+            "step": step,
+            "latitude": grid.latitude,
+            "longitude": grid.longitude,
+            "time": self.times[index].astype("datetime64[ns]"),
+        }
+        ds = xr.Dataset(
+            fields,
+            coords=coordinates,
+            attrs={"source": "jcm, cycled with the linear analysis on random networks"},
+        )
+        ds["time"].attrs["standard_name"] = "forecast_reference_time"
+        ds["step"].attrs["standard_name"] = "forecast_period"
+        return ds
+
+
+def run_twin_cycle(
+    nature: Path, out: Path, checkpoint: Checkpoint, settings: TwinSettings
+) -> Iterator[tuple[Path, dict[str, float]]]:
+    """Cycle over the nature run in ``nature``; yields each forecast file written to ``out`` and the
+    scales by variable group.
+
+    Continues after the last complete cycle. Raises UsageError without a nature run, with a model
+    jcm cannot be cycled with, or when ``out`` holds another cycle.
+    """
+    if not chunk_paths(nature):
+        raise UsageError(
+            f"no nature run in {nature}", hint="make one with `phyda download --source nature`"
+        )
+    if out.resolve() == nature.resolve():
+        raise UsageError(
+            f"{out} is the nature run's own folder, where twins have the same names",
+            hint="choose another --out",
+        )
+    cycle = _TwinCycle(nature, SpeedyLink(checkpoint.state), checkpoint, settings)
+    record = {
+        "nature": str(nature.resolve()),
+        "checkpoint": checkpoint.sha256,
+        "settings": settings.model_dump(mode="json"),
+    }
+    claim(out, record)
+    position, state_file = cycle.position, out / "cycle_state.npz"
+    if state_file.exists():
+        position.restore(state_file)
+    while position.index < len(cycle.truth):
+        time = cycle.times[position.index]
+        analysis, scale = cycle.analyse(position.index, position.background)
+        forecast = cycle.model.forecast(analysis, time)
+        path = out / f"forecast_{str(time)[:13]}.nc"
+        partial = path.with_suffix(".part")
+        cycle.dataset(position.index, forecast).to_netcdf(partial, engine="netcdf4")
+        partial.replace(path)
+        position.background = forecast[0]
+        position.index += 1
+        position.prior = scale.pooled
+        position.save(state_file)
+        yield path, {"pooled": scale.pooled, **scale.groups}

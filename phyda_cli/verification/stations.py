@@ -1,0 +1,77 @@
+"""Scores of fields against stations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from phyda_cli.errors import InputError
+from phyda_cli.fields.grid import Fields
+from phyda_cli.observations.operators import build_operator, operator_check
+from phyda_cli.observations.qc import first_guess_check, summary
+from phyda_cli.observations.table import QC
+from phyda_cli.verification.departures import Departure, departure
+
+__all__ = ["StationReport", "score_stations"]
+
+
+@dataclass(frozen=True)
+class StationReport:
+    """``scores`` by variable, the account of rows as :func:`~phyda_cli.observations.qc.summary`
+    gives it, and notes."""
+
+    scores: list[Departure]
+    account: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+
+def score_stations(
+    table: pd.DataFrame, analysis: Fields, background: Fields | None = None, factor: float = 5.0
+) -> StationReport:
+    """O-A, and O-B when ``background`` is given, of a table that
+    :func:`~phyda_cli.observations.pre_qc.prepare` has made.
+
+    Gross errors are found against the first guess (else the analysis), as |O-B| > ``factor`` *
+    sqrt(sigma_o^2 + s^2) with s the robust standard deviation of the variable's departures. Raises
+    InputError when no row is left to compare with.
+    """
+    first = analysis if background is None else background
+    operators = [build_operator(fields, table, None) for fields in (first, analysis)]
+    for operator in operators:
+        table = operator_check(table, operator)
+    value = table["value"].to_numpy()
+    before, after = (
+        value - o.apply(np.nan_to_num(f.vector()))
+        for o, f in zip(operators, (first, analysis), strict=True)
+    )
+    passing = (table["qc"] <= QC.PASSIVE).to_numpy()
+    table = first_guess_check(
+        table, before, _robust_spread(table["variable"].to_numpy(object), before, passing), factor
+    )
+    good = (table["qc"] <= QC.PASSIVE).to_numpy()
+    account = summary(table)
+    if not good.any():
+        raise InputError(
+            "no observation can be compared with the fields: "
+            f"{account['rejected'] or 'the files hold none'}"
+        )
+    names = table["variable"].to_numpy(object)
+    scores = [
+        departure(str(name), None if background is None else before[rows], after[rows])
+        for name in sorted(set(names[good]))
+        for rows in (np.flatnonzero(good & (names == name)),)
+    ]
+    notes = dict.fromkeys(note for operator in operators for note in operator.notes)
+    return StationReport(scores, account, list(notes))
+
+
+def _robust_spread(names: np.ndarray, departure: np.ndarray, passing: np.ndarray) -> np.ndarray:
+    """1.4826 times the median absolute departure of each row's variable (P,), zero where nothing
+    passes."""
+    spread = np.zeros(departure.size)
+    for name in set(names[passing]):
+        spread[names == name] = 1.4826 * np.median(np.abs(departure[passing & (names == name)]))
+    return spread

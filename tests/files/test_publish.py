@@ -1,0 +1,177 @@
+"""Publishing: whole, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from phyda_cli.errors import EXIT_USAGE, OutputError
+from phyda_cli.files.publish import publish, sha256
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_publishes_and_leaves_nothing_else(tmp_path: Path) -> None:
+    with publish(tmp_path / "out.nc") as temporary:
+        assert temporary.parent == tmp_path
+        assert not (tmp_path / "out.nc").exists()
+        temporary.write_bytes(b"abc")
+    assert names(tmp_path) == ["out.nc"]
+    assert (tmp_path / "out.nc").read_bytes() == b"abc"
+    assert (
+        sha256(tmp_path / "out.nc")
+        == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
+
+
+def test_an_exception_keeps_the_old_file(tmp_path: Path) -> None:
+    (tmp_path / "out.nc").write_text("old")
+    with (  # noqa: PT012
+        pytest.raises(ValueError, match="oops"),
+        publish(tmp_path / "out.nc", overwrite=True) as temporary,
+    ):
+        temporary.write_text("half")
+        raise ValueError("oops")
+    assert names(tmp_path) == ["out.nc"]
+    assert (tmp_path / "out.nc").read_text() == "old"
+
+
+def test_check_sees_the_finished_file_and_can_refuse_it(tmp_path: Path) -> None:
+    def refuse(path: Path) -> None:
+        assert path.read_text() == "new"
+        raise OutputError("not good")
+
+    with (
+        pytest.raises(OutputError, match="not good"),
+        publish(tmp_path / "out.nc", check=refuse) as temporary,
+    ):
+        temporary.write_text("new")
+    assert names(tmp_path) == []
+
+
+def test_existing_file(tmp_path: Path) -> None:
+    (tmp_path / "out.nc").write_text("old")
+    with pytest.raises(OutputError, match="exists already") as caught, publish(tmp_path / "out.nc"):
+        pytest.fail("entered")
+    assert "--overwrite" in caught.value.hint
+    assert caught.value.exit_code == EXIT_USAGE
+    with publish(tmp_path / "out.nc", overwrite=True) as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "out.nc").read_text() == "new"
+
+
+def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    with (  # noqa: PT012
+        pytest.raises(OutputError, match="exists already"),
+        publish(tmp_path / "out.nc") as temporary,
+    ):
+        temporary.write_text("mine")
+        (tmp_path / "out.nc").write_text("theirs")
+    assert names(tmp_path) == ["out.nc"]
+    assert (tmp_path / "out.nc").read_text() == "theirs"
+
+
+def test_missing_folder_and_folder_as_target(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match="nowhere does not exist"),
+        publish(tmp_path / "nowhere" / "out.nc"),
+    ):
+        pytest.fail("entered")
+    with pytest.raises(OutputError, match="not a regular file"), publish(tmp_path, overwrite=True):
+        pytest.fail("entered")
+    with (
+        pytest.raises(OutputError, match="not a regular file"),
+        publish("/dev/null", overwrite=True),
+    ):
+        pytest.fail("entered")
+
+
+def test_a_link_keeps_pointing_at_the_new_file(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.nc").write_text("old")
+    (tmp_path / "latest.nc").symlink_to(tmp_path / "real" / "a.nc")
+    with publish(tmp_path / "latest.nc", overwrite=True) as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "latest.nc").is_symlink()
+    assert (tmp_path / "real" / "a.nc").read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EDQUOT, "Quota exceeded")],
+)
+def test_full_disk_names_the_file_and_the_free_space(tmp_path: Path, error: OSError) -> None:
+    with (  # noqa: PT012
+        pytest.raises(OutputError, match=r"out.nc: the disk is full .*MB free") as caught,
+        publish(tmp_path / "out.nc") as temporary,
+    ):
+        temporary.write_text("half")
+        raise error
+    assert caught.value.__cause__ is error
+    assert names(tmp_path) == []
+
+
+def test_full_disk_as_the_netcdf_library_reports_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 4096})())
+    with pytest.raises(OutputError, match="the disk is full"), publish(tmp_path / "out.nc"):
+        raise RuntimeError("NetCDF: HDF error")
+
+
+def test_other_errors_are_not_disguised(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), publish(tmp_path / "out.nc"):
+        raise FileNotFoundError(errno.ENOENT, "input")
+
+
+def test_leftovers_are_removed_after_a_day(tmp_path: Path) -> None:
+    old, young = (tmp_path / f".out.nc.{c * 12}.part" for c in "ab")
+    for path in (old, young):
+        path.write_text("half")
+    os.utime(old, (time.time() - 90000,) * 2)
+    with publish(tmp_path / "out.nc") as temporary:
+        temporary.write_text("new")
+    assert names(tmp_path) == [young.name, "out.nc"]
+
+
+CHILD = """
+import sys, time
+from phyda_cli.files.publish import publish
+with publish(sys.argv[1], overwrite=True) as temporary:
+    temporary.write_text("half")
+    print("writing", flush=True)
+    time.sleep(30)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "left"),
+    [(signal.SIGTERM, 143, 0), (signal.SIGKILL, -9, 1), (signal.SIGINT, 130, 0)],
+)
+def test_signals_while_writing(
+    tmp_path: Path, number: signal.Signals, code: int, left: int
+) -> None:
+    target = tmp_path / "out.nc"
+    target.write_text("old")
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(target)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "writing\n"
+    child.send_signal(number)
+    assert child.wait(20) == code
+    child.stdout.close()
+    assert target.read_text() == "old"
+    assert len(names(tmp_path)) == 1 + left
