@@ -7,10 +7,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from phyda_cli.cycle import speedy, twin
 from phyda_cli.fields.grid import Grid
+from phyda_cli.simulation import jcm, nature_files, speedy_link, twin_cycle
 from phyda_cli.simulation.jcm import SIGMA, Native
-from phyda_cli.sources import nature, nature_files
 
 __all__ = ["START", "Toy", "install", "toy"]
 
@@ -77,8 +76,8 @@ def install(monkeypatch: pytest.MonkeyPatch, grid: Grid = SMALL) -> None:
     """Let nature runs and cycles use :class:`Toy` on ``grid``, flat and without land."""
     ground = {"latitude": grid.latitude, "longitude": grid.longitude}
     ground |= {n: np.zeros(grid.shape) for n in ("orography", "land_sea_mask")}
-    for module in (nature, twin):
+    for module in (jcm, twin_cycle):
         monkeypatch.setattr(module, "SpeedyModel", Toy)
-    for module in (nature_files, speedy):
+    for module in (nature_files, speedy_link):
         monkeypatch.setattr(module, "statics", lambda: ground)
     Toy.made = 0

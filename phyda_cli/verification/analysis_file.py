@@ -64,7 +64,7 @@ def read_analysis(path: Path, time: np.datetime64 | None = None) -> AnalysisFile
         spread = pick.fields(lambda s: pick.values(s, "_spread"), "_spread", relative=False)
         count = dataset.sizes.get("realization", 0) if pick.has("_members") else 0
 
-        def member(index: int) -> Fields:
+        def member(index: int) -> Fields | None:
             return pick.fields(lambda s: pick.values(s, "_members", index), "_members")
 
         members = [member(i) for i in range(count)]

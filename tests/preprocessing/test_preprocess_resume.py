@@ -21,11 +21,11 @@ from synthetic import CHANNELS, dataset, history
 
 from phyda_cli.errors import BusyError, InputError, OutputError, UsageError
 from phyda_cli.fields.state import equiangular
+from phyda_cli.preprocessing import plan as planning
+from phyda_cli.preprocessing import preprocess as module
 from phyda_cli.preprocessing.preprocess import preprocess
 from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.settings.data import ExecutionSettings, PreprocessSettings
-from phyda_cli.training import plan as planning
-from phyda_cli.training import preprocess as module
 
 SETTINGS = PreprocessSettings(
     grid="16x8", channels=CHANNELS, pairs=("lagged",), lag_hours=6, packing="int16"
@@ -34,7 +34,7 @@ SLOWLY = """
 import sys, time
 from pathlib import Path
 from phyda_cli.settings.data import PreprocessSettings
-from phyda_cli.training import blocks, plan, preprocess as module
+from phyda_cli.preprocessing import blocks, plan, preprocess as module
 planning_bytes, delay = int(sys.argv[3]), float(sys.argv[4])
 plan.BLOCK_BYTES = planning_bytes
 write = module.write_block
