@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 
@@ -24,6 +24,7 @@ from phyda_cli.sources.http import Client
 __all__ = ["Cds", "credentials"]
 
 _LONGEST_POLL = 60.0
+_MOST_REDIRECTS = 5
 _WAITING = ("accepted", "running")
 
 
@@ -99,7 +100,7 @@ class Cds:
         more)."""
         pause, before = self._client.settings.first_wait, ""
         while True:
-            answer = self._client.send("GET", job, headers=self._headers)
+            answer = self._send("GET", job)
             if answer.status_code in (404, 410):
                 return None
             status = str(_content(answer, dataset)["status"])
@@ -119,7 +120,39 @@ class Cds:
             pause = min(1.5 * pause, _LONGEST_POLL)
 
     def _ask(self, method: str, url: str, dataset: str, **options: Any) -> dict[str, Any]:
-        return _content(self._client.send(method, url, headers=self._headers, **options), dataset)
+        return _content(self._send(method, url, **options), dataset)
+
+    def _send(self, method: str, url: str, **options: Any) -> requests.Response:
+        """The answer to a request that carries the key, which goes to the store's own origin only.
+
+        Addresses of jobs come from the store's answers, so they are checked, and a redirect is not
+        followed. Raises InputError when an address is on another origin.
+        """
+        target = url
+        for _ in range(_MOST_REDIRECTS):
+            if _origin(target) != _origin(self._url):
+                raise InputError(
+                    f"the Climate Data Store names an address on another host, "
+                    f"{urlsplit(target).netloc}; the key was not sent there",
+                    hint=f"check CDSAPI_URL or the url in ~/.cdsapirc: it is {self._url}",
+                )
+            answer = self._client.send(
+                method, target, headers=self._headers, allow_redirects=False, **options
+            )
+            if not answer.is_redirect:
+                return answer
+            target = urljoin(target, answer.headers["Location"])
+        raise InputError(f"{urlsplit(self._url).netloc} redirects {url} in a circle")
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port of an address."""
+    parts = urlsplit(url)
+    return (
+        parts.scheme,
+        parts.hostname or "",
+        parts.port or {"http": 80, "https": 443}.get(parts.scheme),
+    )
 
 
 def _content(answer: requests.Response, dataset: str) -> dict[str, Any]:

@@ -105,6 +105,9 @@ class Stub(ThreadingHTTPServer):
         self.failure: dict[str, str] | None = None
         self.preliminary_from = 99
         self.cut = 0  # so many transfers break in the middle
+        self.other: Stub | None = None  # where the answers send the client
+        self.redirects = False
+        self.keys: list[str] = []
 
     @property
     def url(self) -> str:
@@ -127,10 +130,17 @@ class _Handler(BaseHTTPRequestHandler):
         name = f"job{len(self.server.jobs)}"
         self.server.jobs[name] = asked["inputs"] | {"dataset": self.path.split("/")[-2]}
         self.server.files[name] = grib(asked["inputs"], self.server.preliminary_from)
-        monitor = {"rel": "monitor", "href": f"{self.server.url}/retrieve/v1/jobs/{name}"}
+        at = self.server if self.server.redirects else self.server.other or self.server
+        monitor = {"rel": "monitor", "href": f"{at.url}/retrieve/v1/jobs/{name}"}
         return self._json(201, {"jobID": name, "status": "accepted", "links": [monitor]})
 
     def do_GET(self) -> None:
+        self.server.keys.append(self.headers.get("PRIVATE-TOKEN", ""))
+        if self.server.redirects and self.server.other is not None:
+            self.send_response(302)
+            self.send_header("Location", f"{self.server.other.url}{self.path}")
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         parts = self.path.strip("/").split("/")
         name = next((p for p in parts if p.startswith("job") and p != "jobs"), "")
         if name not in self.server.jobs:
@@ -321,3 +331,20 @@ def test_licence_key_and_failure_are_told(
     with pytest.raises(UsageError, match="needs a key") as caught:
         download()
     assert "weatherbench2" in caught.value.hint
+
+
+@pytest.mark.parametrize("redirects", [False, True])
+def test_the_key_goes_to_no_other_host(
+    stub: Stub, download: Callable[..., list[Path]], redirects: bool
+) -> None:
+    stub.other, stub.redirects = Stub(), redirects
+    threading.Thread(
+        target=stub.other.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    ).start()
+    try:
+        with pytest.raises(InputError, match="another host"):
+            download()
+    finally:
+        stub.other.shutdown()
+        stub.other.server_close()
+    assert stub.other.keys == []
