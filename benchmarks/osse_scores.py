@@ -10,7 +10,7 @@ import torch
 from benchmarks.held_out import Pair
 from benchmarks.methods import Step
 from phyda_cli.fields.state import StateSpec
-from phyda_cli.model.physics_loss import StatePhysics
+from phyda_cli.physics.state_physics import StatePhysics
 from phyda_cli.verification.scores import crps_ensemble, crps_gaussian
 
 __all__ = ["Scorer"]

@@ -33,7 +33,7 @@ from phyda_cli.analysis.balance import Constraints
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.model.encoder import MIN_SPREAD
-from phyda_cli.model.physics_loss import StatePhysics
+from phyda_cli.physics.state_physics import StatePhysics
 from phyda_cli.physics.thermodynamics import saturation_specific_humidity
 
 PROJECTED = {"hydrostatic": "zt", "mass": "uv"}

@@ -15,7 +15,6 @@ import numpy as np
 
 __all__ = [
     "COORDINATES",
-    "GRAVITY",
     "OBSERVABLES",
     "VARIABLES",
     "Channel",
@@ -28,7 +27,6 @@ __all__ = [
     "parse_channel",
 ]
 
-GRAVITY = 9.80665  # m s-2, WMO standard: the factor between geopotential and geopotential height
 Errors = tuple[tuple[float, float], ...] | float
 
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from phyda_cli.fields.grid import EARTH_RADIUS, Grid
+from phyda_cli.constants import EARTH_RADIUS
+from phyda_cli.fields.earth import unit_vectors
+from phyda_cli.fields.grid import Grid
 from phyda_cli.fields.interpolate import grid_to_grid
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.settings.model import SolverSettings
@@ -36,11 +38,6 @@ def gaspari_cohn(distance: torch.Tensor, radius: float) -> torch.Tensor:
         - 2 / (3 * r.clamp(min=1e-6))
     )
     return torch.where(r <= 1, near, far).clamp(min=0.0)
-
-
-def _unit_vectors(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
-    lat, lon = np.deg2rad(latitude), np.deg2rad(longitude)
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -66,7 +63,7 @@ class Columns:
             )
         coarse = Grid(grid.latitude[rows], grid.longitude[columns])
         lat, lon = coarse.mesh
-        self.unit_vectors = _unit_vectors(lat.ravel(), lon.ravel())
+        self.unit_vectors = unit_vectors(lat.ravel(), lon.ravel())
         self.points = (rows[:, None] * n_lon + columns).ravel()
         to_grid = grid_to_grid(coarse, grid).tocoo()
         index = torch.from_numpy(np.stack([to_grid.row, to_grid.col]).astype(np.int64))
@@ -274,5 +271,5 @@ def _boxes(
     offset = np.abs((longitude[:, None] - grid.longitude[None] + 180) % 360 - 180)
     _, box = np.unique(row * grid.shape[1] + offset.argmin(axis=1), return_inverse=True)
     centre = np.zeros((box.max() + 1, 3))
-    np.add.at(centre, box, _unit_vectors(latitude, longitude))
+    np.add.at(centre, box, unit_vectors(latitude, longitude))
     return box, centre / np.linalg.norm(centre, axis=1, keepdims=True)

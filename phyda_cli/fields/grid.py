@@ -11,9 +11,7 @@ import numpy as np
 from phyda_cli.errors import InputError
 from phyda_cli.names import VARIABLES, Channel
 
-__all__ = ["EARTH_RADIUS", "Fields", "Grid"]
-
-EARTH_RADIUS = 6.371e6  # m
+__all__ = ["Fields", "Grid"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from phyda_cli.constants import GRAVITY, STANDARD_PRESSURE
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.formats.units import looks_like
-from phyda_cli.names import GRAVITY, VARIABLES
+from phyda_cli.names import VARIABLES
 
 __all__ = ["check_fields", "check_range"]
 
@@ -86,7 +87,7 @@ def check_range(
 def _check_height(field: np.ndarray, pressure: float, path: object, name: str) -> None:
     # Geopotential in m2 s-2 is ten times the height, which the range of the variable cannot tell
     # for low heights.
-    standard = GRAVITY * 7000.0 * np.log(101325.0 / pressure)
+    standard = GRAVITY * 7000.0 * np.log(STANDARD_PRESSURE / pressure)
     if pressure < 7.5e4 and float(np.median(field)) < 0.4 * standard:
         raise InputError(
             f"{path}: {name} at {pressure / 100:g} hPa has a median of {np.median(field):.6g} m2 "

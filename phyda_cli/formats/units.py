@@ -6,7 +6,8 @@ import re
 
 import numpy as np
 
-from phyda_cli.names import GRAVITY, OBSERVABLES, VARIABLES
+from phyda_cli.constants import GRAVITY
+from phyda_cli.names import OBSERVABLES, VARIABLES
 
 __all__ = ["conversion", "looks_like", "pressure_factor"]
 

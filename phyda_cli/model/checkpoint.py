@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from phyda_cli.errors import InputError, UsageError
+from phyda_cli.fields.earth import DAYS, day_of_year
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.denoiser import Denoiser
@@ -241,12 +242,8 @@ def build_networks(spec: StateSpec, settings: NetworkSettings) -> tuple[Encoder,
 
 def in_season(times: np.ndarray, time: np.datetime64, days: int) -> np.ndarray:
     """Indices of ``times`` (N,) whose day of the year is within ``days`` of that of ``time``."""
-
-    def of_year(t: np.ndarray) -> np.ndarray:
-        return (t - t.astype("datetime64[Y]")) / np.timedelta64(1, "D")
-
-    apart = np.abs(of_year(times) - of_year(np.array(time, dtype="datetime64[s]")))
-    chosen = np.flatnonzero(np.minimum(apart, 365.25 - apart) <= days)
+    apart = np.abs(day_of_year(times) - day_of_year(time))
+    chosen = np.flatnonzero(np.minimum(apart, DAYS - apart) <= days)
     if chosen.size < 2:
         raise InputError(
             f"the checkpoint has no static members within {days} days of {time} in the year"

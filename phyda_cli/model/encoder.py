@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from phyda_cli.fields.earth import year_angle
 from phyda_cli.fields.grid import Grid
 from phyda_cli.model.unet import UNet
 
@@ -41,12 +42,7 @@ def conditions(
     lat, lon = grid.mesh
     phi, lam = np.deg2rad(lat), np.deg2rad(lon)
     second = time.astype("datetime64[s]")
-    year = (
-        2
-        * np.pi
-        * float((second - second.astype("datetime64[Y]")) / np.timedelta64(1, "s"))
-        / (365.25 * 86400)
-    )
+    year = year_angle(time)
     solar = (
         2 * np.pi * float((second - second.astype("datetime64[D]")) / np.timedelta64(86400, "s"))
         + lam

@@ -21,7 +21,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import sparse
 
-from phyda_cli.fields.grid import EARTH_RADIUS, Grid
+from phyda_cli.constants import EARTH_RADIUS
+from phyda_cli.fields.grid import Grid
 
 __all__ = ["N_MAPS", "evidence"]
 

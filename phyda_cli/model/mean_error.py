@@ -20,6 +20,8 @@ from math import isqrt
 
 import numpy as np
 
+from phyda_cli.fields.earth import year_angle
+
 __all__ = ["N_SEASON", "MeanError", "n_predictors", "season"]
 
 N_SEASON = 5
@@ -30,13 +32,7 @@ FARTHEST = 3.0
 
 def season(time: np.ndarray) -> np.ndarray:
     """A constant and the first two harmonics of the year at ``time`` (n,): (n, N_SEASON)."""
-    second = np.asarray(time, "datetime64[s]")
-    year = (
-        2
-        * np.pi
-        * ((second - second.astype("datetime64[Y]")) / np.timedelta64(1, "s"))
-        / (365.25 * 86400)
-    )
+    year = year_angle(time)
     return np.stack(
         [np.ones_like(year), np.cos(year), np.sin(year), np.cos(2 * year), np.sin(2 * year)], axis=1
     )

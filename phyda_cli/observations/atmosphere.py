@@ -9,11 +9,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from phyda_cli.constants import EPSILON, R_D
-from phyda_cli.names import GRAVITY
+from phyda_cli.constants import (
+    BAROMETRIC_EXPONENT,
+    EPSILON,
+    GRAVITY,
+    LAPSE_RATE,
+    OVER_WATER,
+    R_D,
+    SATURATION,
+    STANDARD_PRESSURE,
+    STANDARD_TEMPERATURE,
+    TRIPLE_POINT,
+    TROPOPAUSE,
+)
 
 __all__ = [
-    "LAPSE_RATE",
     "pressure_at_height",
     "specific_humidity",
     "specific_humidity_from_dew_point",
@@ -24,11 +34,6 @@ __all__ = [
     "vapour_pressure",
     "wind_components",
 ]
-
-LAPSE_RATE = 6.5e-3  # K m-1
-_T0, _P0 = 288.15, 101325.0
-_TROPOPAUSE = 11000.0  # m
-_EXPONENT = GRAVITY / (R_D * LAPSE_RATE)
 
 
 def wind_components(speed: np.ndarray, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -41,7 +46,10 @@ def wind_components(speed: np.ndarray, direction: np.ndarray) -> tuple[np.ndarra
 def vapour_pressure(dew_point: np.ndarray) -> np.ndarray:
     """Vapour pressure [Pa] at ``dew_point`` [K]; at the temperature it is the saturation vapour
     pressure."""
-    return np.asarray(611.21 * np.exp(17.502 * (dew_point - 273.16) / (dew_point - 32.19)))
+    slope, offset = OVER_WATER
+    return np.asarray(
+        SATURATION * np.exp(slope * (dew_point - TRIPLE_POINT) / (dew_point - offset))
+    )
 
 
 def specific_humidity(vapour: np.ndarray, pressure: np.ndarray) -> np.ndarray:
@@ -64,23 +72,25 @@ def specific_humidity_from_relative(
 
 def standard_pressure(height: np.ndarray) -> np.ndarray:
     """Pressure [Pa] of the standard atmosphere at ``height`` [m], below 20 km."""
-    troposphere = _P0 * (1 - LAPSE_RATE * np.minimum(height, _TROPOPAUSE) / _T0) ** _EXPONENT
-    above = np.maximum(height, _TROPOPAUSE) - _TROPOPAUSE
-    return np.asarray(
-        troposphere * np.exp(-GRAVITY * above / (R_D * (_T0 - LAPSE_RATE * _TROPOPAUSE)))
-    )
+    cooling = LAPSE_RATE * np.minimum(height, TROPOPAUSE) / STANDARD_TEMPERATURE
+    troposphere = STANDARD_PRESSURE * (1 - cooling) ** BAROMETRIC_EXPONENT
+    above = np.maximum(height, TROPOPAUSE) - TROPOPAUSE
+    temperature = STANDARD_TEMPERATURE - LAPSE_RATE * TROPOPAUSE
+    return np.asarray(troposphere * np.exp(-GRAVITY * above / (R_D * temperature)))
 
 
 def standard_height(pressure: np.ndarray) -> np.ndarray:
     """Height [m] of ``pressure`` [Pa] in the standard atmosphere, below 11 km."""
-    return np.asarray(_T0 / LAPSE_RATE * (1 - (pressure / _P0) ** (1 / _EXPONENT)))
+    ratio = (pressure / STANDARD_PRESSURE) ** (1 / BAROMETRIC_EXPONENT)
+    return np.asarray(STANDARD_TEMPERATURE / LAPSE_RATE * (1 - ratio))
 
 
 def station_pressure(qnh: np.ndarray, elevation: np.ndarray) -> np.ndarray:
     """Pressure [Pa] at ``elevation`` [m] that an altimeter set to ``qnh`` [Pa] reads as that
     elevation (ICAO Doc 7488)."""
-    base = qnh ** (1 / _EXPONENT) - _P0 ** (1 / _EXPONENT) * LAPSE_RATE * elevation / _T0
-    return np.asarray(np.maximum(base, 0.0) ** _EXPONENT)
+    root = 1 / BAROMETRIC_EXPONENT
+    base = qnh**root - STANDARD_PRESSURE**root * LAPSE_RATE * elevation / STANDARD_TEMPERATURE
+    return np.asarray(np.maximum(base, 0.0) ** BAROMETRIC_EXPONENT)
 
 
 def pressure_at_height(
@@ -88,4 +98,4 @@ def pressure_at_height(
 ) -> np.ndarray:
     """Pressure [Pa] ``rise`` metres above the place where it is ``pressure`` and ``temperature``
     [K], at 6.5 K/km."""
-    return np.asarray(pressure * (1 - LAPSE_RATE * rise / temperature) ** _EXPONENT)
+    return np.asarray(pressure * (1 - LAPSE_RATE * rise / temperature) ** BAROMETRIC_EXPONENT)

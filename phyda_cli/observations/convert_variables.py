@@ -17,8 +17,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from phyda_cli.constants import GRAVITY
 from phyda_cli.fields.grid import Fields
-from phyda_cli.names import GRAVITY
 from phyda_cli.observations.atmosphere import (
     specific_humidity_from_dew_point,
     specific_humidity_from_relative,

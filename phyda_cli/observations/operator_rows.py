@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from phyda_cli.constants import GRAVITY, LAPSE_RATE
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.interpolate import bilinear, log_pressure_weights
-from phyda_cli.names import GRAVITY, OBSERVABLES
-from phyda_cli.observations.atmosphere import LAPSE_RATE, standard_height
+from phyda_cli.names import OBSERVABLES
+from phyda_cli.observations.atmosphere import standard_height
 from phyda_cli.observations.layers import layer_weights
 from phyda_cli.observations.table import QC
 

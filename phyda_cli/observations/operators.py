@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from phyda_cli.constants import GRAVITY, LAPSE_RATE, STANDARD_TEMPERATURE
 from phyda_cli.fields.grid import Fields
-from phyda_cli.names import GRAVITY
-from phyda_cli.observations.atmosphere import LAPSE_RATE, pressure_at_height, standard_pressure
+from phyda_cli.observations.atmosphere import pressure_at_height, standard_pressure
 from phyda_cli.observations.operator_rows import Parts, present_levels
 from phyda_cli.observations.qc import set_codes
 from phyda_cli.observations.table import QC
@@ -189,7 +189,7 @@ def _reduction(
         to_foot = 0.0 if source == "sp" else np.nan_to_num(above_surface) - elevation
         foot = parts.value(parts.layout.surface["t2m"], rows) - LAPSE_RATE * to_foot
     else:
-        foot = 288.15 - LAPSE_RATE * (elevation - rise)
+        foot = STANDARD_TEMPERATURE - LAPSE_RATE * (elevation - rise)
     return (
         source if source in parts.layout.surface else None,
         pressure_at_height(np.ones(rows.size), foot, rise),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from phyda_cli.names import GRAVITY
+from phyda_cli.constants import GRAVITY
 
 __all__ = ["conversion", "is_unit"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from phyda_cli.constants import EPSILON, KAPPA
+from phyda_cli.constants import EPSILON, KAPPA, OVER_ICE, OVER_WATER, SATURATION, TRIPLE_POINT
 
 __all__ = [
     "potential_temperature",
@@ -21,7 +21,6 @@ __all__ = [
     "virtual_temperature",
 ]
 
-TRIPLE_POINT = 273.16  # K
 ALL_ICE = 250.16  # K, no liquid below in the IFS mix
 
 
@@ -39,13 +38,17 @@ def potential_temperature(t: Tensor, p: Tensor) -> Tensor:
 def saturation_vapour_pressure_water(t: Tensor) -> Tensor:
     """Saturation vapour pressure over liquid water [Pa] at ``t`` [K]; 0.8 % from Murphy & Koop
     (2005) between 240 and 320 K."""
-    return 611.21 * torch.exp(17.502 * (t - TRIPLE_POINT) / (t - 32.19))
+    return _saturation(t, *OVER_WATER)
 
 
 def saturation_vapour_pressure_ice(t: Tensor) -> Tensor:
     """Saturation vapour pressure over ice [Pa] at ``t`` [K]; 0.5 % from Murphy & Koop (2005)
     between 190 and 273 K."""
-    return 611.21 * torch.exp(22.587 * (t - TRIPLE_POINT) / (t + 0.7))
+    return _saturation(t, *OVER_ICE)
+
+
+def _saturation(t: Tensor, slope: float, offset: float) -> Tensor:
+    return SATURATION * torch.exp(slope * (t - TRIPLE_POINT) / (t - offset))
 
 
 def saturation_vapour_pressure(t: Tensor) -> Tensor:

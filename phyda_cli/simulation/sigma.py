@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from phyda_cli.names import GRAVITY
+from phyda_cli.constants import GRAVITY, LAPSE_RATE, R_D
 
 __all__ = ["increments_to_sigma", "mean_sea_level_pressure", "to_pressure_levels"]
 
-R_DRY = 287.05  # J kg-1 K-1
-LAPSE = 6.5e-3  # K m-1
-EXPONENT = R_DRY * LAPSE / GRAVITY
+EXPONENT = R_D * LAPSE_RATE / GRAVITY
 
 
 def to_pressure_levels(
@@ -45,10 +43,10 @@ def to_pressure_levels(
         for name, (upper, lower) in pair.items():
             out[name].append((1 - f) * upper + f * lower)
         t_upper, t_lower = pair["t"]
-        curvature = 0.5 * R_DRY * (t_lower - t_upper) * thickness * f * (1 - f)
+        curvature = 0.5 * R_D * (t_lower - t_upper) * thickness * f * (1 - f)
         warming = np.exp(EXPONENT * below)
         out["t"][-1] = out["t"][-1] * warming
-        out["z"][-1] = out["z"][-1] + curvature - GRAVITY / LAPSE * t_lower * (warming - 1)
+        out["z"][-1] = out["z"][-1] + curvature - GRAVITY / LAPSE_RATE * t_lower * (warming - 1)
     return {name: np.stack(values).astype(np.float32) for name, values in out.items()}
 
 
@@ -64,15 +62,15 @@ def mean_sea_level_pressure(
     ground = temperature * sigma**-EXPONENT
     ground = np.where(ground < 255.0, 0.5 * (255.0 + ground), ground)
     lapse = np.where(
-        ground + LAPSE * height > 290.5,
+        ground + LAPSE_RATE * height > 290.5,
         np.maximum(290.5 - ground, 0) / np.maximum(height, 1.0),
-        LAPSE,
+        LAPSE_RATE,
     )
     ground = np.where(ground > 290.5, 0.5 * (290.5 + ground), ground)
     x = lapse * height / ground
     exact = np.log1p(x) / np.where(np.abs(x) < 1e-9, 1.0, x)
     return surface_pressure * np.exp(
-        GRAVITY * height / (R_DRY * ground) * np.where(np.abs(x) < 1e-9, 1.0, exact)
+        GRAVITY * height / (R_D * ground) * np.where(np.abs(x) < 1e-9, 1.0, exact)
     )
 
 

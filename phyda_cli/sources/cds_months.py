@@ -11,9 +11,10 @@ from typing import Any
 import netCDF4
 import numpy as np
 
+from phyda_cli.constants import GRAVITY
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.formats.grib import GribField, grib_fields
-from phyda_cli.names import GRAVITY, VARIABLES, canonical_variable
+from phyda_cli.names import VARIABLES, canonical_variable
 from phyda_cli.settings.data import DownloadSettings
 from phyda_cli.sources.cds import Cds
 from phyda_cli.sources.field_file import Layout, write

@@ -13,7 +13,7 @@ from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.diffusion import diffusion_loss, noise_level
 from phyda_cli.model.encoder import Encoder
-from phyda_cli.model.physics_loss import StatePhysics
+from phyda_cli.physics.state_physics import StatePhysics
 from phyda_cli.settings.training import TrainingSettings
 from phyda_cli.training.cases import Batch
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from phyda_cli.fields.state import StateSpec
-from phyda_cli.model.physics_loss import StatePhysics
+from phyda_cli.physics.state_physics import StatePhysics
 from phyda_cli.preprocessing.pairs import boundary
 from phyda_cli.preprocessing.store import PairStore
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from phyda_cli.constants import GRAVITY
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields, Grid
 from phyda_cli.fields.remap import present, to_grid
-from phyda_cli.names import GRAVITY, Channel
+from phyda_cli.names import Channel
 from phyda_cli.verification.fields import coarser
 
 __all__ = ["PRIMITIVE", "CommonLayout", "common_layout"]

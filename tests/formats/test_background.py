@@ -12,12 +12,12 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from phyda_cli.constants import GRAVITY
 from phyda_cli.errors import UsageError
 from phyda_cli.fields.grid import Grid
 from phyda_cli.formats.background import Background, read_background
 from phyda_cli.formats.humidity import relative_humidity
 from phyda_cli.formats.write import write_fields
-from phyda_cli.names import GRAVITY
 
 from .samples import LEVELS, TIME, atmosphere
 

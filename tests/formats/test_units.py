@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from phyda_cli.constants import GRAVITY
 from phyda_cli.formats.units import conversion, looks_like, pressure_factor
-from phyda_cli.names import GRAVITY
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from phyda_cli.constants import GRAVITY
 from phyda_cli.errors import OutputError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.formats.background import Background, read_background
 from phyda_cli.formats.humidity import relative_humidity, specific_humidity
 from phyda_cli.formats.write import write_analysis, write_fields
-from phyda_cli.names import GRAVITY
 
 from .samples import LEVELS, TIME, atmosphere
 from .test_background import write

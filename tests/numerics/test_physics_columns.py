@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from phyda_cli.constants import EARTH_RADIUS, EPSILON, KAPPA, R_D, G
+from phyda_cli.constants import EARTH_RADIUS, EPSILON, GRAVITY, KAPPA, R_D
 from phyda_cli.fields.grid import Grid
 from phyda_cli.physics.column import Column
 from phyda_cli.physics.residuals import Residuals
@@ -49,10 +49,9 @@ def test_constant_lapse_rate_converges_at_second_order() -> None:
 
     def error(n: int) -> float:
         levels = np.geomspace(5e3, 1e5, n + 1)
-        t = surface * (levels / 1e5) ** (R_D * lapse / G)
-        residual = Residuals(levels, GRID)(z=on_grid(G * (surface - t) / lapse), t=on_grid(t))[
-            "hydrostatic"
-        ]
+        t = surface * (levels / 1e5) ** (R_D * lapse / GRAVITY)
+        z = GRAVITY * (surface - t) / lapse
+        residual = Residuals(levels, GRID)(z=on_grid(z), t=on_grid(t))["hydrostatic"]
         return float(residual.sum(-3).abs().max())
 
     assert halvings((5, 10, 20), error) == pytest.approx(2, abs=0.05)

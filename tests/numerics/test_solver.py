@@ -8,7 +8,8 @@ import torch
 
 from phyda_cli.analysis.localisation import Columns, Draws, Localisation, Observed, gaspari_cohn
 from phyda_cli.analysis.solver import Reconstruction, solve
-from phyda_cli.fields.grid import EARTH_RADIUS, Grid
+from phyda_cli.constants import EARTH_RADIUS
+from phyda_cli.fields.grid import Grid
 from phyda_cli.fields.interpolate import bilinear
 from phyda_cli.fields.state import equiangular
 

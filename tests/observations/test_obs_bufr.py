@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from messages import PLACE, TIME, ascent, encode, synop
 
+from phyda_cli.constants import GRAVITY
 from phyda_cli.errors import InputError
-from phyda_cli.names import GRAVITY
 from phyda_cli.observations.read.bufr import read_bufr
 from phyda_cli.observations.read.read import read_observations
 from phyda_cli.observations.report import ReadResult

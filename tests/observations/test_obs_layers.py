@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_obs_operators import LEVELS, fields, observations, only
 
+from phyda_cli.constants import GRAVITY
 from phyda_cli.fields.grid import Fields
-from phyda_cli.names import GRAVITY
 from phyda_cli.observations.layers import layer_weights
 from phyda_cli.observations.operators import build_operator
 from phyda_cli.observations.table import QC

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from phyda_cli.names import GRAVITY
+from phyda_cli.constants import GRAVITY, LAPSE_RATE, R_D
 from phyda_cli.simulation.sigma import (
-    LAPSE,
-    R_DRY,
     increments_to_sigma,
     mean_sea_level_pressure,
     to_pressure_levels,
@@ -27,10 +25,10 @@ def columns(temperature: np.ndarray, z: np.ndarray) -> dict[str, np.ndarray]:
 def test_an_isothermal_column_is_exact_above_the_lowest_level() -> None:
     x = np.log(SIGMA)[:, None, None] + np.log(PRESSURE)
     out = to_pressure_levels(
-        columns(np.full_like(x, 250.0), R_DRY * 250 * (np.log(101325) - x)), SIGMA, PRESSURE, LEVELS
+        columns(np.full_like(x, 250.0), R_D * 250 * (np.log(101325) - x)), SIGMA, PRESSURE, LEVELS
     )
     within = np.log(LEVELS)[:, None, None] <= x[-1]
-    height = np.broadcast_to(R_DRY * 250 * np.log(101325 / LEVELS)[:, None, None], within.shape)
+    height = np.broadcast_to(R_D * 250 * np.log(101325 / LEVELS)[:, None, None], within.shape)
     np.testing.assert_allclose(out["t"][within], 250, rtol=1e-6)
     np.testing.assert_allclose(out["z"][within], height[within], rtol=1e-5)
     wind = np.broadcast_to(3 * np.log(LEVELS)[:, None, None] + 1, within.shape)
@@ -42,7 +40,7 @@ def test_temperature_linear_in_log_pressure_is_hydrostatic() -> None:
     x = np.log(SIGMA)[:, None, None] + np.log(PRESSURE)
 
     def z(x: np.ndarray) -> np.ndarray:
-        return -R_DRY * (250 * x + 10 * x**2)  # dz/dx = -R (250 + 20 x)
+        return -R_D * (250 * x + 10 * x**2)  # dz/dx = -R (250 + 20 x)
 
     out = to_pressure_levels(columns(250 + 20 * x, z(x)), SIGMA, PRESSURE, LEVELS)
     within = np.log(LEVELS)[:, None, None] <= x[-1]
@@ -52,14 +50,14 @@ def test_temperature_linear_in_log_pressure_is_hydrostatic() -> None:
 
 def test_below_the_ground_wind_is_constant_and_air_warms() -> None:
     x = np.log(SIGMA)[:, None, None] + np.log(PRESSURE)
-    given = columns(np.full_like(x, 270.0), R_DRY * 270 * (np.log(101325) - x))
+    given = columns(np.full_like(x, 270.0), R_D * 270 * (np.log(101325) - x))
     out = to_pressure_levels(given, SIGMA, PRESSURE, LEVELS)
     below = np.log(LEVELS[-1]) > x[-1, 0]  # 925 hPa under a surface pressure of 700 hPa
     assert below.tolist() == [False, False, True]
     np.testing.assert_allclose(out["u"][-1, 0, 2], given["u"][-1, 0, 2], rtol=1e-6)
-    expected = 270 * (LEVELS[-1] / np.exp(x[-1, 0, 2])) ** (R_DRY * LAPSE / GRAVITY)
+    expected = 270 * (LEVELS[-1] / np.exp(x[-1, 0, 2])) ** (R_D * LAPSE_RATE / GRAVITY)
     np.testing.assert_allclose(out["t"][-1, 0, 2], expected, rtol=1e-5)
-    thickness = given["z"][-1, 0, 2] - GRAVITY / LAPSE * (expected - 270)
+    thickness = given["z"][-1, 0, 2] - GRAVITY / LAPSE_RATE * (expected - 270)
     np.testing.assert_allclose(out["z"][-1, 0, 2], thickness, rtol=1e-4)
 
 
@@ -71,13 +69,13 @@ def test_levels_above_the_top_are_refused() -> None:
 
 def test_reduction_to_sea_level() -> None:
     """At the sea the pressure itself; on a mountain of the standard atmosphere 1013.25 hPa."""
-    t = 288.15 * 0.95 ** (R_DRY * LAPSE / GRAVITY)
+    t = 288.15 * 0.95 ** (R_D * LAPSE_RATE / GRAVITY)
     at_sea = mean_sea_level_pressure(np.array([100000.0]), np.array([t]), 0.95, np.array([0.0]))
     np.testing.assert_allclose(at_sea, 100000.0)
     for height in (100.0, 1000.0, 3000.0):
-        ground = 288.15 - LAPSE * height
-        pressure = 101325 * (ground / 288.15) ** (GRAVITY / (R_DRY * LAPSE))
-        lowest = ground * 0.95 ** (R_DRY * LAPSE / GRAVITY)
+        ground = 288.15 - LAPSE_RATE * height
+        pressure = 101325 * (ground / 288.15) ** (GRAVITY / (R_D * LAPSE_RATE))
+        lowest = ground * 0.95 ** (R_D * LAPSE_RATE / GRAVITY)
         found = mean_sea_level_pressure(
             np.array([pressure]), np.array([lowest]), 0.95, np.array([height])
         )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from phyda_cli.model.physics_loss import StatePhysics
+from phyda_cli.physics.state_physics import StatePhysics
 from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.training.statistics import (
     choose_members,

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from phyda_cli.constants import EARTH_RADIUS, OMEGA, R_D
+from phyda_cli.constants import EARTH_RADIUS, GRAVITY, OMEGA, R_D
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields, Grid
-from phyda_cli.names import GRAVITY
 from phyda_cli.physics.thermodynamics import saturation_specific_humidity
 from phyda_cli.verification.physics import EquationScore, PhysicsReport, ViolationScore, assess
 

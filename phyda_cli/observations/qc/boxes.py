@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from phyda_cli.constants import DEGREE
 from phyda_cli.observations.atmosphere import standard_pressure
 from phyda_cli.observations.qc.codes import set_codes
 from phyda_cli.observations.table import QC
 
 __all__ = ["Superobs", "box_numbers", "level_numbers", "superob", "superob_error", "thin"]
 
-_DEGREE = 111.195  # km
+_DEGREE = DEGREE / 1000  # km
 
 
 def level_numbers(table: pd.DataFrame, depth: float) -> np.ndarray:

@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from phyda_cli.constants import EARTH_RADIUS
+from phyda_cli.fields.earth import unit_vectors
 from phyda_cli.observations.qc.boxes import level_numbers
 from phyda_cli.observations.qc.codes import set_codes
 from phyda_cli.observations.table import QC
@@ -28,7 +30,6 @@ REACH = 1500.0  # km
 TAPER = 1000.0  # km
 EXPLAINED = 0.3  # share of the background's variance that neighbours must explain to have a say
 _LEVEL_DEPTH = 0.2  # in log pressure
-_RADIUS = 6371.0  # km
 _ROUNDS = 30
 _CHUNK = 2000
 
@@ -60,7 +61,11 @@ def buddy_check(
     part = table.iloc[rows]
     level = level_numbers(part, _LEVEL_DEPTH)
     station = part.groupby(["station_id", "latitude", "longitude"], sort=False).ngroup().to_numpy()
-    place = _positions(part["latitude"].to_numpy(), part["longitude"].to_numpy())
+    place = (
+        EARTH_RADIUS
+        / 1000
+        * unit_vectors(part["latitude"].to_numpy(), part["longitude"].to_numpy())
+    )
     bad = np.zeros(len(table), bool)
     for members in (
         pd.Series(np.arange(rows.size))
@@ -141,11 +146,3 @@ def _outliers(
             break
         bad |= worst
     return bad
-
-
-def _positions(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
-    """Points (n, 3) on the sphere [km]."""
-    lat, lon = np.deg2rad(latitude), np.deg2rad(longitude)
-    return _RADIUS * np.stack(
-        [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1
-    )

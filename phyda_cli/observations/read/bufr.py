@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from phyda_cli.constants import GRAVITY
 from phyda_cli.errors import InputError
-from phyda_cli.names import GRAVITY
 from phyda_cli.observations.atmosphere import standard_pressure
 from phyda_cli.observations.read.bufr_messages import Message, rows, split
 from phyda_cli.observations.read.identify import IDENTIFIERS, identify

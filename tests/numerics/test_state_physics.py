@@ -11,7 +11,7 @@ from torch import Tensor
 
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.diffusion import DiffusionLoss, diffusion_loss, noise_level, physics_weight
-from phyda_cli.model.physics_loss import StatePhysics
+from phyda_cli.physics.state_physics import StatePhysics
 
 WIDTHS = (8, 16)
 

@@ -1,0 +1,70 @@
+"""The layers of the package: a module imports from the layers below its own, never from above or
+beside."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import phyda_cli
+
+ROOT = Path(phyda_cli.__file__).parent
+LAYERS = [
+    "__main__",
+    "app",
+    "commands",
+    "cycle",
+    "training",
+    "simulation",
+    "analysis | verification",
+    "preprocessing | sources | observations",
+    "formats | parallel",
+    "model",
+    "physics",
+    "fields | settings | files",
+    "cf",
+    "names | units",
+    "constants | errors | __init__",
+]
+LEVEL = {name: level for level, row in enumerate(LAYERS) for name in row.split(" | ")}
+EXCEPTIONS = {("simulation.twin_cycle", "training.cases")}
+
+
+def arrows(path: Path) -> Iterator[tuple[str, str]]:
+    """(importer, imported), without the name of the package."""
+    importer = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == phyda_cli.__name__:
+            for alias in node.names:
+                yield importer, alias.name if alias.name in LEVEL else "__init__"
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{importer} imports relatively"
+            if node.module and node.module.startswith(f"{phyda_cli.__name__}."):
+                yield importer, node.module.partition(".")[2]
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith(f"{phyda_cli.__name__}."):
+                    yield importer, alias.name.partition(".")[2]
+
+
+@pytest.mark.parametrize("layer", LEVEL)
+def test_imports_point_down(layer: str) -> None:
+    paths = ROOT / layer, ROOT / f"{layer}.py"
+    files = [*paths[0].rglob("*.py"), *(p for p in paths[1:] if p.exists())]
+    wrong = [
+        f"{importer} -> {imported}"
+        for path in files
+        for importer, imported in arrows(path)
+        if (top := imported.partition(".")[0]) != layer
+        and LEVEL[top] <= LEVEL[layer]
+        and (importer, imported) not in EXCEPTIONS
+    ]
+    assert not wrong
+
+
+def test_every_module_is_in_a_layer() -> None:
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages | {path.stem for path in ROOT.glob("*.py")} <= set(LEVEL)
