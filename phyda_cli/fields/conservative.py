@@ -69,8 +69,9 @@ def conservative(source: Grid, target: Grid) -> sparse.csr_matrix:
     """Matrix (target.size, source.size) that gives the means of fields of ``source`` over the cells
     of ``target``.
 
-    Constants stay and, between grids that cover the same area, so does the integral. A cell of
-    which half or more lies outside ``source`` has an empty row; of others the part inside counts.
+    Constants stay and, between grids that cover the same area, so does the integral. Of a cell at
+    the edge of ``source`` the part inside counts; a cell of which half or more lies outside, and
+    its centre too, has an empty row.
     """
     (source_rows, source_columns), (target_rows, target_columns) = (
         cell_bounds(source),
@@ -78,7 +79,8 @@ def conservative(source: Grid, target: Grid) -> sparse.csr_matrix:
     )
     rows, columns = _overlap(source_rows, target_rows), _around(source_columns, target_columns)
     covered = rows.sum(axis=1)[:, None] * columns.sum(axis=1)[None]
-    scale = np.divide(1.0, covered, out=np.zeros_like(covered), where=covered > _HALF)
+    kept = (covered > _HALF) | source.contains(*target.mesh)
+    scale = np.divide(1.0, covered, out=np.zeros_like(covered), where=kept)
     product = sparse.kron(sparse.csr_matrix(rows), sparse.csr_matrix(columns), format="csr")
     matrix = sparse.csr_matrix(sparse.diags_array(scale.ravel()) @ product)
     matrix.eliminate_zeros()

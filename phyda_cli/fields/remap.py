@@ -1,22 +1,116 @@
-"""Between the background's grid and levels and the model's: fields to the model, increments
-back."""
+"""From grid to grid and from level to level: fields to the model's, increments back to the user's.
+
+There is one rule for fields, for the states that networks are trained on and for those that they
+are given: see :func:`method_between`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from scipy import sparse
 
-from phyda_cli.errors import GateError
+from phyda_cli.errors import GateError, UsageError
 from phyda_cli.fields.conservative import conservative
 from phyda_cli.fields.grid import Fields, Grid
 from phyda_cli.fields.interpolate import grid_to_grid, log_pressure_weights
 from phyda_cli.names import VARIABLES, Channel
 
-__all__ = ["increments_to_fields", "present", "to_grid"]
+__all__ = [
+    "Regridder",
+    "increments_to_fields",
+    "method_between",
+    "present",
+    "regridder",
+    "to_grid",
+]
 
 _DECAY = np.log(5.0)  # in log pressure, above the highest model level
+_TOLERANCE = 1e-3  # of a grid spacing
+
+
+class Regridder:
+    """Fields (..., H, W) of ``source`` on ``target`` (..., H', W'): as they are on the same grid,
+    else float64.
+
+    Points of the target outside the source are NaN; so is what a NaN has a share in. The products
+    are summed in one order whatever the number of fields or threads, so that the result is always
+    the same to the bit.
+    """
+
+    def __init__(self, source: Grid, target: Grid) -> None:
+        self.source, self.target = source, target
+        self.method = method_between(source, target)
+        self._matrices: dict[bool, sparse.csr_matrix] = {}
+
+    def _matrix(self, vector: bool) -> sparse.csr_matrix:
+        vector = vector and self.method == "bilinear"
+        if vector not in self._matrices:
+            conserving = self.method == "conservative"
+            self._matrices[vector] = (
+                conservative(self.source, self.target)
+                if conserving
+                else grid_to_grid(self.source, self.target, vector)
+            )
+        return self._matrices[vector]
+
+    def outside(self) -> int:
+        """Number of points of the target that the source does not reach."""
+        return 0 if self.method == "none" else int((self._matrix(False).getnnz(axis=1) == 0).sum())
+
+    def __call__(self, fields: np.ndarray, vector: bool = False) -> np.ndarray:
+        """``vector``: they are components of the wind, which bilinear interpolation carries across
+        the poles."""
+        if self.method == "none":
+            return fields
+        matrix = self._matrix(vector)
+        flat = matrix @ np.ascontiguousarray(fields.reshape(-1, self.source.size).T, np.float64)
+        flat[matrix.getnnz(axis=1) == 0] = np.nan
+        return np.ascontiguousarray(flat.T).reshape(*fields.shape[:-2], *self.target.shape)
+
+
+def method_between(source: Grid, target: Grid) -> str:
+    """``none`` on the same grid, ``conservative`` to one as coarse or coarser in both directions,
+    else ``bilinear``."""
+    if source.same_as(target):
+        return "none"
+    coarser = (
+        _spacing(getattr(target, c)) > (1 - _TOLERANCE) * _spacing(getattr(source, c))
+        for c in ("latitude", "longitude")
+    )
+    return "conservative" if all(coarser) else "bilinear"
+
+
+def _spacing(coordinate: np.ndarray) -> float:
+    return abs(float(np.median(np.diff(coordinate))))
+
+
+@lru_cache(maxsize=16)
+def _known(*coordinates: bytes) -> Regridder:
+    lat, lon, target_lat, target_lon = (np.frombuffer(c) for c in coordinates)
+    return Regridder(Grid(lat, lon), Grid(target_lat, target_lon))
+
+
+def regridder(source: Grid, target: Grid, complete: bool = True) -> Regridder:
+    """The remapping between two grids, made once in a process.
+
+    Raises UsageError when it is to be ``complete`` and ``target`` reaches outside ``source``.
+    """
+    found = _known(
+        *(
+            np.ascontiguousarray(x).tobytes()
+            for g in (source, target)
+            for x in (g.latitude, g.longitude)
+        )
+    )
+    if complete and (outside := found.outside()):
+        raise UsageError(
+            f"the target grid reaches outside the data's area: {outside} of {target.size} points",
+            hint="--grid as-is keeps the data's own grid",
+        )
+    return found
 
 
 def present(fields: Fields) -> dict[str, np.ndarray]:
@@ -32,12 +126,12 @@ def to_grid(
     available (C,).
 
     Vertically linear in log pressure between existing levels of the variable, never beyond them
-    (0.1 % tolerance); horizontally bilinear, or conservative from a global grid at least twice as
-    fine. Unavailable channels, and points outside a limited-area source, are NaN.
+    (0.1 % tolerance); horizontally as :func:`method_between` says. Unavailable channels, and points
+    outside a limited-area source, are NaN.
     """
     values = np.full((len(channels), *grid.shape), np.nan)
     slices = {i: s for i, c in enumerate(channels) if (s := _slice(fields, c)) is not None}
-    remap = _horizontal(fields.grid, grid)
+    remap = regridder(fields.grid, grid, complete=False)
     for vector in (False, True):
         chosen = [i for i in slices if VARIABLES[channels[i].variable].vector == vector]
         if chosen:
@@ -64,26 +158,6 @@ def _slice(fields: Fields, channel: Channel) -> np.ndarray | None:
         return None
     low, high = (np.asarray(upper[exists[i]], np.float64) for i in index[0])
     return low if weight[0, 1] == 0 else weight[0, 0] * low + weight[0, 1] * high
-
-
-def _horizontal(source: Grid, target: Grid) -> Callable[[np.ndarray, bool], np.ndarray]:
-    """A function (values (N, H, W), vector) → (N, H', W')."""
-    if source.same_as(target):
-        return lambda values, vector: values
-    if all(source.covers_poles) and target.periodic and _finer(source, target):
-        matrix = conservative(source, target)
-        return lambda values, vector: _apply(matrix, values, target)
-    return lambda values, vector: _apply(grid_to_grid(source, target, vector), values, target)
-
-
-def _finer(source: Grid, target: Grid) -> bool:
-    def spacing(coordinate: np.ndarray) -> float:
-        return abs(float(np.median(np.diff(coordinate))))
-
-    return all(
-        spacing(getattr(target, c)) > 1.99 * spacing(getattr(source, c))
-        for c in ("latitude", "longitude")
-    )
 
 
 def _apply(matrix: sparse.csr_matrix, values: np.ndarray, target: Grid) -> np.ndarray:

@@ -12,7 +12,7 @@ import zarr
 
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Grid
-from phyda_cli.fields.regridder import regridder
+from phyda_cli.fields.remap import regridder
 from phyda_cli.formats.checks import check_range
 from phyda_cli.formats.inputs import open_series
 from phyda_cli.names import VARIABLES, parse_channel

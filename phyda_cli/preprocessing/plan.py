@@ -11,7 +11,7 @@ import numpy as np
 
 from phyda_cli.errors import UsageError
 from phyda_cli.fields.grid import Grid
-from phyda_cli.fields.regridder import regridder
+from phyda_cli.fields.remap import regridder
 from phyda_cli.fields.state import equiangular
 from phyda_cli.formats.series import STATICS, Series
 from phyda_cli.names import parse_channel

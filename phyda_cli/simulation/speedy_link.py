@@ -11,7 +11,7 @@ from scipy import sparse
 from phyda_cli.errors import UsageError
 from phyda_cli.fields.grid import Grid
 from phyda_cli.fields.interpolate import grid_to_grid
-from phyda_cli.fields.regridder import regridder
+from phyda_cli.fields.remap import regridder
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.names import VARIABLES
 from phyda_cli.simulation.jcm import DIAGNOSTIC, SIGMA, Native, statics

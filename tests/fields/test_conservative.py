@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from phyda_cli.errors import UsageError
 from phyda_cli.fields.conservative import cell_bounds, conservative
 from phyda_cli.fields.grid import Grid
-from phyda_cli.fields.regridder import Regridder, method_between, regridder
+from phyda_cli.fields.remap import Regridder, method_between, regridder
 from phyda_cli.fields.state import equiangular
 
 POLES = Grid(np.linspace(90, -90, 37), np.arange(72) * 5.0)

@@ -183,3 +183,12 @@ def test_increments_that_are_not_finite_stop_here() -> None:
     increment[1, 3, 4] = np.nan
     with pytest.raises(GateError, match="t850"):
         increments_to_fields(increment, [Channel("t", 500), Channel("t", 850)], MODEL, fields(FINE))
+
+
+def test_an_area_smaller_than_a_cell_still_gives_the_point_within() -> None:
+    small = Grid(np.linspace(49, 46, 13), np.linspace(4, 7, 13))
+    values, available = to_grid(fields(small), [Channel("msl")], MODEL)
+    inside = small.contains(*MODEL.mesh)
+    assert available[0]
+    assert inside.sum() == 1
+    np.testing.assert_allclose(values[0][inside], fields(small).surface["msl"].mean(), atol=0.05)
