@@ -120,7 +120,7 @@ def _show(
     from phyda_cli.verification.analysis_file import read_analysis
     from phyda_cli.verification.departures import summarise_feedback
     from phyda_cli.verification.fields import score_fields
-    from phyda_cli.verification.pictures import draw_channel
+    from phyda_cli.verification.plots import draw_channel
 
     file, truth = (
         read_analysis(out / "analysis.nc"),

@@ -61,7 +61,7 @@ def inspect(
     read = _read(files, obs_map)
     report = inventory(read)
     if plot is not None:
-        from phyda_cli.verification.station_map import draw_observations
+        from phyda_cli.verification.plots import draw_observations
 
         draw_observations(
             plot,

@@ -96,7 +96,7 @@ def verify(
     """
     from phyda_cli.observations.feedback import read_feedback
     from phyda_cli.verification.analysis_file import read_analysis
-    from phyda_cli.verification.pictures import draw_channel
+    from phyda_cli.verification.plots import draw_channel
 
     physics = physics or physics_plot is not None
     if not any((truth, obs, feedback, plot, physics)):
@@ -208,13 +208,11 @@ def _physics(
     for note in report.notes:
         say(f"physics: {note}")
     if picture is not None:
-        from phyda_cli.verification.physics_maps import draw_physics
-        from phyda_cli.verification.pictures import land_fraction, utc
+        from phyda_cli.verification.physics_plots import draw_physics
+        from phyda_cli.verification.plots import utc
 
         title = f"Residuals of {file.path.name}, {utc(file.fields.time)}"
-        draw_physics(
-            picture, report, title, land_fraction(file.fields, report.layout.grid), overwrite
-        )
+        draw_physics(picture, report, title, overwrite)
         say(f"wrote {picture}")
     return {"physics": report.as_dict()}, physics_tables(report, file.path.name)
 

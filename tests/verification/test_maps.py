@@ -10,8 +10,8 @@ from matplotlib.image import imread
 
 from phyda_cli.errors import OutputError
 from phyda_cli.fields.grid import Grid
-from phyda_cli.verification.map_view import View
-from phyda_cli.verification.maps import Stations, draw_increment, stations_of
+from phyda_cli.verification.maps import Stations, View, area_of, stations_of
+from phyda_cli.verification.plots import draw_increment
 
 GLOBE = Grid(np.linspace(-87, 87, 30), np.arange(60) * 6.0)
 REGION = Grid(np.linspace(60, 30, 21), np.linspace(340, 374.5, 24))
@@ -23,7 +23,6 @@ def test_draws_a_png(tmp_path: Path, grid: Grid, with_spread: bool) -> None:
     rng = np.random.default_rng(0)
     spread = rng.uniform(0.1, 1, grid.shape) if with_spread else None
     some = np.array([45.0, 50.0]), np.array([2.0, 359.0])
-    land = (rng.random(grid.shape) > 0.5).astype(float)
     draw_increment(
         tmp_path / "a.png",
         rng.normal(size=grid.shape),
@@ -32,7 +31,6 @@ def test_draws_a_png(tmp_path: Path, grid: Grid, with_spread: bool) -> None:
         Stations(some, some, some),
         "title",
         "K",
-        land,
     )
     picture = imread(tmp_path / "a.png")
     assert picture.shape[1] > (1200 if with_spread else 600)
@@ -89,3 +87,20 @@ def test_a_place_is_used_when_anything_there_is() -> None:
         stations.passive[0].tolist(),
         stations.rejected[0].tolist(),
     ) == ([10.0], [20.0], [30.0])
+
+
+def test_few_stations_are_shown_in_their_area_and_many_on_the_globe() -> None:
+    iberia = area_of(np.array([37.0, 43.0]), np.array([352.0, 3.0]))
+    assert iberia == (349.0, 34.0, 366.0, 46.0)
+    view = View(GLOBE, iberia)
+    assert (view.east - view.west, view.south, view.north) == (17.0, 34.0, 46.0)
+    assert view.west <= view.fold(np.array([355.0]))[0] <= view.east
+    assert area_of(np.array([-30.0, 60.0]), np.array([0.0, 180.0])) is None
+    assert area_of(np.array([np.nan]), np.array([0.0])) is None
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in "ab":
+        increment = np.sin(np.deg2rad(GLOBE.mesh[1]))
+        draw_increment(tmp_path / name, increment, None, GLOBE, Stations(), "title", "K")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from phyda_cli.errors import InputError
 from phyda_cli.files.publish import publish
 from phyda_cli.physics.residuals import RESIDUAL_UNITS
-from phyda_cli.verification.map_view import View, decorate, sequential, symmetric
+from phyda_cli.verification.maps import View, draw_field, sequential, symmetric
 from phyda_cli.verification.physics import PhysicsReport
 from phyda_cli.verification.readable import READABLE, raised
 
@@ -51,11 +51,10 @@ def draw_physics(
     path: Path,
     report: PhysicsReport,
     title: str,
-    land: np.ndarray | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write a PNG with a row for each residual that ``report`` has and a column for each state;
-    ``land`` (H, W) gives the coastline.
+    """Write a PNG with a row for each residual that ``report`` has and a column for each
+    state.
 
     The states of a row share its colours, which reach the 99.5th percentile. Raises InputError
     without any residual, OutputError.
@@ -88,24 +87,7 @@ def draw_physics(
         style = (symmetric if len(row.components) == 1 else sequential)(scale * values)
         for ax, field in zip(line, scale * values, strict=True):
             ax.set_facecolor("0.85")  # where the residual does not count
-            image = ax.pcolormesh(
-                view.longitude,
-                view.latitude,
-                view.roll(field),
-                shading="nearest",
-                rasterized=True,
-                **style,
-            )
-            if land is not None:
-                ax.contour(
-                    view.longitude,
-                    view.latitude,
-                    view.roll(land),
-                    levels=[0.5],
-                    colors="0.35",
-                    linewidths=0.6,
-                )
-            decorate(ax, view)
+            image = draw_field(ax, view, field, style)
         bar = figure.colorbar(
             image,
             ax=list(line),
@@ -119,7 +101,7 @@ def draw_physics(
     for ax, name in zip(axes[0], states, strict=True):
         ax.set_title(name)
     with publish(path, overwrite) as temporary:
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary, format="png", metadata={"Software": None})
 
 
 def _select(report: PhysicsReport, row: _Row, states: list[str]) -> tuple[str, np.ndarray]:

@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from phyda_cli.errors import InputError, OutputError
 from phyda_cli.fields.grid import Fields, Grid
 from phyda_cli.verification.physics import assess
-from phyda_cli.verification.physics_maps import draw_physics
+from phyda_cli.verification.physics_plots import draw_physics
 
 GLOBE = Grid(np.linspace(-87, 87, 30), np.arange(60) * 6.0)
 REGION = Grid(np.linspace(60, 30, 16), np.linspace(340, 374.5, 24))
@@ -45,7 +45,6 @@ def test_draws_every_equation_for_every_state(tmp_path: Path, grid: Grid) -> Non
         alone,
         assess(noise(grid, 0)),
         "title",
-        (np.arange(grid.size) % 2).reshape(grid.shape).astype(float),
     )
     draw_physics(all_three, assess(noise(grid, 0), noise(grid, 1), noise(grid, 2)), "title")
     assert size(all_three)[1] > 2 * size(alone)[1]
