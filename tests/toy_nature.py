@@ -72,10 +72,11 @@ class Toy:
         return [_completed({k: _turned(state[k], float(a)) for k in PREDICTED}) for a in angles]
 
 
-def install(monkeypatch: pytest.MonkeyPatch, grid: Grid = SMALL) -> None:
-    """Let nature runs and cycles use :class:`Toy` on ``grid``, flat and without land."""
+def install(monkeypatch: pytest.MonkeyPatch, grid: Grid = SMALL, height: float = 0.0) -> None:
+    """Let nature runs and cycles use :class:`Toy` on ``grid``, at one ``height`` [m] and without
+    land."""
     ground = {"latitude": grid.latitude, "longitude": grid.longitude}
-    ground |= {n: np.zeros(grid.shape) for n in ("orography", "land_sea_mask")}
+    ground |= {"orography": np.full(grid.shape, height), "land_sea_mask": np.zeros(grid.shape)}
     for module in (jcm, twin_cycle):
         monkeypatch.setattr(module, "SpeedyModel", Toy)
     for module in (nature_files, speedy_link):

@@ -42,6 +42,7 @@ PROGNOSTIC = ("u", "v", "t", "q", "z", "ps")
 DIAGNOSTIC = {"t2m": "t0", "u10": "u0", "v10": "v0"}
 STEPS_PER_DAY = 4
 MAX_LAG_DAYS = 2
+CLIPPED_WAVENUMBERS = 2  # jcm.dycore.dinosaur
 
 
 def _boundary_folder() -> Path:
@@ -57,16 +58,30 @@ def _boundary_folder() -> Path:
 @cache
 def statics() -> dict[str, np.ndarray]:
     """Latitude, longitude [degrees], orography [m] and land fraction [1] of the model; fields are
-    (lat, lon)."""
+    (lat, lon).
+
+    The orography is the one of the dynamics, which surface pressure and geopotential belong to: the
+    terrain file's without the waves that the model's core leaves out. It ripples beside high
+    mountains, down to -500 m over sea.
+    """
     import xarray as xr
 
     with xr.open_dataset(_boundary_folder() / "terrain.nc") as ds:
         return {
             "latitude": ds["lat"].values,
             "longitude": ds["lon"].values,
-            "orography": ds["orog"].values.T,
+            "orography": _of_the_dynamics(ds["orog"].values).T,
             "land_sea_mask": ds["lsm"].values.T,
         }
+
+
+def _of_the_dynamics(terrain: np.ndarray) -> np.ndarray:
+    """Heights (lon, lat) [m] truncated as jcm's dynamical core does it."""
+    from dinosaur.spherical_harmonic import Grid
+
+    grid = Grid.T31()
+    modal = grid.clip_wavenumbers(grid.to_modal(terrain), n=CLIPPED_WAVENUMBERS)
+    return np.asarray(grid.to_nodal(modal), np.float32)
 
 
 class SpeedyModel:

@@ -23,7 +23,7 @@ from phyda_cli.simulation.jcm import (
 )
 from phyda_cli.simulation.sigma import mean_sea_level_pressure, to_pressure_levels
 
-__all__ = ["LEVELS_HPA", "download_nature", "pressure_level_fields"]
+__all__ = ["LEVELS_HPA", "download_nature", "pressure_level_fields", "sea_level_pressure"]
 
 LEVELS_HPA = (50, 100, 200, 300, 500, 700, 850, 925)
 UPPER = ("z", "t", "q", "u", "v")
@@ -37,11 +37,16 @@ def pressure_level_fields(states: list[Native], levels: np.ndarray) -> dict[str,
     }  # (T, [K,] lat, lon)
     columns = {k: np.moveaxis(stack[k], 1, 0) for k in PROGNOSTIC if k != "ps"}
     upper = to_pressure_levels(columns, SIGMA, stack["ps"], levels)
-    msl = mean_sea_level_pressure(
-        stack["ps"], columns["t"][-1], float(SIGMA[-1]), statics()["orography"]
-    )
-    surface = {"msl": msl.astype(np.float32)} | {k: stack[k] for k in DIAGNOSTIC}
+    surface = {"msl": np.stack([sea_level_pressure(s) for s in states]).astype(np.float32)}
+    surface |= {k: stack[k] for k in DIAGNOSTIC}
     return {k: np.moveaxis(upper[k], 0, 1) for k in UPPER} | surface
+
+
+def sea_level_pressure(state: Native) -> np.ndarray:
+    """Mean sea level pressure [Pa] (lat, lon) of a native state, reduced with the orography that
+    its surface pressure belongs to."""
+    pressure, lowest = state["ps"].T, state["t"][-1].T
+    return mean_sea_level_pressure(pressure, lowest, float(SIGMA[-1]), statics()["orography"])
 
 
 def _dataset(states: list[Native], levels: np.ndarray) -> xr.Dataset:

@@ -53,20 +53,22 @@ def to_pressure_levels(
 def mean_sea_level_pressure(
     surface_pressure: np.ndarray, temperature: np.ndarray, sigma: float, height: np.ndarray
 ) -> np.ndarray:
-    """Pressure [Pa] reduced to mean sea level through a constant-lapse column below ``height`` [m].
+    """Pressure [Pa] reduced to mean sea level through a constant-lapse column between it and
+    ``height`` [m].
 
-    ``temperature`` [K] is that of the lowest level, at ``sigma`` times the surface pressure. Very
-    cold and very warm ground is tempered as in the IFS post-processing (FULL-POS, PPPMSL), or
-    plateaus would get absurd values.
+    ``temperature`` [K] is that of the lowest level, at ``sigma`` times the surface pressure. Above
+    sea level, very cold and very warm ground is tempered as in the IFS post-processing (FULL-POS,
+    PPPMSL), or plateaus would get absurd values. Below it the column is air, and stays as it is.
     """
     ground = temperature * sigma**-EXPONENT
-    ground = np.where(ground < 255.0, 0.5 * (255.0 + ground), ground)
+    below_ground = height > 0
+    ground = np.where(below_ground & (ground < 255.0), 0.5 * (255.0 + ground), ground)
     lapse = np.where(
-        ground + LAPSE_RATE * height > 290.5,
+        below_ground & (ground + LAPSE_RATE * height > 290.5),
         np.maximum(290.5 - ground, 0) / np.maximum(height, 1.0),
         LAPSE_RATE,
     )
-    ground = np.where(ground > 290.5, 0.5 * (290.5 + ground), ground)
+    ground = np.where(below_ground & (ground > 290.5), 0.5 * (290.5 + ground), ground)
     x = lapse * height / ground
     exact = np.log1p(x) / np.where(np.abs(x) < 1e-9, 1.0, x)
     return surface_pressure * np.exp(

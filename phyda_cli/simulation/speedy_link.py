@@ -15,7 +15,7 @@ from phyda_cli.fields.remap import regridder
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.names import VARIABLES
 from phyda_cli.simulation.jcm import DIAGNOSTIC, SIGMA, Native, statics
-from phyda_cli.simulation.nature_files import UPPER, pressure_level_fields
+from phyda_cli.simulation.nature_files import UPPER, pressure_level_fields, sea_level_pressure
 from phyda_cli.simulation.sigma import increments_to_sigma
 
 __all__ = ["SpeedyLink"]
@@ -78,8 +78,8 @@ class SpeedyLink:
         return self._down(np.stack(channels, axis=1)).astype(np.float32)
 
     def add(self, state: Native, increment: np.ndarray) -> Native:
-        """``state`` plus an increment (C, H, W): profiles at the model's levels, surface pressure
-        in proportion to msl.
+        """``state`` plus an increment (C, H, W): profiles at the model's levels, then the surface
+        pressure that has the new msl over the new temperature.
 
         What jcm derives itself (geopotential, near-surface fields) is left as it is; humidity is
         kept non-negative.
@@ -92,9 +92,9 @@ class SpeedyLink:
             )
             out[name] = (state[name] + change.swapaxes(-1, -2)).astype(np.float32)
         out["q"] = np.maximum(out["q"], np.minimum(state["q"], 0.0))
-        msl = pressure_level_fields([state], self.levels[-1:])["msl"][0]
         change = self._to_native(increment[[self.spec.channels.index("msl")]], False)[0]
-        out["ps"] = (state["ps"] * (1 + change / msl).T).astype(np.float32)
+        wanted = sea_level_pressure(state) + change
+        out["ps"] = (state["ps"] * (wanted / sea_level_pressure(out)).T).astype(np.float32)
         return out
 
     def _profile(self, increment: np.ndarray, name: str) -> np.ndarray:

@@ -82,6 +82,19 @@ def test_reduction_to_sea_level() -> None:
         np.testing.assert_allclose(found, 101325, rtol=2e-3)
 
 
+def test_reduction_from_below_the_sea() -> None:
+    """Where the model's surface lies below the sea, the column in between is air: warm or cold, its
+    lapse is 6.5 K/km and nothing is tempered."""
+    height = np.full(3, -400.0)
+    ground = np.array([240.0, 280.0, 305.0])
+    lowest = ground * 0.95 ** (R_D * LAPSE_RATE / GRAVITY)
+    found = mean_sea_level_pressure(np.full(3, 104000.0), lowest, 0.95, height)
+    sea_level = ground + LAPSE_RATE * height
+    np.testing.assert_allclose(
+        found, 104000 * (sea_level / ground) ** (GRAVITY / (R_D * LAPSE_RATE)), rtol=1e-9
+    )
+
+
 def post_processed(profile: np.ndarray) -> np.ndarray:
     zeros = np.zeros((8, *PRESSURE.shape))
     return to_pressure_levels(

@@ -11,6 +11,7 @@ from toy_nature import toy
 from phyda_cli.errors import UsageError
 from phyda_cli.fields.state import DEFAULT_CHANNELS, StateSpec, equiangular
 from phyda_cli.simulation.jcm import Native
+from phyda_cli.simulation.nature_files import sea_level_pressure
 from phyda_cli.simulation.speedy_link import SpeedyLink
 
 NATIVE, MODEL = equiangular(96, 48), equiangular(32, 16)
@@ -89,6 +90,24 @@ def test_a_pressure_increment_comes_back_and_leaves_the_rest(
     assert np.abs(change[MSL] - increment[MSL]).max() < 0.06 * 200
     wind = [i for i, c in enumerate(SPEC.channel_list) if c.variable in "uv"]
     assert not change[wind].any()
+
+
+@pytest.mark.parametrize("height", [-400.0, 1500.0])
+def test_warming_over_a_plateau_leaves_mean_sea_level_pressure(
+    monkeypatch: pytest.MonkeyPatch, height: float
+) -> None:
+    """Warmer air under the surface weighs less: surface pressure moves so that msl has its own
+    increment and no other."""
+    toy_nature.install(monkeypatch, NATIVE, height)
+    link, before = SpeedyLink(SPEC), toy(0.4, NATIVE)
+    increment = np.zeros((SPEC.n_channels, *MODEL.shape))
+    increment[[i for i, c in enumerate(SPEC.channel_list) if c.variable == "t"]] = 2.0
+    increment[MSL] = 100.0
+    after = link.add(before, increment)
+    change = sea_level_pressure(after) - sea_level_pressure(before)
+    np.testing.assert_allclose(change, 100.0, atol=0.02)
+    share = after["ps"] / before["ps"] - 100.0 / sea_level_pressure(before).T - 1
+    assert (np.sign(share) == np.sign(height)).all()
 
 
 def test_humidity_stays_non_negative(link: SpeedyLink, state: Native) -> None:
