@@ -7,8 +7,8 @@ import numpy as np
 from phyda_cli.constants import GRAVITY, STANDARD_PRESSURE
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields
-from phyda_cli.formats.units import looks_like
 from phyda_cli.names import VARIABLES
+from phyda_cli.units import looks_like
 
 __all__ = ["check_fields", "check_range"]
 

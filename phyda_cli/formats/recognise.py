@@ -12,8 +12,8 @@ import xarray as xr
 
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.fields.grid import Grid
-from phyda_cli.formats.units import conversion, pressure_factor
 from phyda_cli.names import COORDINATES, VARIABLES, canonical_coordinate, canonical_variable
+from phyda_cli.units import factors_of_variable, pressure_factor
 
 __all__ = ["Axes", "Source", "find_axes", "find_sources"]
 
@@ -286,7 +286,7 @@ def _source(
     ):
         notes.append(f"{name} is passed through: it has {'levels' if dim else 'no pressure level'}")
         return None, False
-    factors = conversion(canonical, units)
+    factors = factors_of_variable(canonical, units)
     if factors is None and canonical == "w":
         notes.append(
             f"{name} is passed through: its units {units!r} are not those of a pressure tendency"

@@ -87,7 +87,7 @@ def test_wrong_units_are_recognised(tmp_path: Path) -> None:
         dataset["t"] = dataset["t"].copy(data=dataset["t"] - 273.15)
         return dataset
 
-    assert "it looks like degrees Celsius" in message(changed(tmp_path, celsius))
+    assert "it looks like degC" in message(changed(tmp_path, celsius))
 
     def hectopascal(dataset: xr.Dataset) -> xr.Dataset:
         dataset["msl"] = dataset["msl"].copy(data=dataset["msl"] / 100)

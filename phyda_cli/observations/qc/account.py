@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.errors import NoObservationsError, PhydaError
-from phyda_cli.formats.units import looks_like
 from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.qc.preliminary import in_hectopascal
 from phyda_cli.observations.table import QC
+from phyda_cli.units import looks_like
 
 __all__ = ["require_usable", "summary", "unit_hints"]
 

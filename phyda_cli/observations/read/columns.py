@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.names import OBSERVABLES, canonical_observable
-from phyda_cli.observations.units import conversion, is_unit
+from phyda_cli.units import conversion, is_unit
 
 __all__ = ["Column", "ObservationMap", "TimeColumn", "load_mapping", "recognise"]
 

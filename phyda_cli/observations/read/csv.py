@@ -20,7 +20,7 @@ from phyda_cli.observations.read.cells import Cells, numbers, split_cells, times
 from phyda_cli.observations.read.columns import Column, ObservationMap, recognise
 from phyda_cli.observations.report import Problem, ReadResult, merge
 from phyda_cli.observations.table import LEVEL, QC, concat, make
-from phyda_cli.observations.units import conversion
+from phyda_cli.units import conversion
 
 __all__ = ["parse_csv", "write_csv"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from phyda_cli.errors import InputError
 from phyda_cli.names import OBSERVABLES
-from phyda_cli.observations.units import conversion
+from phyda_cli.units import conversion
 
 __all__ = [
     "Group",
