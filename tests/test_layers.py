@@ -26,7 +26,8 @@ LAYERS = [
     "physics",
     "fields | settings | files",
     "cf",
-    "names | units",
+    "units",
+    "names",
     "constants | errors | __init__",
 ]
 LEVEL = {name: level for level, row in enumerate(LAYERS) for name in row.split(" | ")}
