@@ -58,10 +58,9 @@ def emit_text(text: str, out: Path | None, overwrite: bool) -> None:
     if out is None:
         print(text, end="")
         return
-    from phyda_cli.files.publish import publish
+    from phyda_cli.files.publish import publish_text
 
-    with publish(out, overwrite) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    publish_text(out, text, overwrite)
     say(f"wrote {out}")
 
 

@@ -1,5 +1,5 @@
-"""Publishing files whole or not at all: written under a temporary name beside the target, checked,
-then renamed."""
+"""Publishing files and folders whole or not at all: written under a temporary name beside the
+target, checked, then renamed. Every file that phyda makes goes through here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from types import FrameType
 
 from phyda_cli.errors import OutputError
 
-__all__ = ["check_target", "publish", "sha256"]
+__all__ = ["check_target", "move_folder", "publish", "publish_folder", "publish_text", "sha256"]
 
 _STALE_SECONDS = 86400.0
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -27,7 +27,7 @@ _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextmanager
 def publish(
-    path: Path | str, overwrite: bool = False, check: Callable[[Path], None] | None = None
+    path: Path | str, overwrite: bool = False, check: Callable[[Path], object] | None = None
 ) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``path``; on success fsync, ``check`` and rename it
     to ``path``.
@@ -38,23 +38,46 @@ def publish(
     not writable, when ``path`` exists and not ``overwrite``, and when the disk is full.
     """
     path = check_target(path, overwrite)
-    _remove_stale(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
-    try:
-        with _signals_raise():
-            yield temporary
-            _sync(temporary)
-            if check is not None:
-                check(temporary)
-            check_target(path, overwrite)
-            os.replace(temporary, path)
-            _sync(path.parent)
-    except (OSError, RuntimeError) as error:
-        if (failure := _write_failure(path, error)) is not None:
-            raise failure from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _aside(path) as temporary:
+        yield temporary
+        _sync(temporary)
+        if check is not None:
+            check(temporary)
+        check_target(path, overwrite)
+        os.replace(temporary, path)
+        _sync(path.parent)
+
+
+def publish_text(path: Path | str, text: str, overwrite: bool = True) -> None:
+    """:func:`publish` a file of UTF-8 text."""
+    with publish(path, overwrite) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def publish_folder(path: Path, check: Callable[[Path], object] | None = None) -> Iterator[Path]:
+    """Yield an empty folder beside ``path``; on success fsync, ``check`` and rename it to ``path``,
+    which is replaced where it exists. Failures as in :func:`publish`."""
+    path = path.absolute()
+    with _aside(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+        if check is not None:
+            check(temporary)
+        move_folder(temporary, path)
+
+
+def move_folder(finished: Path, path: Path) -> None:
+    """Fsync the folder ``finished`` and rename it to ``path`` on the same disk; a folder of that
+    name makes way at the last moment and is then removed."""
+    for part in (finished, *finished.rglob("*")):
+        _sync(part)
+    before = path.with_name(f".{path.name}.{secrets.token_hex(6)}.old")
+    if path.exists():
+        path.rename(before)
+    finished.rename(path)
+    _sync(path.parent)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def check_target(path: Path | str, overwrite: bool = False) -> Path:
@@ -84,6 +107,29 @@ def sha256(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path``, gone when the block ends however it ends."""
+    _remove_stale(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    try:
+        with _signals_raise():
+            yield temporary
+    except (OSError, RuntimeError) as error:
+        if (failure := _write_failure(path, error)) is not None:
+            raise failure from error
+        raise
+    finally:
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -111,7 +157,7 @@ def _remove_stale(path: Path) -> None:
     # By age rather than by process id: the folder may be shared between machines.
     for left in path.parent.glob(f".{glob.escape(path.name)}.????????????.part"):
         if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-            left.unlink(missing_ok=True)
+            _remove(left)
 
 
 @contextmanager

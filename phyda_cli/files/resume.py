@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from phyda_cli.errors import InputError, UsageError
+from phyda_cli.files.publish import publish_text
 
-__all__ = ["claim"]
+__all__ = ["changed", "claim", "read_record"]
 
 
 def claim(folder: Path, record: Mapping[str, object]) -> None:
@@ -16,22 +18,26 @@ def claim(folder: Path, record: Mapping[str, object]) -> None:
     UsageError when it differs, InputError when it is damaged."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "run.json"
-    text = json.dumps(record, indent=1)
     if not path.exists():
-        partial = path.with_suffix(".part")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-        return
-    own = json.loads(text)
+        publish_text(path, json.dumps(record, indent=1))
+    elif different := changed(read_record(path), record):
+        raise UsageError(
+            f"{folder} holds a run with other {', '.join(different)} (see {path})",
+            hint="choose another --out, or remove the folder",
+        )
+
+
+def changed(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """The keys whose values differ, as they would in a JSON file."""
+    now = json.loads(json.dumps(now))
+    return [key for key in {**now, **before} if now.get(key) != before.get(key)]
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises InputError when it is damaged."""
     try:
-        found = dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} cannot be read: {error}", hint="choose another --out, or remove the folder"
         ) from error
-    if found != own:
-        different = ", ".join(k for k in own | found if own.get(k) != found.get(k))
-        raise UsageError(
-            f"{folder} holds a run with other {different} (see {path})",
-            hint="choose another --out, or remove the folder",
-        )

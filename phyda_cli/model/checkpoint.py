@@ -9,10 +9,7 @@ corrected first, ``mean_error.safetensors`` says how.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.fields.earth import DAYS, day_of_year
 from phyda_cli.fields.state import StateSpec
+from phyda_cli.files.publish import publish_folder, sha256
 from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import Encoder
@@ -116,7 +114,7 @@ class Checkpoint:
             )
         for name, expected in metadata.files.items():
             try:
-                found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+                found = sha256(folder / name)
             except OSError as error:
                 raise InputError(
                     f"{folder}: the checkpoint lacks {name} ({error.strerror})", hint=COPY
@@ -137,7 +135,7 @@ class Checkpoint:
     @property
     def sha256(self) -> str:
         """Hash of ``model.json``, which holds the hashes of everything else."""
-        return hashlib.sha256((self.path / "model.json").read_bytes()).hexdigest()
+        return sha256(self.path / "model.json")
 
     @cached_property
     def statics(self) -> dict[str, np.ndarray]:
@@ -269,9 +267,6 @@ def save_checkpoint(
 ) -> Path:
     """Write a checkpoint; ``metadata`` lacks ``files``, which is filled here. The folder appears,
     or is replaced, when all is written."""
-    partial, old = (folder.with_name(f".{folder.name}.{word}") for word in ("part", "old"))
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     networks = {"encoder": encoder, "denoiser": denoiser} | (
         {} if spread is None else {"spread": spread}
     )
@@ -295,21 +290,14 @@ def save_checkpoint(
             k: torch.from_numpy(getattr(mean_error, k)).contiguous()
             for k in ("origin", "patterns", "weights")
         }
-    files = {}
-    for name, tensors in contents.items():
-        save_file(tensors, str(partial / name))
-        (partial / name).chmod(0o644)
-        files[name] = hashlib.sha256((partial / name).read_bytes()).hexdigest()
-    model = Metadata.model_validate(metadata | {"files": files})
-    (partial / "model.json").write_text(
-        json.dumps(model.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8"
-    )
-    for path in partial.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    partial.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with publish_folder(folder, check=Checkpoint.open) as temporary:
+        files = {}
+        for name, tensors in contents.items():
+            save_file(tensors, temporary / name)
+            (temporary / name).chmod(0o644)
+            files[name] = sha256(temporary / name)
+        model = Metadata.model_validate(metadata | {"files": files}).model_dump(mode="json")
+        text = json.dumps(model, indent=1) + "\n"
+        (temporary / "model.json").write_text(text, encoding="utf-8")
     return folder

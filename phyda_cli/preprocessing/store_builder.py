@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import zarr
 
+from phyda_cli.files.arrays import read_arrays, write_arrays
 from phyda_cli.files.lock import locked
+from phyda_cli.files.publish import move_folder
 from phyda_cli.files.resume import claim
 from phyda_cli.preprocessing.plan import Plan
 
@@ -65,17 +67,12 @@ class Building:
 
     def done(self, name: str, result: Mapping[str, np.ndarray]) -> None:
         """Record a piece of work and what came of it."""
-        temporary = self._progress / f".{name}.npz"
-        np.savez(temporary, allow_pickle=False, **dict(result))
-        temporary.replace(self._progress / f"{name}.npz")
+        write_arrays(self._progress / f"{name}.npz", **result)
 
     def result(self, name: str) -> dict[str, np.ndarray] | None:
         """What came of a piece of work; None when it has not been done."""
         path = self._progress / f"{name}.npz"
-        if not path.exists():
-            return None
-        with np.load(path) as found:
-            return {key: found[key] for key in found.files}
+        return read_arrays(path) if path.exists() else None
 
     def write(self, arrays: Mapping[str, np.ndarray], within: str = "") -> None:
         """Write whole arrays into the store, or a group of it."""
@@ -91,10 +88,7 @@ class Building:
         ):  # chunks that Zarr was writing when it was killed, and has written since
             left.unlink()
         zarr.open_group(str(self.store), mode="a").attrs.update({**attributes, "complete": True})
-        if self.path.exists():
-            shutil.rmtree(self.folder / "replaced", ignore_errors=True)
-            self.path.rename(self.folder / "replaced")
-        self.store.rename(self.path)
+        move_folder(self.store, self.path)
         self.clear()
 
     def clear(self) -> None:

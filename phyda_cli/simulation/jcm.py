@@ -13,16 +13,15 @@ fields, all (lon, lat) [SI].
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
-from phyda_cli.errors import InputError, UsageError
+from phyda_cli.errors import UsageError
+from phyda_cli.files.arrays import read_arrays, write_arrays
 
 __all__ = [
     "Native",
@@ -183,10 +182,8 @@ def perturbed(state: Native, perturbation: Native) -> Native:
 
 def save_states(path: Path, times: np.ndarray, states: list[Native]) -> None:
     """Write native states to an ``.npz`` that appears complete or not at all."""
-    partial = path.with_suffix(".part.npz")
-    arrays: dict[str, Any] = {k: np.stack([s[k] for s in states]) for k in states[0]}
-    np.savez(partial, time=times.astype("datetime64[s]"), **arrays)
-    os.replace(partial, path)
+    arrays = {k: np.stack([s[k] for s in states]) for k in states[0]}
+    write_arrays(path, time=times.astype("datetime64[s]"), **arrays)
 
 
 def load_states(path: Path) -> tuple[np.ndarray, list[Native]]:
@@ -194,18 +191,6 @@ def load_states(path: Path) -> tuple[np.ndarray, list[Native]]:
     arrays = read_arrays(path, ("time", *PROGNOSTIC, *DIAGNOSTIC))
     times = arrays.pop("time")
     return times, [{k: v[i] for k, v in arrays.items()} for i in range(times.size)]
-
-
-def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """``names`` of an ``.npz``. Raises InputError when it is damaged or lacks one."""
-    try:
-        with np.load(path) as archive:
-            return {name: archive[name] for name in names}
-    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
-        raise InputError(
-            f"{path} cannot be read: {error}",
-            hint="remove the file; the same command makes it again",
-        ) from error
 
 
 def _length(path: Path) -> int:

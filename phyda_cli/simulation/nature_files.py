@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from phyda_cli.files.publish import publish
 from phyda_cli.names import VARIABLES
 from phyda_cli.simulation.jcm import (
     DIAGNOSTIC,
@@ -85,10 +86,10 @@ def _dataset(states: list[Native], levels: np.ndarray) -> xr.Dataset:
     return ds
 
 
-def _write(ds: xr.Dataset, path: Path) -> None:
-    partial = path.with_suffix(".part")
-    ds.to_netcdf(partial, engine="netcdf4")
-    partial.replace(path)
+def write_netcdf(ds: xr.Dataset, path: Path) -> None:
+    """Publish ``ds``, replacing a file of that name."""
+    with publish(path, overwrite=True, check=lambda p: xr.open_dataset(p).close()) as temporary:
+        ds.to_netcdf(temporary, engine="netcdf4")
 
 
 def _analyses(folder: Path, levels: np.ndarray) -> Iterator[Path]:
@@ -96,7 +97,7 @@ def _analyses(folder: Path, levels: np.ndarray) -> Iterator[Path]:
         path = folder / f"analysis_{native.stem[-4:]}.nc"
         if not path.exists() or path.stat().st_mtime < native.stat().st_mtime:
             times, states = load_states(native)
-            _write(
+            write_netcdf(
                 _dataset(states, levels).assign_coords(time=times.astype("datetime64[ns]")), path
             )
         yield path
@@ -117,7 +118,7 @@ def _forecasts(
         ds = xr.concat(each, number).assign_coords(time=start.astype("datetime64[ns]"))
         ds["time"].attrs["standard_name"] = "forecast_reference_time"
         ds["step"].attrs["standard_name"] = "forecast_period"
-        _write(ds, path)
+        write_netcdf(ds, path)
         yield path
 
 

@@ -21,6 +21,7 @@ from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, reconstruct
 from phyda_cli.errors import UsageError
 from phyda_cli.fields.state import StateSpec
+from phyda_cli.files.arrays import read_arrays, write_arrays
 from phyda_cli.files.resume import claim
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.model.encoder import conditions
@@ -31,8 +32,8 @@ from phyda_cli.simulation.jcm import (
     SpeedyModel,
     chunk_paths,
     load_states,
-    read_arrays,
 )
+from phyda_cli.simulation.nature_files import write_netcdf
 from phyda_cli.simulation.observing_network import Network, draw_network
 from phyda_cli.simulation.speedy_link import SpeedyLink
 from phyda_cli.training.cases import Reports, StageOne, innovations, scaled
@@ -55,9 +56,8 @@ class _Position:
     prior: float
 
     def save(self, path: Path) -> None:
-        partial = path.with_suffix(".part.npz")
-        np.savez(partial, index=np.array(self.index), prior=np.array(self.prior), **self.background)  # type: ignore[arg-type]
-        partial.replace(path)
+        index, prior = np.array(self.index), np.array(self.prior)
+        write_arrays(path, index=index, prior=prior, **self.background)
 
     def restore(self, path: Path) -> None:
         arrays = read_arrays(path, ("index", "prior", *self.background))
@@ -210,9 +210,7 @@ def run_twin_cycle(
         analysis, scale = cycle.analyse(position.index, position.background)
         forecast = cycle.model.forecast(analysis, time)
         path = out / f"forecast_{str(time)[:13]}.nc"
-        partial = path.with_suffix(".part")
-        cycle.dataset(position.index, forecast).to_netcdf(partial, engine="netcdf4")
-        partial.replace(path)
+        write_netcdf(cycle.dataset(position.index, forecast), path)
         position.background = forecast[0]
         position.index += 1
         position.prior = scale.pooled

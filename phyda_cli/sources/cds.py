@@ -18,7 +18,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from phyda_cli.errors import InputError, UsageError
-from phyda_cli.files.publish import publish
+from phyda_cli.files.publish import publish_text
 from phyda_cli.sources.http import Client
 
 __all__ = ["Cds", "credentials"]
@@ -74,8 +74,7 @@ class Cds:
         )
         links = {link.get("rel"): link.get("href") for link in answer.get("links", [])}
         job = links.get("monitor") or f"{self._url}/retrieve/v1/jobs/{answer['jobID']}"
-        with publish(record, overwrite=True) as temporary:
-            temporary.write_text(json.dumps({"job": job, "request": request}), encoding="utf-8")
+        publish_text(record, json.dumps({"job": job, "request": request}))
         return str(job)
 
     def retrieve(self, dataset: str, request: dict[str, Any], path: Path, record: Path) -> None:

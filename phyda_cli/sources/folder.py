@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from phyda_cli.errors import InputError, UsageError
+from phyda_cli.errors import UsageError
 from phyda_cli.files.lock import locked
-from phyda_cli.files.publish import publish, sha256
+from phyda_cli.files.publish import publish_text, sha256
+from phyda_cli.files.resume import changed, read_record
 
 __all__ = ["MANIFEST", "Folder", "alone"]
 
@@ -41,14 +42,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path / MANIFEST
-        content: dict[str, Any] = {}
-        if self._file.exists():
-            try:
-                content = json.loads(self._file.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
-                raise InputError(
-                    f"{self._file} cannot be read: {error}", hint="choose another folder with --out"
-                ) from error
+        content = read_record(self._file) if self._file.exists() else {}
         self.origins: dict[str, dict[str, Any]] = content.get("origins", {})
         self.files: dict[str, dict[str, Any]] = content.get("files", {})
 
@@ -56,19 +50,14 @@ class Folder:
         """Say that files of ``kind`` come from ``origin``. Raises UsageError when the folder holds
         others."""
         before = self.origins.get(kind)
-        if (
-            before is None
-            and kind == "analysis"
-            and any(p for pattern in _OTHER_CONTENT for p in self.path.glob(pattern))
-        ):
-            found = sorted(p.name for pattern in _OTHER_CONTENT for p in self.path.glob(pattern))
+        found = sorted(p.name for pattern in _OTHER_CONTENT for p in self.path.glob(pattern))
+        if before is None and kind == "analysis" and found:
             raise UsageError(
                 f"{self.path} holds files of another origin: {', '.join(found[:3])}",
                 hint="choose another folder with --out",
             )
-        if before is not None and before != json.loads(json.dumps(origin)):
-            changed = [k for k in origin if json.loads(json.dumps(origin[k])) != before.get(k)]
-            was, now = ("; ".join(f"{k} {d.get(k)}" for k in changed) for d in (before, origin))
+        if before is not None and (different := changed(before, origin)):
+            was, now = ("; ".join(f"{k} {d.get(k)}" for k in different) for d in (before, origin))
             raise UsageError(
                 f"{self.path} holds {kind} files of another request: {was}, now {now}",
                 hint="one folder holds one source; choose another folder with --out",
@@ -91,5 +80,4 @@ class Folder:
     def save(self) -> None:
         """Write the manifest."""
         content = {"origins": self.origins, "files": dict(sorted(self.files.items()))}
-        with publish(self._file, overwrite=True) as temporary:
-            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        publish_text(self._file, json.dumps(content, indent=1))

@@ -25,6 +25,7 @@ from phyda_cli.analysis.background_scale import DEVIATION, BackgroundScale, esti
 from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay, observed_evidence
 from phyda_cli.analysis.reconstruction import Ensemble, Virtual, reconstruct
 from phyda_cli.fields.state import StateSpec
+from phyda_cli.files.publish import publish
 from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.encoder import conditions
 from phyda_cli.model.evidence import N_MAPS
@@ -162,9 +163,8 @@ def build_cases(
             strict=True,
         )
         for target, values in ((_factor_file(path), factors), (path, parts)):
-            partial = path.with_suffix(".part.npy")
-            np.save(partial, np.stack(values))
-            partial.replace(target)
+            with publish(target, overwrite=True) as temporary, temporary.open("wb") as file:
+                np.save(file, np.stack(values))
 
     own = range(rank, -(-pairs.size // CHUNK), size)
     threads = max(1, (os.cpu_count() or 1) // local)

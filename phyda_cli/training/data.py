@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from phyda_cli.fields.state import StateSpec
+from phyda_cli.files.publish import publish, publish_text
 from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.model.mean_error import MeanError
@@ -185,12 +186,9 @@ def _keep(run: Path, spec: StateSpec, members: torch.Tensor, times: tuple[str, .
     path = run / "state.json"
     if path.exists():
         return
-    save_file({"members": members.contiguous()}, str(run / "members.safetensors"))
-    partial = path.with_suffix(".part")
-    partial.write_text(
-        json.dumps({"state": spec.model_dump(), "member_times": times}), encoding="utf-8"
-    )
-    partial.replace(path)
+    with publish(run / "members.safetensors", overwrite=True) as temporary:
+        save_file({"members": members.contiguous()}, temporary)
+    publish_text(path, json.dumps({"state": spec.model_dump(), "member_times": times}))
 
 
 def drawn(pairs: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

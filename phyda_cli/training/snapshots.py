@@ -3,7 +3,6 @@ kept."""
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from phyda_cli.errors import InputError
+from phyda_cli.files.publish import publish
 
 __all__ = ["newest", "save"]
 
@@ -22,12 +22,8 @@ def save(folder: Path, name: str, state: dict[str, Any], keep: int) -> Path:
     that of its ``best_step``."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{state['step']:07d}.pt"
-    partial = path.with_suffix(".part")
-    with partial.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with publish(path, overwrite=True) as temporary:
+        torch.save(state, temporary)
     best = folder / f"{name}-{state['best_step']:07d}.pt"
     for old in sorted(folder.glob(f"{name}-*.pt"))[:-keep]:
         if old != best:

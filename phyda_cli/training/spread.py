@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from phyda_cli.files.publish import publish
 from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.checkpoint import Checkpoint, build_spread
 from phyda_cli.parallel.training import World
@@ -80,9 +81,8 @@ def spread_phase(
 
 def _keep(network: BackgroundSpread, path: Path) -> None:
     """Write the weights, complete or not at all."""
-    partial = path.with_suffix(".part")
-    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, str(partial))
-    partial.replace(path)
+    with publish(path, overwrite=True, check=load_file) as temporary:
+        save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
 
 
 def _started(

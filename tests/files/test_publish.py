@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from phyda_cli.errors import EXIT_USAGE, OutputError
-from phyda_cli.files.publish import publish, sha256
+from phyda_cli.files.publish import publish, publish_folder, sha256
 
 
 def names(folder: Path) -> list[str]:
@@ -141,6 +141,31 @@ def test_leftovers_are_removed_after_a_day(tmp_path: Path) -> None:
     with publish(tmp_path / "out.nc") as temporary:
         temporary.write_text("new")
     assert names(tmp_path) == [young.name, "out.nc"]
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "old").write_text("old")
+    with publish_folder(tmp_path / "made") as temporary:
+        (temporary / "new").write_text("new")
+        assert names(tmp_path / "made") == ["old"]
+    assert names(tmp_path) == ["made"]
+    assert names(tmp_path / "made") == ["new"]
+
+
+def test_a_folder_that_fails_its_check_leaves_the_old_one(tmp_path: Path) -> None:
+    def refuse(folder: Path) -> None:
+        assert names(folder) == ["new"]
+        raise OutputError("not good")
+
+    (tmp_path / "made").mkdir()
+    with (
+        pytest.raises(OutputError, match="not good"),
+        publish_folder(tmp_path / "made", check=refuse) as temporary,
+    ):
+        (temporary / "new").write_text("new")
+    assert names(tmp_path) == ["made"]
+    assert names(tmp_path / "made") == []
 
 
 CHILD = """

@@ -40,7 +40,7 @@ def test_chunks_follow_each_other_and_resume(tmp_path: Path) -> None:
     parts = run_nature(tmp_path / "parts", 6, START, 3, chunk=2)
     next(parts)
     parts.close()
-    (tmp_path / "parts" / "native_0001.part.npz").write_bytes(b"interrupted")
+    (tmp_path / "parts" / ".native_0001.npz.0123456789ab.part").write_bytes(b"interrupted")
     again = list(run_nature(tmp_path / "parts", 6, START, 3, chunk=2))
     assert chunk_paths(tmp_path / "parts") == sorted(again)
     for a, b in zip(whole, again, strict=True):
