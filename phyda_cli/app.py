@@ -13,6 +13,7 @@ import typer
 
 from phyda_cli import __version__
 from phyda_cli.commands.assimilate import assimilate
+from phyda_cli.commands.config import config
 from phyda_cli.commands.console import say
 from phyda_cli.commands.cycle import cycle
 from phyda_cli.commands.demo import demo
@@ -23,6 +24,7 @@ from phyda_cli.commands.preprocess import preprocess
 from phyda_cli.commands.train import train
 from phyda_cli.commands.verify import verify
 from phyda_cli.errors import EXIT_INTERNAL, PhydaError
+from phyda_cli.settings.options import SettingsCommand
 
 __all__ = ["app", "main"]
 
@@ -37,11 +39,12 @@ app = typer.Typer(
     "failed, 75 busy, 128+n signal.",
 )
 for command in (download, train, assimilate, verify, demo):
-    app.command()(command)
+    app.command(cls=SettingsCommand)(command)
 app.add_typer(preprocess, name="preprocess")
 app.add_typer(cycle, name="cycle")
 app.add_typer(obs, name="obs")
 app.add_typer(model, name="model")
+app.add_typer(config, name="config")
 
 
 def _version(value: bool) -> None:

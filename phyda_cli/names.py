@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
     "COORDINATES",
@@ -386,6 +388,8 @@ def interpolate_error(
 ) -> np.ndarray:
     """``errors`` at ``pressure`` [Pa], linear in its logarithm; ``logarithmic``: of values that
     span decades, so is the error's."""
+    import numpy as np  # here: the settings and with them every --help read this table
+
     pressure = np.asarray(pressure, dtype=float)
     if isinstance(errors, (int, float)):
         return np.full(pressure.shape, float(errors))

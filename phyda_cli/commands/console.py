@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["console", "emit", "emit_json", "emit_text", "files_of", "say", "silence", "warn"]
+__all__ = ["console", "emit", "emit_json", "emit_text", "say", "silence", "split", "warn"]
+
+NARROW = 80  # columns of text where stdout is no terminal
 
 
 def console() -> Console:
@@ -42,10 +43,56 @@ def silence() -> None:
 
 
 def emit(table: Table) -> None:
-    """A result table on stdout, not cut to a width where stdout is no terminal."""
+    """A result table on stdout. No number is ever cut: a table that is too wide is printed in
+    parts, each with the names on the left."""
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    width = Console().width if sys.stdout.isatty() else NARROW
+    for part in split(table, width):
+        Console(width=max(width, _least_width(part))).print(part)
+
+
+def split(table: Table, width: int) -> list[Table]:
+    """``table`` in parts that need at most ``width`` columns of text, if its names leave room."""
+    names = 0
+    while names < len(table.columns) and table.columns[names].justify == "left":
+        names += 1
+    parts: list[Table] = []
+    start = names
+    while start < len(table.columns) and _least_width(table) > width:
+        end = start + 1
+        while end < len(table.columns):
+            if _least_width(_with_columns(table, names, start, end + 1)) > width:
+                break
+            end += 1
+        parts.append(_with_columns(table, names, start, end))
+        start = end
+    for part in parts[1:]:
+        part.title = None
+    return parts or [table]
+
+
+def _with_columns(table: Table, names: int, start: int, end: int) -> Table:
+    """``table`` with its first columns and those from ``start`` to before ``end``."""
+    from rich.table import Table
+
+    chosen = [*table.columns[:names], *table.columns[start:end]]
+    part = Table(title=table.title, title_justify="left", box=table.box, pad_edge=table.pad_edge)
+    part.padding, part.show_header = table.padding, table.show_header
+    for column in chosen:
+        part.add_column(column.header, justify=column.justify, no_wrap=column.no_wrap)
+    for row, *cells in zip(table.rows, *(column.cells for column in chosen), strict=True):
+        part.add_row(*cells, end_section=row.end_section)
+    return part
+
+
+def _least_width(table: Table) -> int:
+    """Columns of text below which something of ``table`` would be cut."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    endless = Console(width=10_000)
+    return Measurement.get(endless, endless.options, table).minimum
 
 
 def emit_json(result: dict[str, Any]) -> None:
@@ -62,13 +109,3 @@ def emit_text(text: str, out: Path | None, overwrite: bool) -> None:
 
     publish_text(out, text, overwrite)
     say(f"wrote {out}")
-
-
-def files_of(patterns: Sequence[Path | str]) -> list[Path]:
-    """The files that paths and patterns mean, each once; one that is named twice is told."""
-    from phyda_cli.observations.files import expand
-
-    files, warnings = expand(patterns)
-    for warning in warnings:
-        warn(warning)
-    return files

@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from phyda_cli.commands.assimilate import observation_table
+from phyda_cli.commands.arguments import METHOD, OUTPUT, AsJson, Checkpoint, Overwrite
 from phyda_cli.commands.console import emit, emit_json, say
-from phyda_cli.commands.score_tables import departure_table, field_table
+from phyda_cli.commands.tables import departure_table, field_table, observation_table
 from phyda_cli.errors import OutputError
+from phyda_cli.settings.analysis import AnalysisSettings
+from phyda_cli.settings.options import RUNNING, Chosen, Flag, takes_settings
 from phyda_cli.verification.ratios import mean_ratio
 
 __all__ = ["BUNDLED_CASE", "demo"]
@@ -34,33 +36,28 @@ SHOWN = (
 BUNDLED_CASE = Path(__file__).resolve().parents[1] / "demo"
 
 
+@takes_settings(
+    {
+        AnalysisSettings: (
+            Flag("method", METHOD),
+            Flag("members", METHOD),
+            Flag("seed", METHOD),
+            Flag("device", RUNNING),
+        )
+    },
+    (METHOD, OUTPUT, RUNNING),
+)
 def demo(
+    chosen: Chosen,
+    checkpoint: Checkpoint = None,
     out: Annotated[
-        Path, typer.Option("--out", help="Folder for the outputs; made if missing.")
+        Path,
+        typer.Option(
+            "--out", help="Folder for the outputs; made if missing.", rich_help_panel=OUTPUT
+        ),
     ] = Path("phyda-demo"),
-    method: Annotated[
-        str | None,
-        typer.Option(help="phyda, oi (linear) or none. [default: phyda]", envvar="PHYDA_METHOD"),
-    ] = None,
-    members: Annotated[
-        int | None, typer.Option(min=1, help="Members drawn by the method phyda. [default: 16]")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of the members. [default: 0]")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu or cuda. [default: auto]", envvar="PHYDA_DEVICE")
-    ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(help="Model folder. [default: the bundled one]", envvar="PHYDA_CHECKPOINT"),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace existing outputs.")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object instead of tables.")
-    ] = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Assimilate the bundled stations into the bundled 24-hour forecast, and score the result
     against the truth.
@@ -69,22 +66,15 @@ def demo(
     from which the stations were drawn with errors, some of them gross; a fifth of the stations is
     withheld from the analysis and only compared with it.
 
-    Examples:
-
-      phyda demo
-
-      phyda demo --out /tmp/demo --method oi --json
+    ```
+    phyda demo
+    phyda demo --out /tmp/demo --method oi --json
+    ```
     """
     from phyda_cli.analysis.assimilate import Request, assimilate
     from phyda_cli.model.checkpoint import BUNDLED
-    from phyda_cli.settings.analysis import AnalysisSettings
-    from phyda_cli.settings.base import load_settings
 
-    settings = load_settings(
-        AnalysisSettings,
-        None,
-        {"method": method, "members": members, "seed": seed, "device": device},
-    )
+    settings = chosen.settings(AnalysisSettings)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -7,126 +7,106 @@ from typing import Annotated
 
 import typer
 
+from phyda_cli.commands.arguments import INPUT, OUTPUT
 from phyda_cli.commands.console import say
 from phyda_cli.errors import UsageError
+from phyda_cli.settings.data import DownloadSettings, RetrySettings
+from phyda_cli.settings.options import RUNNING, Chosen, Flag, takes_settings
 
 __all__ = ["download"]
 
 SOURCES = ("weatherbench2", "arco", "cds", "nature")
 FORECASTS = ("hres", "pangu", "graphcast")
-_ARCHIVE, _NATURE = "From an archive", "Nature run"
+ARCHIVE, NATURE = "From an archive", "Nature run"
 
 
-def download(
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            help="Folder to fill; an interrupted download continues there. [default: data/era5, "
-            "data/nature for a nature run]",
+@takes_settings(
+    {
+        DownloadSettings: (
+            Flag("years", ARCHIVE),
+            Flag("variables", ARCHIVE),
+            Flag("levels", ARCHIVE),
+            Flag("hours", ARCHIVE),
+            Flag("area", ARCHIVE),
+            Flag("leads", ARCHIVE),
         ),
-    ] = None,
+        RetrySettings: (Flag("attempts", ARCHIVE),),
+    },
+    (INPUT, OUTPUT, ARCHIVE, NATURE, RUNNING),
+)
+def download(
+    chosen: Chosen,
     source: Annotated[
         str,
         typer.Option(
             "--source",
-            help="weatherbench2 (ERA5 and forecasts, no key), arco (ERA5 at 0.25 degrees, "
-            "hourly, no key), cds (ERA5, needs a key),"
-            " or nature: a nature run made here with jcm (SPEEDY physics), no network.",
+            metavar="SOURCE",
+            help="weatherbench2 (ERA5 and forecasts), arco (hourly ERA5 at 0.25 degrees), cds "
+            "(ERA5, needs a key), or nature: a run made here with jcm, without a network.",
+            rich_help_panel=INPUT,
         ),
     ] = "weatherbench2",
-    years: Annotated[
-        str | None,
-        typer.Option(help="Years such as 2015-2020 or 2015,2018.", rich_help_panel=_ARCHIVE),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="Folder to fill; an interrupted download continues there. [default: data/era5, "
+            "or data/nature for a nature run]",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     resolution: Annotated[
         str | None,
         typer.Option(
-            help="weatherbench2: 64x32, 240x121 or 1440x721; cds: 1440x721 or 240x121. [default: "
-            "64x32, else 1440x721]",
-            rich_help_panel=_ARCHIVE,
-        ),
-    ] = None,
-    variables: Annotated[
-        str | None,
-        typer.Option(
-            help="[default: z,t,q,u,v,msl,t2m,u10,v10; orography and lsm always come]",
-            rich_help_panel=_ARCHIVE,
-        ),
-    ] = None,
-    levels: Annotated[
-        str | None,
-        typer.Option(
-            help="Pressure levels in hPa. [default: the 13 of WeatherBench 2]",
-            rich_help_panel=_ARCHIVE,
-        ),
-    ] = None,
-    hours: Annotated[
-        str | None,
-        typer.Option(help="Hours of the day, UTC. [default: 0,6,12,18]", rich_help_panel=_ARCHIVE),
-    ] = None,
-    area: Annotated[
-        str | None,
-        typer.Option(
-            help="north,west,south,east in degrees. [default: the globe]", rich_help_panel=_ARCHIVE
+            help="64x32, 240x121 or 1440x721 from weatherbench2; 1440x721 or 240x121 from cds. "
+            "[default: 64x32, or 1440x721]",
+            rich_help_panel=ARCHIVE,
         ),
     ] = None,
     forecasts: Annotated[
         str | None,
         typer.Option(
-            help="hres, pangu or graphcast: their forecasts too, as backgrounds to learn from.",
-            rich_help_panel=_ARCHIVE,
-        ),
-    ] = None,
-    leads: Annotated[
-        str | None,
-        typer.Option(
-            help="Lead times of the forecasts in hours. [default: 6,12,18,24,36,48]",
-            rich_help_panel=_ARCHIVE,
+            metavar="|".join(FORECASTS),
+            help="Get their forecasts too, as backgrounds to learn from.",
+            rich_help_panel=ARCHIVE,
         ),
     ] = None,
     url: Annotated[
         str | None,
         typer.Option(
-            help="A mirror of the archive.", envvar="PHYDA_DOWNLOAD_URL", rich_help_panel=_ARCHIVE
+            help="A mirror of the archive.",
+            envvar="PHYDA_DOWNLOAD_URL",
+            show_envvar=False,
+            rich_help_panel=ARCHIVE,
         ),
     ] = None,
-    attempts: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="Times a failing request is made, with growing waits.",
-            rich_help_panel=_ARCHIVE,
-        ),
-    ] = 10,
     verify: Annotated[
         bool,
         typer.Option(
             "--verify",
-            help="Compare files that are there with their checksums.",
-            rich_help_panel=_ARCHIVE,
+            help="Compare existing files with their checksums.",
+            rich_help_panel=ARCHIVE,
         ),
     ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="Tell size, requests and free disk; fetch no fields.",
-            rich_help_panel=_ARCHIVE,
+            help="Say size, requests and free disk; fetch no fields.",
+            rich_help_panel=ARCHIVE,
         ),
     ] = False,
     days: Annotated[
         int,
-        typer.Option(
-            "--days", min=1, help="Length in days, from --start.", rich_help_panel=_NATURE
-        ),
+        typer.Option("--days", min=1, help="Length in days, from --start.", rich_help_panel=NATURE),
     ] = 30,
     start: Annotated[
         str,
         typer.Option(
             "--start",
             help="First day; runs of other dates and seeds are other atmospheres.",
-            rich_help_panel=_NATURE,
+            rich_help_panel=NATURE,
         ),
     ] = "2000-03-01",
     seed: Annotated[
@@ -135,7 +115,7 @@ def download(
             "--seed",
             min=0,
             help="Seed of the initial perturbation and of the twins.",
-            rich_help_panel=_NATURE,
+            rich_help_panel=NATURE,
         ),
     ] = 1,
     twins: Annotated[
@@ -144,7 +124,7 @@ def download(
             "--twins",
             min=0,
             help="Perturbed 48 h forecasts from each start, for background pairs.",
-            rich_help_panel=_NATURE,
+            rich_help_panel=NATURE,
         ),
     ] = 0,
     twins_every: Annotated[
@@ -153,50 +133,36 @@ def download(
             "--twins-every",
             min=6,
             help="Hours between the starts of twins, a multiple of 6.",
-            rich_help_panel=_NATURE,
+            rich_help_panel=NATURE,
         ),
     ] = 24,
 ) -> None:
     """Get training data: analyses and forecasts as NetCDF files.
 
-    Examples:
-
-      phyda download --years 2015-2020
-
-      phyda download --years 2018-2020 --forecasts hres --resolution 240x121 --out data/era5-hres
-
-      phyda download --source cds --years 2021 --area 72,-25,34,45 --levels 500,850 --out
-      data/europe
-
-      phyda download --source nature --days 360 --twins 3 --out data/nature
+    ```
+    phyda download --years 2015-2020
+    phyda download --years 2018-2020 --forecasts hres --resolution 240x121 --out data/era5-hres
+    phyda download --source cds --years 2021 --area 72,-25,34,45 --levels 500,850 --out data/europe
+    phyda download --source nature --days 360 --twins 3 --out data/nature
+    ```
     """
     if source not in SOURCES:
         raise UsageError(f"--source {source}: expected one of {', '.join(SOURCES)}")
     if source == "nature":
         _nature(out or Path("data/nature"), days, start, seed, twins, twins_every)
         return
-    if years is None:
+    if "years" not in chosen.given(DownloadSettings):
         raise UsageError("--years is missing, such as --years 2015-2020")
     if forecasts is not None and forecasts not in FORECASTS:
         raise UsageError(f"--forecasts {forecasts}: expected one of {', '.join(FORECASTS)}")
     from phyda_cli.commands.progress import download_progress
-    from phyda_cli.settings.base import load_settings
-    from phyda_cli.settings.data import DownloadSettings, RetrySettings
     from phyda_cli.sources.archive import Origin, download_archive
     from phyda_cli.sources.http import Client
 
-    wishes = {
-        "years": years,
-        "variables": variables,
-        "levels": levels,
-        "hours": hours,
-        "area": area,
-        "leads": leads,
-    }
-    settings = load_settings(DownloadSettings, None, dict(wishes))
+    settings = chosen.settings(DownloadSettings)
     out = out or Path("data/era5")
     with (
-        Client(RetrySettings(attempts=attempts), say) as client,
+        Client(chosen.settings(RetrySettings), say) as client,
         download_progress(lambda: client.received) as progress,
     ):
         files = download_archive(
@@ -217,7 +183,7 @@ def download(
 
 
 def _nature(out: Path, days: int, start: str, seed: int, twins: int, twins_every: int) -> None:
-    from phyda_cli.commands.assimilate import parse_time
+    from phyda_cli.commands.arguments import parse_time
     from phyda_cli.simulation.nature_files import download_nature
     from phyda_cli.sources.folder import MANIFEST
 

@@ -87,18 +87,11 @@ def _facts(path: Path | None) -> dict[str, Any]:
 
 
 def _tables(facts: dict[str, Any]) -> Iterable[Table]:
-    from phyda_cli.commands.score_tables import new_table
-
-    def pairs(title: str, rows: dict[str, Any]) -> Table:
-        table = new_table(title, ("name", "value"), ())
-        table.show_header, table.columns[1].no_wrap = False, False
-        for name, value in rows.items():
-            table.add_row(name, "–" if value in (None, "") else str(value))
-        return table
+    from phyda_cli.commands.tables import new_table, value_table
 
     lat, lon = facts["grid"]["latitude"], facts["grid"]["longitude"]
     training, networks, members = facts["training"], facts["networks"], facts["members"]
-    yield pairs(
+    yield value_table(
         f"{facts['name']} ({facts['path']})",
         {
             "grid": f"{lon['count']}x{lat['count']}, "
@@ -127,7 +120,7 @@ def _tables(facts: dict[str, Any]) -> Iterable[Table]:
         )
     yield table
     needs = facts["background"]
-    yield pairs(
+    yield value_table(
         "A background",
         {name: needs[name] for name in ("required", "levels", "without")}
         | {"helpful": ", ".join(needs["helpful"])},
@@ -140,10 +133,12 @@ def _tables(facts: dict[str, Any]) -> Iterable[Table]:
         "pairs_kind": "kind of pairs",
     }
     names |= {"data_license": "licence", "references": "references", "hardware": "hardware"}
-    yield pairs("Training data", {text: training[name] for name, text in names.items()})
+    yield value_table("Training data", {text: training[name] for name, text in names.items()})
     if facts["scores"]:
-        yield pairs("Validation", {name: f"{value:.4f}" for name, value in facts["scores"].items()})
-    yield pairs(
+        yield value_table(
+            "Validation", {name: f"{value:.4f}" for name, value in facts["scores"].items()}
+        )
+    yield value_table(
         "Files, all as their hashes say",
         {name: f"{f['sha256']}  {f['bytes']:,} bytes" for name, f in facts["files"].items()},
     )

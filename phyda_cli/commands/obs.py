@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phyda_cli.commands.console import emit, emit_json, emit_text, files_of, say, warn
+from phyda_cli.commands.arguments import files_of
+from phyda_cli.commands.console import emit, emit_json, emit_text, say, warn
 from phyda_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def inspect(
 
       phyda obs inspect metar.csv 'temp/*.bufr' --plot stations.png
     """
-    from phyda_cli.commands.obs_tables import inventory_tables
+    from phyda_cli.commands.tables import inventory_tables
     from phyda_cli.observations.inventory import check_alone, inventory
 
     read = _read(files, obs_map)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from phyda_cli.commands.score_tables import filled, new_table, number
-from phyda_cli.verification.readable import READABLE
+from phyda_cli.commands.tables import filled, new_table, number, readable_units
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,7 +59,7 @@ def _by_equation(report: PhysicsReport, name: str) -> Table:
         f"Physics of {name}: rms of residuals{against}", ("equation", "units"), list(columns)
     )
     for s in everywhere:
-        units, scale = READABLE.get(s.units, (s.units, 1.0))
+        units, scale = readable_units(s.units)
         table.add_row(s.equation, units, *(text(s, scale) for text in columns.values()))
     return table
 
@@ -76,7 +75,7 @@ def _by_place(report: PhysicsReport) -> Table:
     elif report.reference:
         title, shown = f"ratio to the {report.reference}", lambda s: number(s.ratio, form=".2f")
     else:
-        title, shown = "rms", lambda s: number(s.analysis, READABLE.get(s.units, ("", 1.0))[1])
+        title, shown = "rms", lambda s: number(s.analysis, readable_units(s.units)[1])
     table = new_table(
         f"The same by latitude and level (hPa), analysis: {title}",
         ("",),

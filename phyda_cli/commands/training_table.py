@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from phyda_cli.commands.console import console, say
 from phyda_cli.commands.progress import spoken
+from phyda_cli.commands.tables import new_table
 from phyda_cli.sources.pieces import readable
 from phyda_cli.training.progress import Lines, Status, Watch
 
@@ -70,34 +71,18 @@ def status_table(status: Status) -> Table:
 
 def estimate_table(found: Estimate) -> Table:
     """What a training would take."""
-    from rich.box import SIMPLE
-    from rich.table import Table
-
-    table = Table("", "parameters", "steps", "s a step", "data wait", "time", box=SIMPLE)
-    table.add_row(
-        "cases",
-        "",
-        f"{found.cases}",
-        f"{found.case_seconds:.3f}",
-        "",
-        spoken(found.cases * found.case_seconds),
-    )
-    for p in found.phases:
-        table.add_row(
-            p.name,
-            f"{p.parameters:,}",
-            f"{p.steps}",
-            f"{p.step:.3f}",
-            f"{p.waiting / p.step:.1%}",
-            spoken(p.seconds),
-        )
-    table.add_row(
-        "in all", f"{sum(p.parameters for p in found.phases):,}", "", "", "", spoken(found.seconds)
-    )
+    processes = f"{found.processes} process{'es' * (found.processes > 1)}"
     memory = f"{readable(found.memory)} (states {readable(found.states)})"
     memory += f", {readable(found.device_memory)} on the GPU" if found.device_memory else ""
-    table.caption = (
-        f"{found.processes} process{'es' * (found.processes > 1)}; memory of each "
-        f"{memory}; disk {readable(found.disk)}"
-    )
+    title = f"{processes}; memory of each {memory}; disk {readable(found.disk)}"
+    columns = ("parameters", "steps", "s a step", "data wait", "time")
+    table = new_table(title, ("",), columns)
+    seconds = found.cases * found.case_seconds
+    table.add_row("cases", "", f"{found.cases}", f"{found.case_seconds:.3f}", "", spoken(seconds))
+    for p in found.phases:
+        waiting = f"{p.waiting / p.step:.1%}"
+        numbers = (f"{p.parameters:,}", f"{p.steps}", f"{p.step:.3f}", waiting)
+        table.add_row(p.name, *numbers, spoken(p.seconds))
+    parameters = f"{sum(p.parameters for p in found.phases):,}"
+    table.add_row("in all", parameters, "", "", "", spoken(found.seconds))
     return table

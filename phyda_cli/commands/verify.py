@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from phyda_cli.commands.assimilate import parse_time
-from phyda_cli.commands.console import emit, emit_json, files_of, say
+from phyda_cli.commands.arguments import (
+    INPUT,
+    OUTPUT,
+    AsJson,
+    ObsMap,
+    Overwrite,
+    files_of,
+    parse_time,
+)
+from phyda_cli.commands.console import emit, emit_json, say
 from phyda_cli.commands.physics_tables import physics_tables
-from phyda_cli.commands.score_tables import departure_table, field_table, group_table
-from phyda_cli.errors import OutputError, UsageError
+from phyda_cli.commands.tables import departure_table, field_table, group_table
+from phyda_cli.errors import OutputError, PhydaError, UsageError
+from phyda_cli.settings.analysis import AnalysisSettings, QualityControlSettings
+from phyda_cli.settings.options import RUNNING, Chosen, Flag, takes_settings
 from phyda_cli.verification.ratios import mean_ratio
 
 if TYPE_CHECKING:
@@ -27,72 +38,99 @@ if TYPE_CHECKING:
 
 __all__ = ["verify"]
 
+LACKING = ("--member", "--valid-time", "--rename", "--ensemble")  # options of assimilate alone
 
+
+@takes_settings(
+    {AnalysisSettings: (Flag("qc.window_hours", INPUT, "--window"),)}, (INPUT, OUTPUT, RUNNING)
+)
 def verify(
     analysis: Annotated[
         Path, typer.Argument(help="Analysis (or any forecast) to verify: NetCDF or GRIB.")
     ],
+    chosen: Chosen,
     truth: Annotated[
-        Path | None, typer.Option(help="Fields to verify against, on any grid.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Fields to verify against, on any grid.", rich_help_panel=INPUT
+        ),
     ] = None,
     background: Annotated[
         Path | None,
-        typer.Option(help="First guess to compare with. [default: analysis minus its increments]"),
+        typer.Option(
+            metavar="FILE",
+            help="First guess to compare with. [default: the analysis minus its increments]",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     obs: Annotated[
         list[Path] | None,
         typer.Option(
             "--obs",
+            metavar="FILE",
             help="Observations to verify against: a file of any format, or a quoted pattern. "
             "Repeatable.",
+            rich_help_panel=INPUT,
         ),
     ] = None,
-    obs_map: Annotated[
-        Path | None, typer.Option(help="TOML file that maps CSV columns to variables and units.")
-    ] = None,
+    obs_map: ObsMap = None,
     feedback: Annotated[
         Path | None,
-        typer.Option(help="Feedback file of the analysis: departures, chi2, error estimates."),
+        typer.Option(
+            metavar="FILE",
+            help="Feedback file of the analysis: departures, chi2, error estimates.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     time: Annotated[
         str | None,
-        typer.Option(help="Valid time, where the file has several. The others must have it too."),
-    ] = None,
-    window: Annotated[
-        float, typer.Option(min=0, help="Compare with observations within so many hours.")
-    ] = 3.0,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw increment, spread and stations here (PNG).")
+        typer.Option(
+            help="Valid time, where the file has several; the others must have it too.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     physics: Annotated[
         bool,
-        typer.Option("--physics", help="Tell how physical it is: residuals, balance, humidity."),
+        typer.Option(
+            "--physics",
+            help="Say how physical it is: residuals, balance, humidity.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     physics_plot: Annotated[
-        Path | None, typer.Option(help="Draw maps of the residuals here (PNG); implies --physics.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw maps of the residuals here (PNG); implies --physics.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw increment, spread and stations here (PNG).",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     field: Annotated[
         str | None,
-        typer.Option(help="Field to draw, such as z500 or msl. [default: t850 if it is there]"),
+        typer.Option(
+            help="Field to draw, such as z500 or msl. [default: t850 if it is there]",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace existing pictures.")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object instead of tables.")
-    ] = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score an analysis against fields, stations and its own feedback.
 
-    Examples:
-
-      phyda verify analysis.nc --truth era5.nc
-
-      phyda verify analysis.nc --obs metar.csv --obs-map metar.toml --json
-
-      phyda verify analysis.nc --feedback feedback.nc --plot increment.png --field z500
-
-      phyda verify analysis.nc --physics --truth era5.nc --physics-plot residuals.png
+    ```
+    phyda verify analysis.nc --truth era5.nc
+    phyda verify analysis.nc --obs metar.csv --obs-map metar.toml --json
+    phyda verify analysis.nc --feedback feedback.nc --plot increment.png --field z500
+    phyda verify analysis.nc --physics --truth era5.nc --physics-plot residuals.png
+    ```
     """
     from phyda_cli.observations.feedback import read_feedback
     from phyda_cli.verification.analysis_file import read_analysis
@@ -108,16 +146,25 @@ def verify(
     _check_pictures(
         [plot, physics_plot], [analysis, truth, background, feedback, obs_map, *obs], overwrite
     )
-    file = read_analysis(analysis, parse_time(time, "--time"))
-    first = file.background if background is None else _at_same_time(background, file.fields.time)
-    target = None if truth is None else _at_same_time(truth, file.fields.time)
-    rows = None if feedback is None else read_feedback(feedback)
+    with _given_as("the file to verify"):
+        file = read_analysis(analysis, parse_time(time, "--time"))
+    first, target, rows = file.background, None, None
+    if background is not None:
+        with _given_as("--background"):
+            first = _at_same_time(background, file.fields.time)
+    if truth is not None:
+        with _given_as("--truth"):
+            target = _at_same_time(truth, file.fields.time)
+    if feedback is not None:
+        with _given_as("--feedback"):
+            rows = read_feedback(feedback)
     valid = str(file.fields.time.astype("datetime64[s]"))
     sections: list[Section] = [({"schema": 1, "analysis": str(analysis), "valid_time": valid}, [])]
     if truth is not None and target is not None:
         sections.append(_against_truth(file, first, target, truth))
     if obs:
-        sections.append(_against_stations(obs, obs_map, window, file, first))
+        controls = chosen.settings(AnalysisSettings).qc
+        sections.append(_against_stations(obs, obs_map, controls, file, first))
     if physics:
         sections.append(_physics(file, first, target, physics_plot, overwrite))
     if feedback is not None and rows is not None:
@@ -130,6 +177,17 @@ def verify(
         return
     for table in (t for _, tables in sections for t in tables):
         emit(table)
+
+
+@contextmanager
+def _given_as(option: str) -> Iterator[None]:
+    """Errors about a file say which option gave it, and hint at none that ``verify`` lacks."""
+    try:
+        yield
+    except PhydaError as error:
+        lacking = any(option in error.hint for option in LACKING)
+        advice = f"; {error.hint}" if error.hint and not lacking else ""
+        raise type(error)(error.message, hint=f"it was given as {option}{advice}") from error
 
 
 def _check_pictures(
@@ -172,17 +230,20 @@ def _against_truth(file: AnalysisFile, first: Fields | None, truth: Fields, path
 
 
 def _against_stations(
-    obs: list[Path], mapping: Path | None, window: float, file: AnalysisFile, first: Fields | None
+    obs: list[Path],
+    mapping: Path | None,
+    controls: QualityControlSettings,
+    file: AnalysisFile,
+    first: Fields | None,
 ) -> Section:
     from phyda_cli.observations.pre_qc import prepare
     from phyda_cli.observations.read.read import read_observations
-    from phyda_cli.settings.analysis import QualityControlSettings
     from phyda_cli.verification.stations import score_stations
 
     table = prepare(
         read_observations(obs, mapping).table,
         file.fields,
-        settings=QualityControlSettings(window_hours=window, repeats="all"),
+        settings=controls.model_copy(update={"repeats": "all"}),
     )
     report = score_stations(table, file.fields, first)
     compared = f"{sum(d.n for d in report.scores)} of {report.account['in']} observations compared"

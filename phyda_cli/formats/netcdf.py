@@ -37,7 +37,7 @@ def file_kind(path: Path) -> str:
         with open(path, "rb") as file:
             head = file.read(1024)
     except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist", hint="check the path of --background") from error
+        raise InputError(f"{path} does not exist", hint="check the path") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if not head:

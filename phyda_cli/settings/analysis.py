@@ -18,77 +18,95 @@ class QualityControlSettings(Settings):
     """Quality control before and against the background."""
 
     window_hours: float = Field(
-        3.0, gt=0, description="Observations within so many hours of the analysis time are used."
+        3.0, gt=0, description="Use observations within this many hours of the valid time."
     )
     repeats: Literal["nearest", "all"] = Field(
         "nearest",
-        description="Of a station's reports within the window use the one nearest to the "
-        "analysis time, or all.",
+        description="Use a station's report nearest to the valid time, or all its reports in the "
+        "window.",
     )
     stuck_hours: float | None = Field(
         12.0,
         gt=0,
-        description="Reject a station's value that stays the same for so many hours; none: no "
-        "such check.",
+        description="Reject a station's value that has not changed for this many hours; none turns "
+        "the check off.",
     )
-    stuck_reports: int = Field(6, ge=3, description="The fewest reports that can show it.")
+    stuck_reports: int = Field(
+        6, ge=3, description="Call a value stuck only after this many equal reports."
+    )
     height_limit_m: float = Field(
-        500.0, gt=0, description="Reject stations further from the model's surface [m]."
+        500.0, gt=0, description="Reject stations further than this from the model's surface [m]."
     )
     msl_height_limit_m: float | None = Field(
         None,
         gt=0,
-        description="Reject mean sea level pressure from stations so far above or below the sea "
-        "[m]; none: from all.",
+        description="Reject mean sea level pressure from stations further than this above or below "
+        "the sea [m]; none accepts it from all stations.",
     )
     first_guess_factor: float = Field(
-        5.0, gt=0, description="Reject when |O-B| exceeds this many sqrt(sigma_o^2 + sigma_b^2)."
+        5.0,
+        gt=0,
+        description="Reject an observation whose |O-B| exceeds this many "
+        "sqrt(sigma_o^2 + sigma_b^2).",
     )
     buddy_factor: float | None = Field(
         5.0,
         gt=0,
-        description="Reject when O-B differs by this many standard deviations from what its "
-        "neighbours predict; none: no check.",
+        description="Reject an observation whose O-B differs by this many standard deviations from "
+        "what its neighbours predict; none turns the check off.",
     )
     obs_error_scale: float = Field(
-        1.0, gt=0, description="Factor on default observation errors; errors given with a row stay."
+        1.0,
+        gt=0,
+        description="Multiply the default observation errors by this; an error given in a row "
+        "stays as it is.",
     )
     errors: dict[str, PositiveFloat | tuple[tuple[PositiveFloat, PositiveFloat], ...]] = Field(
         default_factory=dict,
-        description="Default errors by variable in SI units: a number, or [pressure in hPa, "
-        "error] knots, top first.",
+        description="Default observation errors by variable in SI units: one number, or pairs of "
+        "pressure in hPa and error, top first.",
     )
     height_error_scale: float = Field(
         1.0,
         ge=0,
-        description="Factor on the error added to default errors for the height between station "
-        "and model surface.",
+        description="Multiply the error that is added for the height between station and model "
+        "surface by this.",
     )
     thinning: Literal["none", "thin", "superob"] = Field(
-        "none", description="Of the reports in a box use all, one, or their mean."
+        "none",
+        description="Use all reports in a box (none), one of them (thin) or their mean (superob).",
     )
-    thinning_km: float = Field(100.0, gt=0, description="Size of a box [km].")
-    thinning_log_p: float = Field(0.1, gt=0, description="Depth of a box in log pressure.")
+    thinning_km: float = Field(100.0, gt=0, description="Width of a box for thinning [km].")
+    thinning_log_p: float = Field(
+        0.1, gt=0, description="Depth of a box for thinning in log pressure."
+    )
     superob_correlation: float = Field(
         0.3,
         ge=0,
         le=1,
-        description="Correlation of the errors in a box; the mean of n has the variance (1 + (n "
-        "- 1) rho) / n of one.",
+        description="Correlation rho of the errors in a box: the mean of n reports has "
+        "(1 + (n - 1) rho) / n times the variance of one.",
     )
     robust: Literal["none", "huber"] = Field(
-        "none", description="Weight observations down that stage 1 cannot fit (Huber norm)."
+        "none", description="Give less weight to observations that stage 1 cannot fit (Huber)."
     )
     huber_k: float = Field(
         2.0,
         gt=0,
-        description="Misfit in observation errors beyond which the weight falls as k / |misfit|.",
+        description="Lower the weight as k / |misfit| beyond this misfit, in observation errors.",
     )
     robust_iterations: int = Field(
-        3, ge=2, le=10, description="Solutions of stage 1, each with the weights of the one before."
+        3,
+        ge=2,
+        le=10,
+        description="Solve stage 1 this many times, each time with the weights of the solution "
+        "before.",
     )
     withhold: float = Field(
-        0.0, ge=0, lt=1, description="Fraction of the stations to make passive, chosen by the seed."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Compare this fraction of the stations, drawn by the seed, and do not use it.",
     )
 
     @field_validator("errors")
@@ -110,29 +128,32 @@ class GuidanceSettings(Settings):
     operators with phyda."""
 
     rule: Literal["mmps", "dps"] = Field(
-        "mmps", description="Moment matching, or the simpler posterior sampling of DPS."
+        "mmps",
+        description="How observations guide the sampler: by moment matching, or by the simpler "
+        "posterior sampling of DPS.",
     )
     steps: int | None = Field(
         None,
         ge=2,
-        description="Noise levels of the sampler; none: 12 for mmps, 48 for dps, which need "
-        "as long.",
+        description="Number of noise levels; none means 12 for mmps and 48 for dps, which take the "
+        "same time.",
     )
     sigma_min: float = Field(
         0.05, gt=0, description="Lowest noise level, in residual standard deviations."
     )
     sigma_max: float = Field(
-        8.0, gt=0, description="Highest noise level, where sampling starts from noise alone."
+        8.0, gt=0, description="Highest noise level; sampling starts there from noise alone."
     )
     iterations: int = Field(
-        12, ge=2, description="Most conjugate-gradient iterations at each step (mmps)."
+        12, ge=2, description="Take at most this many conjugate-gradient iterations a step (mmps)."
     )
-    tolerance: float = Field(0.01, gt=0, description="Relative residual at which they end (mmps).")
+    tolerance: float = Field(
+        0.01, gt=0, description="Stop the iterations at this relative residual (mmps)."
+    )
     zeta: float = Field(
         0.5,
         gt=0,
-        description="Step size (dps); tuned, and unstable where observations are dense and "
-        "accurate.",
+        description="Step size (dps); it is unstable where observations are dense and accurate.",
     )
 
     @property
@@ -160,19 +181,25 @@ class EnsembleSettings(Settings):
         0.5,
         ge=0,
         le=1,
-        description="Share of the ensemble in B, the static members having the rest.",
+        description="Share of your ensemble in the background-error covariance; static members "
+        "have the rest.",
     )
     rtps: float = Field(
         0.6,
         ge=0,
         le=1,
-        description="Relaxation of the analysis ensemble to the prior spread: 0 none, 1 all of it.",
+        description="Relax the analysis ensemble to the prior spread: 0 not at all, 1 all the way.",
     )
     radius_km: float | None = Field(
-        None, gt=0, description="As the solver's, with an ensemble; none: that of the checkpoint."
+        None,
+        gt=0,
+        description="Distance at which an observation's influence ends with an ensemble [km]; none "
+        "takes the checkpoint's.",
     )
     radius_log_p: float | None = Field(
-        None, gt=0, description="As the solver's, with an ensemble; none: that of the checkpoint."
+        None,
+        gt=0,
+        description="The same in log pressure; none takes the checkpoint's.",
     )
 
 
@@ -182,30 +209,30 @@ Method = Literal["phyda", "oi", "letkf", "hybrid", "guidance", "none"]
 class AnalysisSettings(Settings):
     """``phyda assimilate``."""
 
+    command = "assimilate"
+    prefix = "PHYDA_"
+
     method: Method = Field(
         "phyda",
-        description="Full model; linear analysis with static members, an ensemble or both; the "
-        "diffusion guided by the observations "
-        "alone; or no analysis.",
+        description="The full method (phyda); its linear part with static members (oi), an "
+        "ensemble (letkf) or both (hybrid); diffusion guided by observations (guidance); or none.",
     )
     members: int = Field(
-        16, ge=1, description="Analysis members (samples) of the methods phyda and guidance."
+        16, ge=1, description="Number of analysis members that phyda and guidance draw."
     )
     physics: Literal["off", "train", "project"] = Field(
         "train",
-        description="Physics of the increments: off, as they come, impossible humidity included; "
-        "train, what the networks learned, and no "
-        "negative humidity; project, also hydrostatic balance, column mass and humidity exactly, "
-        "on the model grid.",
+        description="Balance increments exactly (project), keep what the networks learned and no "
+        "negative humidity (train), or leave them as they come (off).",
     )
-    seed: int = Field(0, ge=0, description="Seed of the members.")
+    seed: int = Field(0, ge=0, description="Seed of everything drawn at random.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where the networks and the solver run."
     )
     background_error_scale: Literal["auto"] | Annotated[float, Field(gt=0)] = Field(
         "auto",
-        description="Factor on the background-error standard deviation; auto: from the "
-        "innovations, for each group of variables.",
+        description="Multiply the background-error standard deviation by this; auto estimates a "
+        "factor for each group of variables from the innovations.",
     )
     qc: QualityControlSettings = Field(
         default_factory=QualityControlSettings, description="Quality control."

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import ByteSize, Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from phyda_cli.names import VARIABLES, Channel, canonical_variable, parse_channel
-from phyda_cli.settings.base import Settings
+from phyda_cli.settings.base import Settings, in_order
 
 __all__ = [
     "DownloadSettings",
@@ -18,18 +19,10 @@ __all__ = [
 ]
 
 
-def _list(value: object) -> object:
-    """Text such as ``500,850`` as a list."""
-    return (
-        [part.strip() for part in value.split(",") if part.strip()]
-        if isinstance(value, str)
-        else value
-    )
-
-
 def _years(value: object) -> object:
     """``2015-2017`` in text or a list as three years."""
-    value = _list(value)
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
     if not isinstance(value, list):
         return value
     spans = [str(part).partition("-") for part in value]
@@ -54,35 +47,43 @@ def _canonical(variables: tuple[str, ...]) -> tuple[str, ...]:
 class TwinSettings(Settings):
     """``phyda cycle twin``."""
 
-    seed: int = Field(0, ge=0, description="Seed of networks and observation errors.")
+    command = "cycle"
+    prefix = "PHYDA_CYCLE_"
+
+    seed: int = Field(
+        0, ge=0, description="Seed of the observing networks and of the observation errors."
+    )
     method: Literal["oi", "phyda"] = Field(
-        "oi", description="Analyses of stage 1 alone, or phyda's mean."
+        "oi", description="Analyse with stage 1 alone (oi), or with the networks' mean (phyda)."
     )
     forecast_hours: int = Field(
         24, ge=6, multiple_of=6, description="Length of the forecast from every analysis [h]."
     )
-    regime_days: int = Field(6, ge=1, description="A network keeps its size for so many days.")
+    regime_days: int = Field(
+        6, ge=1, description="An observing network keeps its size for this many days."
+    )
     reports: tuple[PositiveInt, PositiveInt] = Field(
-        (20, 2000), description="Fewest and most reports of a network."
+        (20, 2000), description="Fewest and most reports of an observing network."
     )
     lag_days: int = Field(
-        5, ge=1, description="The first background is the truth of so many days before."
+        5, ge=1, description="Take the truth of this many days before as first background."
     )
 
     @field_validator("reports")
     @classmethod
     def _in_order(cls, reports: tuple[int, int]) -> tuple[int, int]:
-        if reports[0] > reports[1]:
-            raise ValueError(f"the fewest, {reports[0]}, are more than the most, {reports[1]}")
-        return reports
+        return in_order(reports)
 
 
 class RetrySettings(Settings):
     """How long ``phyda download`` goes on asking a server that fails; waits double and are drawn at
     random below their limit."""
 
+    command = "download"
+    prefix = "PHYDA_DOWNLOAD_"
+
     attempts: int = Field(
-        10, ge=1, description="Times a request is made before the download stops."
+        10, ge=1, description="Make a failing request this many times, with growing waits."
     )
     first_wait: float = Field(1.0, ge=0, description="Longest wait after the first failure [s].")
     longest_wait: float = Field(60.0, ge=0, description="Longest wait after any failure [s].")
@@ -96,7 +97,12 @@ class DownloadSettings(Settings):
     """What ``phyda download`` takes from an archive. Text such as ``2015-2017,2020`` or ``500,850``
     counts as a list."""
 
-    years: tuple[int, ...] = Field(description="Years, as 2015-2020 or 2015,2018.", min_length=1)
+    command = "download"
+    prefix = "PHYDA_DOWNLOAD_"
+
+    years: tuple[int, ...] = Field(
+        description="Years such as 2015-2020 or 2015,2018.", min_length=1
+    )
     hours: tuple[int, ...] = Field(
         (0, 6, 12, 18), description="Hours of the day [UTC].", min_length=1
     )
@@ -107,17 +113,16 @@ class DownloadSettings(Settings):
     )
     variables: tuple[str, ...] = Field(
         ("z", "t", "q", "u", "v", "msl", "t2m", "u10", "v10"),
-        description="Variables, under any of their names.",
+        description="Variables under any of their names; orography and lsm always come.",
         min_length=1,
     )
     area: tuple[float, float, float, float] | None = Field(
-        None, description="North, west, south, east [degrees]; none: the globe."
+        None, description="North, west, south and east edges [degrees]; none takes the globe."
     )
     leads: tuple[int, ...] = Field(
         (6, 12, 18, 24, 36, 48), description="Lead times of forecasts [h].", min_length=1
     )
 
-    _listed = field_validator("hours", "levels", "variables", "area", "leads", mode="before")(_list)
     _spans = field_validator("years", mode="before")(_years)
 
     @field_validator("hours", "levels", "leads")
@@ -150,12 +155,15 @@ class DownloadSettings(Settings):
 
 class PreprocessSettings(Settings):
     """``phyda preprocess``: what a training store is to hold. Text such as ``2015-2017,2020`` or
-    ``500,850`` counts as a list."""
+    counts as a list."""
+
+    command = "preprocess"
+    prefix = "PHYDA_PREPROCESS_"
 
     grid: str = Field(
         "64x32",
-        pattern=r"^(\d+x\d+|as-is)$",
-        description="Columns x rows of a global grid, or as-is: that of the analyses.",
+        description="Columns x rows of a global grid such as 240x121, or as-is to keep the grid of "
+        "the analyses.",
     )
     channels: tuple[str, ...] | None = Field(
         None,
@@ -171,36 +179,53 @@ class PreprocessSettings(Settings):
         (50, 100, 200, 300, 500, 700, 850, 925), min_length=1, description="Pressure levels [hPa]."
     )
     pairs: tuple[Literal["cycled", "forecast", "lagged", "twin"], ...] = Field(
-        ("forecast",), min_length=1, description="Kinds of (background, truth) pairs."
+        ("forecast",),
+        min_length=1,
+        description="Kinds of pairs: cycled (by phyda cycle), forecast (all forecasts), lagged "
+        "(earlier analyses), twin (forecasts of the model that made the analyses).",
     )
     lag_hours: int = Field(
         24, ge=1, description="Hours between background and truth of lagged pairs."
     )
-    lag_scale: float = Field(1.0, gt=0, description="Factor on lagged differences.")
+    lag_scale: float = Field(1.0, gt=0, description="Multiply lagged differences by this.")
     first: str | None = Field(None, description="Use valid times from this one on.")
     last: str | None = Field(None, description="Use valid times before this one.")
     train_years: tuple[int, ...] = Field(
-        (), description="Years of the pairs for training; none: those not in the other two."
+        (), description="Years of pairs for training; without any, those not in the other two."
     )
-    validation_years: tuple[int, ...] = Field((), description="Years of the pairs for validation.")
-    test_years: tuple[int, ...] = Field((), description="Years of the pairs for testing.")
+    validation_years: tuple[int, ...] = Field((), description="Years of pairs for validation.")
+    test_years: tuple[int, ...] = Field(
+        (), description="Years of pairs for testing, which training never sees."
+    )
     validation_fraction: float = Field(
         0.08,
         gt=0,
         lt=0.5,
-        description="Without any years: the latest part of the span, kept from the statistics.",
+        description="Without any years, keep this latest part of the span for validation.",
     )
     packing: Literal["float32", "int16"] = Field(
-        "float32", description="How states are stored; int16: scaled for each field."
+        "float32",
+        description="Store states as float32, or as int16: about half the size, to 1/131068 of a "
+        "field's range.",
     )
     missing: Literal["error", "skip"] = Field(
-        "error", description="States with missing values or channels: stop, or leave them out."
+        "error",
+        description="Stop at states with missing values or channels (error), or leave them out "
+        "(skip).",
     )
     season_members: int = Field(
-        64, ge=1, description="Static background-error members chosen from each season."
+        64, ge=1, description="Choose this many static background-error members from each season."
     )
 
-    _listed = field_validator("channels", "variables", "levels", "pairs", mode="before")(_list)
+    @field_validator("grid")
+    @classmethod
+    def _grid(cls, value: str) -> str:
+        if not re.fullmatch(r"\d+x\d+|as-is", value):
+            raise ValueError(
+                "expected columns x rows such as 64x32, or as-is to keep the grid of the analyses"
+            )
+        return value
+
     _spans = field_validator("train_years", "validation_years", "test_years", mode="before")(_years)
     _known = field_validator("variables")(_canonical)
 
@@ -236,14 +261,19 @@ class PreprocessSettings(Settings):
 class ExecutionSettings(Settings):
     """Where ``phyda preprocess`` runs; the store does not depend on it."""
 
+    command = "preprocess"
+    prefix = "PHYDA_PREPROCESS_"
+
     scheduler: str | None = Field(
         None,
         pattern=r"^\w+://.+$",
-        description="Address of a Dask scheduler; none: threads of this process.",
+        description="Dask scheduler such as tcp://host:8786 whose workers see the same files; none "
+        "runs threads in this process.",
     )
-    workers: int | None = Field(
-        None, ge=1, description="Threads; none: as many as there are cores."
-    )
+    workers: int | None = Field(None, ge=1, description="Number of threads; none takes one a core.")
     memory_limit: ByteSize = Field(
-        ByteSize(4_000_000_000), gt=0, description="Most memory the process may take, such as 4GB."
+        ByteSize(4_000_000_000),
+        gt=0,
+        description="Take at most this much memory, such as 4GB; fewer threads "
+        "run where it is small.",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from phyda_cli.settings.base import Settings
 
@@ -20,21 +20,23 @@ class SolverSettings(Settings):
     radius_log_p: float | None = Field(
         4.0,
         gt=0,
-        description="Distance in log pressure at which an observation's influence ends; none, or "
-        "a large one: it reaches every level.",
+        description="Distance in log pressure at which an observation's influence ends; with none "
+        "it reaches every level.",
     )
     column_stride: int = Field(
-        2, ge=1, description="Weights are solved at every so-many-th grid point and interpolated."
+        2, ge=1, description="Solve weights at every n-th grid point and interpolate."
     )
     season_days: int | None = Field(
-        None, ge=1, description="Use static members within so many days of the date; none: all."
+        None,
+        ge=1,
+        description="Use static members within this many days of the date in any year; none uses "
+        "all.",
     )
     scale_deviation: float = Field(
         0.5,
         gt=0,
-        description="How far the scale of the background's error may be from the expected one "
-        "(standard deviation of its logarithm): less "
-        "where all backgrounds are of one kind, such as persistence.",
+        description="Standard deviation of the logarithm of the factor on the background error "
+        "around one; smaller where all backgrounds are of one kind, such as persistence.",
     )
 
 
@@ -43,11 +45,13 @@ class SamplerSettings(Settings):
 
     start: Literal["linear", "noise"] = Field(
         "linear",
-        description="Start from draws of stage 1's posterior with a little noise added, or from "
-        "nothing but noise.",
+        description="Start from draws of stage 1's posterior with a little noise (linear), or from "
+        "noise alone.",
     )
     steps: int = Field(
-        3, ge=2, description="Noise levels; each costs two network evaluations but the last."
+        3,
+        ge=2,
+        description="Number of noise levels; each but the last takes two network evaluations.",
     )
     sigma_min: float = Field(
         0.1, gt=0, description="Lowest noise level, in residual standard deviations."
@@ -55,9 +59,17 @@ class SamplerSettings(Settings):
     sigma_max: float = Field(
         0.3,
         gt=0,
-        description="Highest noise level, in residual standard deviations; 8 for a start "
+        description="Highest noise level, in residual standard deviations; take 8 to start "
         "from noise.",
     )
+
+    @model_validator(mode="after")
+    def _levels_decrease(self) -> SamplerSettings:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(
+                f"sigma_min {self.sigma_min:g} is not below sigma_max {self.sigma_max:g}"
+            )
+        return self
 
 
 class NetworkSettings(Settings):
@@ -67,16 +79,16 @@ class NetworkSettings(Settings):
     denoiser: tuple[int, ...] = Field((32, 64, 128), description="Widths of the denoiser.")
     spread: tuple[int, ...] = Field(
         (32, 64, 96),
-        description="Widths of the network of the background spread; empty: there is none.",
+        description="Widths of the network that predicts the background's spread; empty for none.",
     )
     odd: bool = Field(
         True,
-        description="The mean's correction turns its sign with the innovations: what a cycle "
-        "needs. False where backgrounds err in a way "
-        "that can be known from them alone, such as persistence.",
+        description="Let the correction of the mean change sign with the innovations, as a cycle "
+        "needs. False where a background's error can be known from the background alone, as with "
+        "persistence.",
     )
     linear: tuple[str, ...] = Field(
         (),
-        description="Channels whose mean stays that of stage 1, such as those at a model's top "
-        "that a correction would let drift.",
+        description="Keep the mean of stage 1 in these channels, such as those at a model's top "
+        "that would drift in a cycle.",
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from phyda_cli.settings.base import Settings
+from phyda_cli.settings.base import Settings, in_order
 from phyda_cli.settings.model import NetworkSettings, SamplerSettings, SolverSettings
 
 __all__ = ["TrainingSettings"]
@@ -15,140 +15,143 @@ __all__ = ["TrainingSettings"]
 class TrainingSettings(Settings):
     """``phyda train``; a TOML file may set any of these."""
 
-    seed: int = Field(0, description="Seed of networks, noise and shuffling.")
+    command = "train"
+    prefix = "PHYDA_TRAIN_"
+
+    seed: int = Field(0, ge=0, description="Seed of networks, noise and shuffling.")
     members: int = Field(
-        128, ge=2, description="Static background-error members kept in the checkpoint."
+        128, ge=2, description="Number of static background-error members in the checkpoint."
     )
     case_members: int | None = Field(
         None,
         ge=2,
-        description="Most of them that a case for training uses: fewer are faster; none: all.",
+        description="Use at most this many members in a training case, which is faster; none uses "
+        "all.",
     )
     one_size: bool = Field(
         True,
-        description="Static members are each divided by their own rms; better where errors "
-        "differ much in size.",
+        description="Divide every static member by its own rms: better where errors differ much in "
+        "size.",
     )
     case_eofs: int | None = Field(
         None,
         ge=2,
-        description="Cases use so many leading EOFs of the members instead: faster on a small "
-        "grid with many; none: no EOFs.",
+        description="Use this many leading EOFs of the members in training cases: faster with many "
+        "members on a small grid; none uses the members.",
     )
     keep_statistics: bool = Field(
         False,
-        description="Keep statistics and static members of --init-from, for more training on "
-        "data of the same kind.",
+        description="Keep the statistics and static members of --init-from, to go on with data of "
+        "the same kind.",
     )
-    samples: int = Field(8000, ge=1, description="Analysis cases simulated for training.")
-    reports: tuple[int, int] = Field(
-        (20, 2000), description="Fewest and most reports of a simulated network."
+    samples: int = Field(
+        8000, ge=1, description="Number of analysis cases to simulate for training."
+    )
+    reports: tuple[PositiveInt, PositiveInt] = Field(
+        (20, 2000), description="Fewest and most reports of a simulated observing network."
     )
     complete_reports: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="Fraction of the networks that are of stations which report every channel; "
-        "the others are mixed.",
+        description="Fraction of the observing networks whose stations report every channel; the "
+        "others are mixed.",
     )
     error_factor: float = Field(
         2.5,
         ge=1,
-        description="A network's observation errors are up to so many times the default ones, or "
-        "as much smaller.",
+        description="Draw the observation errors of a case between the default ones divided and "
+        "multiplied by this.",
     )
     validation_fraction: float = Field(
-        0.08, gt=0, lt=0.5, description="Latest part of the span, kept from training."
+        0.08, gt=0, lt=0.5, description="Keep this latest part of the span from training."
     )
     spread_epochs: float = Field(
-        4.0, gt=0, description="Passes over the cases for the network of the background spread."
+        4.0, gt=0, description="Passes over the cases for the background-spread network."
     )
     validation_cases: int = Field(
         128,
         ge=1,
-        description="Most cases that score the encoder in training and calibrate its spread.",
+        description="Use at most this many cases to score the encoder and calibrate its spread.",
     )
     encoder_epochs: float = Field(6.0, gt=0, description="Passes over the cases for the encoder.")
     denoiser_epochs: float = Field(3.0, gt=0, description="Passes over the cases for the denoiser.")
-    batch: int = Field(16, ge=1, description="Cases per step, in all processes together.")
+    batch: int = Field(16, ge=1, description="Cases in a step, of all processes together.")
     accumulate: int = Field(
         1,
         ge=1,
-        description="Parts in which each process takes its share of a batch, one after the "
-        "other: less memory, the same result.",
+        description="Take a batch in this many parts, one after the other: less memory, the same "
+        "result.",
     )
     learning_rate: float = Field(1e-3, gt=0, description="Peak of the cosine schedule (AdamW).")
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
     ema: float = Field(
-        0.998, gt=0, lt=1, description="Decay of the averaged weights, which are the ones kept."
+        0.998, gt=0, lt=1, description="Decay of the averaged weights; the average is kept."
     )
     physics: float = Field(
         0.2,
         ge=0,
-        description="Strength of the physics term on the denoiser at low noise; 0 trains "
-        "without it.",
+        description="Strength of the physics term on the denoiser at low noise; 0 turns it off.",
     )
     encoder_physics: float = Field(
         0.3,
         ge=0,
-        description="Strength of the physics term on the encoder's mean; 0 trains without it.",
+        description="Strength of the physics term on the encoder's mean; 0 turns it off.",
     )
     balanced: bool = Field(
         False,
-        description="The encoder's errors count relative to what stage 1 leaves, so that dense "
-        "networks weigh as much as sparse ones.",
+        description="Weigh the encoder's errors by those that stage 1 leaves, so that dense "
+        "observing networks count as much as sparse ones.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="Of the networks' products in training; weights and losses are always "
-        "float32. auto: bfloat16 on a GPU that has it.",
+        description="Precision of the networks' products in training; auto takes bfloat16 on a GPU "
+        "that has it. Weights and losses are always float32.",
     )
     strategy: Literal["ddp", "fsdp"] = Field(
         "ddp",
-        description="With several processes each holds whole networks, or they divide weights, "
-        "gradients and optimiser among them.",
+        description="With several processes, each holds the whole networks (ddp), or they divide "
+        "weights, gradients and optimiser (fsdp).",
     )
     compile: bool = Field(
         False,
-        description="Compile the networks (torch.compile): half a minute or more, then "
-        "faster steps.",
+        description="Compile the networks (torch.compile), which takes half a minute or more.",
     )
-    channels_last: bool = Field(False, description="Keep fields with the channels last in memory.")
+    channels_last: bool = Field(False, description="Keep the channels of fields last in memory.")
     max_minutes: float | None = Field(
         None,
         gt=0,
-        description="Stop each network's training after so many minutes, the schedule "
-        "fitted to it.",
+        description="Stop the training of each network after this many minutes; the schedule fits "
+        "itself to it.",
     )
     check_every: int = Field(
-        250, ge=1, description="Steps between two checks on the validation cases."
+        250, ge=1, description="Check the validation cases after every n steps."
     )
     patience: int | None = Field(
         None,
         ge=1,
-        description="Stop a network's training after so many checks without a better one; "
-        "none: never.",
+        description="Stop the training of a network after this many checks without a better one; "
+        "none never stops it.",
     )
     save_every: int = Field(
         100,
         ge=1,
-        description="Steps between two states on disk, from which a stopped run continues.",
+        description="Save the state after every n steps; a stopped run goes on from there.",
     )
     keep: int = Field(
-        2, ge=1, description="Latest states kept on disk, besides that of the best check."
+        2, ge=1, description="Keep this many latest states on disk, and that of the best check."
     )
     mean_error_patterns: int = Field(
         0,
         ge=0,
-        description="Correct backgrounds first by what so many of their leading patterns tell of "
-        "their error (linear regression). For "
-        "persistence and the like, with network.odd = false; 0: no correction.",
+        description="Correct backgrounds by a linear regression of their error on this many "
+        "leading patterns; for persistence, with network.odd = false. 0 corrects nothing.",
     )
     mean_error_products: int = Field(
         0,
         ge=0,
-        description="So many of these patterns are predictors in pairs and with the season as "
-        "well: advection is a product.",
+        description="Use this many of these patterns as predictors in pairs and with the season: "
+        "advection is a product.",
     )
     solver: SolverSettings = Field(
         default_factory=SolverSettings, description="Stage 1, stored in the checkpoint."
@@ -157,6 +160,11 @@ class TrainingSettings(Settings):
         default_factory=SamplerSettings, description="Stage 3, stored in the checkpoint."
     )
     network: NetworkSettings = Field(default_factory=NetworkSettings, description="Network sizes.")
+
+    @field_validator("reports")
+    @classmethod
+    def _in_order(cls, reports: tuple[int, int]) -> tuple[int, int]:
+        return in_order(reports)
 
     @model_validator(mode="after")
     def _one_idea_of_backgrounds(self) -> TrainingSettings:

@@ -32,6 +32,7 @@ finally:
     [
         ["--help"],
         ["assimilate", "--help"],
+        ["config", "show", "train"],
         ["download", "--help"],
         ["cycle", "twin", "--help"],
         ["model", "card", "--help"],
@@ -69,6 +70,16 @@ def test_help_shows_defaults(phyda: Run) -> None:
     assert "[default: 8000]" in " ".join(phyda("train", "--help").out.replace("│", " ").split())
 
 
+def test_the_help_of_assimilate_fits_a_screen(phyda: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    lines = phyda("assimilate", "--help").out.splitlines()
+    assert len(lines) <= 60
+    options = [line for line in lines if line.lstrip("│* ").startswith("--")]
+    assert len(options) <= 20
+    every = phyda("assimilate", "--help-all").out
+    assert all(flag in every for flag in ("--valid-time", "--rtps", "--save-members", "--seed"))
+
+
 def test_version(phyda: Run) -> None:
     assert phyda("--version").out.strip() == f"phyda {__version__}"
 
@@ -85,7 +96,7 @@ def test_a_defect_is_told_from_a_mistake(phyda: Run, monkeypatch: pytest.MonkeyP
     def broken(*_: object) -> None:
         raise ZeroDivisionError("of all things")
 
-    monkeypatch.setattr(assimilate, "_renames", broken)
+    monkeypatch.setattr(assimilate, "parse_renames", broken)
     outcome = phyda("assimilate", "--obs", "a", "--background", "b")
     assert outcome.code == 1
     assert "this is a defect in phyda" in outcome.err

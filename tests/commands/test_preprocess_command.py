@@ -64,7 +64,7 @@ def test_preprocess_then_inspect(phyda: Callable[..., Any], nature: Path, tmp_pa
         "every 6 h with 0 gaps",
         "0 values in 0 states",
     ):
-        assert text in shown.out
+        assert text in " ".join(shown.out.split())
     found = json.loads(phyda("preprocess", "inspect", out, "--json").out)
     assert found["variables"] == {"z": [500.0, 850.0], "t": [500.0, 850.0], "msl": []}
     assert found["pairs"]["kinds"] == {"lagged": 176}

@@ -1,0 +1,112 @@
+"""What command lines have in common: options that several commands take, and texts that become
+times, renames and files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from phyda_cli.commands.console import warn
+from phyda_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = [
+    "AsJson",
+    "Checkpoint",
+    "ObsMap",
+    "Overwrite",
+    "check_name",
+    "files_of",
+    "parse_renames",
+    "parse_time",
+]
+
+OUTPUT, METHOD, INPUT = "Output", "Method", "Input"
+OTHER_FORMATS = {
+    **dict.fromkeys((".grib", ".grib1", ".grib2", ".grb", ".grb1", ".grb2", ".gb2"), "GRIB"),
+    **dict.fromkeys((".csv", ".txt", ".json", ".parquet"), "a table"),
+    **dict.fromkeys((".png", ".pdf", ".svg"), "a picture"),
+    **dict.fromkeys((".bufr", ".bfr", ".odb", ".odb2"), "observations"),
+    **dict.fromkeys((".zarr",), "Zarr"),
+    **dict.fromkeys((".gz", ".bz2", ".zip", ".tar"), "a compressed file"),
+}
+
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Model folder. [default: the bundled one]",
+        envvar="PHYDA_CHECKPOINT",
+        show_envvar=False,
+        rich_help_panel=METHOD,
+    ),
+]
+ObsMap = Annotated[
+    Path | None,
+    typer.Option(
+        "--obs-map",
+        metavar="FILE",
+        help="TOML file that maps CSV columns to variables and units.",
+        rich_help_panel=INPUT,
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace existing outputs.", rich_help_panel=OUTPUT)
+]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object instead of tables.", rich_help_panel=OUTPUT),
+]
+
+
+def parse_time(text: str | None, option: str) -> np.datetime64 | None:
+    """An ISO 8601 time, taken as UTC. Raises UsageError naming ``option``."""
+    import numpy as np
+
+    if text is None:
+        return None
+    try:
+        return np.datetime64(text.strip().removesuffix("Z"), "s")
+    except ValueError as error:
+        raise UsageError(
+            f"{option}: {text!r} is not a time", hint=f"for example {option} 2020-10-01T06:00"
+        ) from error
+
+
+def parse_renames(pairs: Sequence[str]) -> dict[str, str]:
+    """``NAME=CANONICAL`` texts as a dictionary. Raises UsageError for other texts."""
+    out = {}
+    for pair in pairs:
+        name, separator, canonical = pair.partition("=")
+        if not (name and separator and canonical):
+            raise UsageError(
+                f"--rename {pair!r}: expected NAME=CANONICAL",
+                hint="for example --rename TMP_P0_L100=t",
+            )
+        out[name] = canonical
+    return out
+
+
+def check_name(path: Path | None, option: str) -> None:
+    """Raise UsageError where the name of a NetCDF output says another format."""
+    said = OTHER_FORMATS.get(path.suffix.lower()) if path else None
+    if path and said:
+        raise UsageError(
+            f"{option} {path}: the name says {said}, and phyda writes NetCDF",
+            hint=f"use {option} {path.with_suffix('.nc')}",
+        )
+
+
+def files_of(patterns: Sequence[Path | str]) -> list[Path]:
+    """The files that paths and patterns mean, each once; a file named twice gets a warning."""
+    from phyda_cli.observations.files import expand
+
+    files, warnings = expand(patterns)
+    for warning in warnings:
+        warn(warning)
+    return files

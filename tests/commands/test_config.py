@@ -1,0 +1,58 @@
+"""``phyda config show``: every setting, its value and where it comes from."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phyda_cli.commands.config import MODELS
+from phyda_cli.settings.analysis import AnalysisSettings
+from phyda_cli.settings.base import fields_of
+
+Run = Callable[..., Any]
+
+
+def rows(outcome: Any) -> dict[str, dict[str, Any]]:
+    assert outcome.code == 0, outcome.err
+    return {row["name"]: row for row in json.loads(outcome.out)["settings"]}
+
+
+@pytest.mark.parametrize("command", MODELS)
+def test_defaults_are_a_configuration(phyda: Run, command: str, tmp_path: Path) -> None:
+    shown = phyda("config", "show", command, "--defaults")
+    assert shown.code == 0, shown.err
+    stated = tomllib.loads(shown.out)
+    assert stated
+    (tmp_path / "c.toml").write_text(shown.out)
+    before = rows(phyda("config", "show", command, "--json", "--defaults"))
+    again = rows(phyda("config", "show", command, "--json", "--config", tmp_path / "c.toml"))
+    for name, row in before.items():
+        assert again[name]["value"] == row["value"], name
+    assert "c.toml" in {row["source"] for row in again.values()}
+
+
+def test_sources(
+    phyda: Run, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ops.toml").write_text("seed = 5\nmembers = 2\n")
+    monkeypatch.setenv("PHYDA_MEMBERS", "3")
+    options = ("--set", "qc.window_hours=2", "--config", tmp_path / "ops.toml")
+    found = rows(phyda("config", "show", "--json", *options, "--checkpoint", tiny_checkpoint))
+    sources = {name: (row["value"], row["source"]) for name, row in found.items()}
+    assert sources["seed"] == (5, "ops.toml")
+    assert sources["members"] == (3, "PHYDA_MEMBERS")
+    assert sources["qc.window_hours"] == (2.0, "--set qc.window_hours=2")
+    assert sources["method"] == ("phyda", "default")
+    assert sources["solver.radius_km"][1].startswith("checkpoint")
+    assert {path for path, _ in fields_of(AnalysisSettings)} <= set(found)
+
+
+def test_wrong_words(phyda: Run) -> None:
+    assert phyda("config", "show", "colour").code == 2
+    assert phyda("config", "show", "--set", "colour=1").code == 2
+    assert phyda("config", "show", "--preset", "64x32").code == 2
