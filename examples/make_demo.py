@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.fields.grid import Fields
+from phyda_cli.fields.interpolate import bilinear
 from phyda_cli.formats.background import read_background
 from phyda_cli.formats.write import write_fields
 from phyda_cli.names import default_error
@@ -65,15 +66,10 @@ def stations(
     """Identifier, position and elevation of ``n`` stations; some are up to ``spread`` metres off
     the model's surface."""
     latitude, longitude = places(truth, n, land_share, rng)
-    at = make(
-        station_id="",
-        time=truth.time,
-        latitude=latitude,
-        longitude=longitude,
-        variable="orography",
-        value=0.0,
+    surface = (
+        bilinear(truth.grid, latitude, longitude)
+        @ truth.surface["orography"].astype(np.float64).ravel()
     )
-    surface = build_operator(truth, at, None).apply(truth.vector())
     elevation = np.maximum(
         surface + spread * rng.uniform(-1, 1, n) * (rng.random(n) < 0.6), 0
     ).round()

@@ -14,6 +14,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from phyda_cli.commands.demo import BUNDLED_CASE, demo
+from phyda_cli.constants import BAROMETRIC_EXPONENT, GRAVITY, LAPSE_RATE
 from phyda_cli.errors import OutputError
 from phyda_cli.fields.state import StateSpec, equiangular
 from phyda_cli.formats.background import read_background
@@ -175,6 +176,21 @@ def test_bundled_case() -> None:
     withheld = read_stations(BUNDLED_CASE / "withheld.txt")
     assert withheld < stations
     assert len(withheld) == pytest.approx(0.2 * len(stations), abs=1)
+
+
+@pytest.mark.parametrize("name", ["background", "truth"])
+def test_the_bundled_case_is_weather(name: str) -> None:
+    """Over sea, mean sea level pressure is what z and t of the lowest level give (hypsometric
+    equation, 6.5 K/km)."""
+    fields = read_background(BUNDLED_CASE / f"{name}.nc").fields
+    sea = fields.surface["lsm"] < 0.5
+    msl = fields.surface["msl"][sea]
+    assert 93000 < msl.min() < msl.max() < 106000
+    lowest = int(np.argmax(fields.levels))
+    height = fields.upper["z"][lowest][sea] / GRAVITY
+    warmed = 1 + LAPSE_RATE * height / fields.upper["t"][lowest][sea]
+    expected = fields.levels[lowest] * warmed**BAROMETRIC_EXPONENT
+    assert np.sqrt(np.mean((msl - expected) ** 2)) < 300
 
 
 def test_the_example_simulates_what_the_truth_says() -> None:
