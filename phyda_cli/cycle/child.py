@@ -1,0 +1,62 @@
+"""A command in a process of its own, with limits of time and memory, that does not outlive us."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Ended", "run_limited"]
+
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+EXIT_TIMEOUT = 124
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit ``code`` (124 at its time limit, 128 + n by signal n) and its
+    standard output."""
+
+    code: int
+    output: str
+
+
+def run_limited(
+    command: Sequence[str], log: Path, minutes: float, memory: int | None = None
+) -> Ended:
+    """Run ``command`` without a shell, its standard error in ``log``.
+
+    The command and all its children are killed when ``minutes`` are over, and when this process
+    ends, however it ends. Raises OSError when the command cannot be started.
+    """
+    libc = ctypes.CDLL(None)
+
+    def limit() -> None:
+        os.setsid()
+        libc.prctl(_DEATH_SIGNAL, signal.SIGKILL)
+        if memory is not None:
+            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+    with (
+        log.open("ab") as errors,
+        subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            preexec_fn=limit,
+        ) as process,
+    ):
+        try:
+            output, _ = process.communicate(timeout=60.0 * minutes)
+            code = process.returncode
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _ = process.communicate()
+            code = EXIT_TIMEOUT
+    return Ended(code if code >= 0 else 128 - code, output.decode("utf-8", "replace"))

@@ -1,0 +1,310 @@
+"""One run of the cycle: every analysis that is due, in order, each whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time as system_time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from phyda_cli import __version__
+from phyda_cli.cycle.background import Candidate, candidates, youngest_is_there
+from phyda_cli.cycle.child import Ended, run_limited
+from phyda_cli.cycle.clock import Clock, stamp, times_between
+from phyda_cli.cycle.folder import CycleFolder, Published
+from phyda_cli.cycle.gates import failed_gates, unusual, verdict_of
+from phyda_cli.cycle.gather import Gathered, InputFile, gather, inventory
+from phyda_cli.cycle.policy import FAULTS, stops
+from phyda_cli.cycle.retention import retain
+from phyda_cli.errors import EXIT_INPUT, EXIT_NO_OBSERVATIONS, EXIT_USAGE, OutputError
+from phyda_cli.files.lock import locked
+from phyda_cli.files.publish import sha256
+from phyda_cli.settings.cycle import CycleSettings
+
+__all__ = ["Cycle", "Outcome"]
+
+SCHEMA = 1
+_LOOK_EVERY = 5.0  # seconds
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the analysis of ``time``: its exit ``code`` (0 when it was published), its
+    ``status`` and why it is not plainly ok."""
+
+    time: datetime
+    code: int
+    status: str
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass
+class _Stopped(Exception):
+    """The cycle stops for ``fault``."""
+
+    fault: str
+    code: int
+    details: str = ""
+
+
+@dataclass
+class _Making:
+    """A cycle on its way: where it is made, and the faults so far."""
+
+    time: datetime
+    work: Path
+    previous: Published | None
+    faults: list[str] = field(default_factory=list)
+
+
+class Cycle:
+    """The cycle of ``settings``. ``say`` gets one line an event."""
+
+    def __init__(self, settings: CycleSettings, clock: Clock, say: Say) -> None:
+        self.settings, self.clock, self.say = settings, clock, say
+        self.folder = CycleFolder(settings.folder)
+
+    def run(self, until: datetime | None = None, once: bool = False) -> list[Outcome]:
+        """Make every analysis that is due, or only the first of them.
+
+        A cycle that cannot be made never stops the later ones. Raises BusyError when another run
+        works in the folder, OutputError when it cannot be written to.
+        """
+        root = self.folder.root
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {root}: {error.strerror}") from error
+        with locked(root / "lock", f"another phyda cycle works in {root}"):
+            self.folder.sweep()
+            due = self._due(until)
+            outcomes = [self._one(time) for time in (due[:1] if once else due)]
+            retain(self.folder, self.settings.retention)
+            self._write_status(outcomes)
+        return outcomes
+
+    def _due(self, until: datetime | None) -> list[datetime]:
+        s, now = self.settings, self.clock.now()
+        last = self.folder.last()
+        if last is not None and last.time > now:
+            fault = FAULTS["clock"]
+            raise OutputError(
+                f"the last cycle in {s.folder} is {stamp(last.time)}, but the clock says "
+                f"{now:%Y-%m-%dT%H:%MZ}",
+                hint=fault.follows,
+            )
+        after = None if last is None else last.time
+        due = times_between(s.first, after, min(until or now, now), s.every_hours)
+        if last is not None and self._late_observations(last):
+            due.insert(0, last.time)
+        return due[-1:] if s.catch_up == "newest" else due
+
+    def _late_observations(self, last: Published) -> bool:
+        """Whether the last published cycle is to be made again with files that arrived after it."""
+        s = self.settings
+        if s.late == "ignore" or self.clock.now() > last.time + timedelta(minutes=s.cutoff_minutes):
+            return False
+        used = {f["path"]: f["bytes"] for f in last.report["observations"]}
+        return {p: size for p, (size, _) in inventory(s.observations, last.time).items()} != used
+
+    def _one(self, time: datetime) -> Outcome:
+        work = self.folder.work(time)
+        making = _Making(time, work, self.folder.last(before=time))
+        began = system_time.monotonic()
+        try:
+            outcome = self._make(making, began)
+        except _Stopped as stopped:
+            reasons = (*making.faults, stopped.fault, *filter(None, [stopped.details]))
+            outcome = Outcome(time, stopped.code, "stopped", tuple(dict.fromkeys(reasons)))
+        except OSError as error:
+            outcome = Outcome(time, EXIT_USAGE, "stopped", ("disk", f"{error.strerror}"))
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        self._tell(outcome, system_time.monotonic() - began)
+        return outcome
+
+    def _make(self, making: _Making, began: float) -> Outcome:
+        s, time = self.settings, making.time
+        deadline = time + timedelta(minutes=s.cutoff_minutes)
+        gathered = gather(
+            s.observations,
+            time,
+            making.work / "observations",
+            self.clock,
+            deadline,
+            s.settle_seconds,
+        )
+        for fault in gathered.faults:
+            self._note(making, fault)
+        self._same_as_before(making, gathered)
+        self._wait_for_background(time, deadline)
+        report, background = self._assimilate(making, gathered)
+        for fault in unusual(report, self._earlier(time), s.gates):
+            self._note(making, fault)
+        if report.get("status") == "degraded" or verdict_of(report) == "suspect":
+            self._note(making, "analysis_degraded")
+        record = self._record(making, gathered, background, report, began)
+        if reasons := failed_gates(report, s.gates):
+            self.folder.reject(making.work, time, record | {"status": "rejected", "gates": reasons})
+            raise _Stopped("gate", FAULTS["gate"].code, "; ".join(reasons))
+        self.folder.commit(making.work, time, record)
+        return Outcome(time, 0, record["status"], tuple(making.faults))
+
+    def _note(self, making: _Making, fault: str) -> None:
+        """Go on with ``fault``, or stop where the policy says so."""
+        if stops(fault, self.settings.policy):
+            raise _Stopped(fault, FAULTS[fault].code)
+        if fault not in making.faults:
+            making.faults.append(fault)
+
+    def _same_as_before(self, making: _Making, gathered: Gathered) -> None:
+        """Stop where every file is one of the cycle before's, and where the same inputs have been
+        rejected already."""
+        hashes = sorted(f.sha256 for files in gathered.files for f in files)
+        if hashes and making.previous is not None:
+            before = sorted(f["sha256"] for f in making.previous.report["observations"])
+            if hashes == before:
+                raise _Stopped("observations_repeated", EXIT_NO_OBSERVATIONS)
+        rejected = self.folder.rejected(making.time)
+        if rejected and sorted(f["sha256"] for f in rejected["observations"]) == hashes:
+            raise _Stopped("gate", FAULTS["gate"].code, "rejected before with the same inputs")
+
+    def _wait_for_background(self, time: datetime, deadline: datetime) -> None:
+        source = self.settings.background[0]
+        while not youngest_is_there(source, time) and self.clock.now() < deadline:
+            self.clock.sleep(_LOOK_EVERY)
+
+    def _assimilate(
+        self, making: _Making, gathered: Gathered
+    ) -> tuple[dict[str, Any], tuple[Candidate, InputFile]]:
+        """The report of the analysis with the best background that can be read."""
+        s = self.settings
+        nothing = not any(gathered.files)
+        if nothing and stops("observations_none", s.policy):
+            raise _Stopped("observations_none", EXIT_NO_OBSERVATIONS)
+        ended: Ended | None = None
+        for candidate in candidates(s.background, making.time, making.previous, making.work):
+            if candidate.fallback:
+                self._note(making, "background_late")
+            used = InputFile(
+                str(candidate.path), candidate.path.stat().st_size, sha256(candidate.path)
+            )
+            command = self._command(making, gathered, candidate.path)
+            ended = run_limited(command, making.work / "log.txt", s.minutes, s.memory)
+            if ended.code == 0:
+                report: dict[str, Any] = json.loads(ended.output)
+                if report["status"] == "background_only":
+                    making.faults.append("observations_none")
+                return report, (candidate, used)
+            if ended.code != EXIT_INPUT:
+                break
+            self._note(making, "background_unreadable")
+        if ended is None:
+            raise _Stopped("background_missing", FAULTS["background_missing"].code)
+        if ended.code == EXIT_NO_OBSERVATIONS:
+            raise _Stopped("observations_none", ended.code)
+        raise _Stopped("analysis_failed", ended.code, _last_line(making.work / "log.txt"))
+
+    def _command(self, making: _Making, gathered: Gathered, background: Path) -> list[str]:
+        s, work = self.settings, making.work
+        words = [sys.executable, "-m", "phyda_cli", "assimilate", "--json"]
+        for source, files in zip(s.observations, gathered.files, strict=True):
+            for file in files:
+                words += ["--obs", str(work / file.copy)]
+            if source.map is not None and files:
+                words += ["--obs-map", str(source.map)]
+        words += ["--background", str(background), "--time", f"{making.time:%Y-%m-%dT%H:%M:%S}"]
+        words += ["--out", str(work / "analysis.nc"), "--feedback", str(work / "feedback.nc")]
+        if s.analysis is not None:
+            words += ["--config", str(s.analysis)]
+        if s.policy == "background_only":
+            words += ["--allow-no-obs"]
+        return [*words, *s.arguments]
+
+    def _earlier(self, time: datetime) -> list[dict[str, Any]]:
+        """The analyses' reports of the cycles before ``time``."""
+        times = [t for t in self.folder.times() if t < time]
+        kept = times[-self.settings.gates.usual_cycles :]
+        return [self.folder.published(t).report["analysis"] for t in kept]
+
+    def _record(
+        self,
+        making: _Making,
+        gathered: Gathered,
+        background: tuple[Candidate, InputFile],
+        report: dict[str, Any],
+        began: float,
+    ) -> dict[str, Any]:
+        candidate, file = background
+        previous = making.previous
+        outputs = {name: making.work / name for name in ("analysis.nc", "feedback.nc")}
+        own = candidate.path.parent == making.work
+        record = {
+            "schema": SCHEMA,
+            "cycle": stamp(making.time),
+            "status": "degraded" if making.faults else "ok",
+            "reasons": making.faults,
+            "phyda_version": __version__,
+            "previous": {}
+            if previous is None
+            else {"cycle": stamp(previous.time), "sha256": sha256(previous.path / "report.json")},
+            "observations": [f.record() for files in gathered.files for f in files],
+            "background": file.record()
+            | {"origin": candidate.origin, "lead_hours": candidate.lead_hours}
+            | ({"copy": candidate.path.name} if own else {}),
+            "command": self._recorded_command(making, gathered, candidate.path),
+            "outputs": {n: sha256(p) for n, p in outputs.items() if p.is_file()},
+            "analysis": report,
+            "seconds": round(system_time.monotonic() - began, 2),
+        }
+        if report.get("status") == "background_only":
+            record["status"] = "background_only"
+        return record
+
+    def _recorded_command(self, making: _Making, gathered: Gathered, background: Path) -> list[str]:
+        """The words after ``phyda``, with ``{cycle}`` for the cycle's own folder."""
+        words = self._command(making, gathered, background)[3:]
+        return [w.replace(str(making.work), "{cycle}") for w in words]
+
+    def _tell(self, outcome: Outcome, seconds: float) -> None:
+        name = "published" if outcome.code == 0 else "stopped"
+        details = {
+            "cycle": stamp(outcome.time),
+            "code": outcome.code,
+            "status": outcome.status,
+            "reasons": list(outcome.reasons),
+            "seconds": round(seconds, 2),
+        }
+        self.folder.event(self.clock.now(), name, **details)
+        why = f": {', '.join(outcome.reasons)}" if outcome.reasons else ""
+        self.say(f"cycle {stamp(outcome.time)} {outcome.status} ({outcome.code}){why}")
+
+    def _write_status(self, outcomes: Sequence[Outcome]) -> None:
+        last = self.folder.last()
+        self.folder.write_status(
+            {
+                "schema": SCHEMA,
+                "at": self.clock.now().isoformat(timespec="seconds"),
+                "last": None if last is None else stamp(last.time),
+                "status": None if last is None else last.report["status"],
+                "stopped": [
+                    {"cycle": stamp(o.time), "code": o.code, "reasons": list(o.reasons)}
+                    for o in outcomes
+                    if o.code
+                ],
+                "process": os.getpid(),
+            }
+        )
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    fatal = [line for line in lines if "FATAL ERROR" in line]
+    return (fatal or lines or [""])[-1].strip()
