@@ -5,7 +5,7 @@ observations of the same truth.
     [--cases 24] python -m benchmarks.osse --quick --out DIR
 
 Truth: a nature run of a season never trained on. Backgrounds: 6 h forecasts of a cycle with the
-linear analysis on random networks, made by ``phyda cycle twin``. Networks: benchmarks.networks,
+linear analysis on random networks, made by ``phyda simulate twin``. Networks: benchmarks.networks,
 with noise 0.5, 1 and 2 times the usual. Methods: benchmarks.methods; those with an ensemble take
 the forecasts that ``benchmarks.cycles --keep-every`` left in ``--ensembles`` at the same times,
 centred on the common background. Guidance costs minutes an analysis and is scored on few cases, at

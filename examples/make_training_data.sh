@@ -12,8 +12,8 @@ phyda preprocess "$folder/train" --pairs twin --out "$folder/train.zarr" --overw
 phyda preprocess "$folder/test" --pairs forecast --out "$folder/test.zarr" --overwrite
 
 phyda download --source nature --days 360 --start 2001-03-01 --seed 2 --out "$folder/train2"
-phyda cycle twin --nature "$folder/train" --out "$folder/cycle1" --seed 11
-phyda cycle twin --nature "$folder/train2" --out "$folder/cycle2" --seed 12
+phyda simulate twin --nature "$folder/train" --out "$folder/cycle1" --seed 11
+phyda simulate twin --nature "$folder/train2" --out "$folder/cycle2" --seed 12
 phyda preprocess "$folder/train" "$folder/train2" "$folder/cycle1" "$folder/cycle2" --pairs forecast \
   --out "$folder/train-cycled.zarr" --overwrite
 
@@ -26,8 +26,8 @@ if [[ -n $checkpoint ]]; then
     mkdir -p "$folder/$1"
     for chunk in "${@:2}"; do ln -sf "$(realpath "$folder/train2")/native_$(printf %04d "$chunk").npz" "$folder/$1/"; done
   done
-  phyda cycle twin --nature "$folder/train2" --out "$folder/cycle3" --seed 12 --checkpoint "$checkpoint" --max-cycles 139
-  phyda cycle twin --nature "$folder/winter" --out "$folder/cycle4" --seed 14 --checkpoint "$checkpoint"
-  phyda cycle twin --nature "$folder/summer" --out "$folder/cycle5" --seed 15 --checkpoint "$checkpoint" --method phyda --max-cycles 344
+  phyda simulate twin --nature "$folder/train2" --out "$folder/cycle3" --seed 12 --checkpoint "$checkpoint" --max-cycles 139
+  phyda simulate twin --nature "$folder/winter" --out "$folder/cycle4" --seed 14 --checkpoint "$checkpoint"
+  phyda simulate twin --nature "$folder/summer" --out "$folder/cycle5" --seed 15 --checkpoint "$checkpoint" --method phyda --max-cycles 344
   phyda preprocess "$folder/train2" "$folder"/cycle[345] --pairs forecast --out "$folder/train-own.zarr" --overwrite
 fi

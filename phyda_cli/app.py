@@ -21,6 +21,7 @@ from phyda_cli.commands.download import download
 from phyda_cli.commands.model import model
 from phyda_cli.commands.obs import obs
 from phyda_cli.commands.preprocess import preprocess
+from phyda_cli.commands.simulate import simulate
 from phyda_cli.commands.train import train
 from phyda_cli.commands.verify import verify
 from phyda_cli.errors import EXIT_INTERNAL, PhydaError
@@ -42,6 +43,7 @@ for command in (download, train, assimilate, verify, demo):
     app.command(cls=SettingsCommand)(command)
 app.add_typer(preprocess, name="preprocess")
 app.add_typer(cycle, name="cycle")
+app.add_typer(simulate, name="simulate")
 app.add_typer(obs, name="obs")
 app.add_typer(model, name="model")
 app.add_typer(config, name="config")

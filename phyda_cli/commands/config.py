@@ -34,7 +34,7 @@ MODELS: dict[str, tuple[type[Settings], ...]] = {
     "download": (DownloadSettings, RetrySettings),
     "preprocess": (PreprocessSettings, ExecutionSettings),
     "train": (TrainingSettings,),
-    "cycle": (TwinSettings,),
+    "simulate": (TwinSettings,),
 }
 WIDTH = 96
 

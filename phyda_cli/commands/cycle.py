@@ -1,99 +1,177 @@
-"""``phyda cycle``."""
+"""``phyda cycle``: analyses every few hours, unattended."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phyda_cli.commands.arguments import INPUT, METHOD, OUTPUT, Checkpoint
-from phyda_cli.commands.console import say
-from phyda_cli.settings.data import TwinSettings
-from phyda_cli.settings.options import RUNNING, Chosen, Flag, SettingsCommand, takes_settings
+from phyda_cli.commands.console import emit_json, say
+from phyda_cli.errors import GateError, InputError, UsageError
+
+if TYPE_CHECKING:
+    from phyda_cli.settings.cycle import CycleSettings
 
 __all__ = ["cycle"]
 
-EVERY = 20  # cycles between messages
-SIMULATION = "Simulation"
+cycle = typer.Typer(no_args_is_help=True, help="Analyses every few hours, unattended.")
 
-cycle = typer.Typer(no_args_is_help=True, help="Analyses and forecasts in turn.")
-
-
-@cycle.callback()
-def _group() -> None:
-    """Keeps ``twin`` a subcommand while it is the only one."""
+Config = Annotated[
+    Path, typer.Option("--config", help="Settings of the cycle (TOML).", envvar="PHYDA_CYCLE")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-@cycle.command(cls=SettingsCommand)
-@takes_settings(
-    {
-        TwinSettings: (
-            Flag("seed", SIMULATION),
-            Flag("method", SIMULATION),
-            Flag("forecast_hours", SIMULATION),
-            Flag("regime_days", SIMULATION),
-            Flag("reports", SIMULATION),
-        )
-    },
-    (INPUT, METHOD, SIMULATION, OUTPUT, RUNNING),
-)
-def twin(
-    nature: Annotated[
-        Path,
-        typer.Option(
-            "--nature",
-            metavar="FOLDER",
-            help="Nature run made by phyda download: the truth.",
-            rich_help_panel=INPUT,
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            metavar="FOLDER",
-            help="Folder for the forecasts; an interrupted cycle continues there.",
-            rich_help_panel=OUTPUT,
-        ),
-    ],
-    chosen: Chosen,
-    checkpoint: Checkpoint = None,
-    max_cycles: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Stop after this many cycles; the same command goes on from there.",
-            rich_help_panel=RUNNING,
-        ),
+@cycle.command()
+def run(
+    config: Config,
+    once: Annotated[bool, typer.Option("--once", help="Make one analysis at most.")] = False,
+    until: Annotated[
+        str | None, typer.Option(help="Make no analysis later than this time (UTC).")
     ] = None,
+    now: Annotated[
+        str | None,
+        typer.Option(help="Act as if it were this time (UTC), and do not wait for anything."),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Cycle jcm over a nature run: analyses every 6 h of random observing networks, forecasts for
-    training pairs.
+    """Make every analysis that is due, and publish each whole or not at all.
 
-    ```
-    phyda cycle twin --nature data/nature --out data/cycle --seed 11
-    phyda cycle twin --nature data/nature --out data/sparse --reports 20 200 --max-cycles 400
-    ```
+    The last published report is the state: whatever ends a run, the next one goes on from there.
+    The exit code is 0 when every analysis that was due is published, else that of the first that
+    is not.
+
+    Examples:
+
+      phyda cycle run --config cycle.toml
+
+      phyda cycle run --config cycle.toml --until 2020-10-02T00 --now 2020-10-05T00
     """
-    from itertools import islice
+    from phyda_cli.cycle.clock import Clock, stamp
+    from phyda_cli.cycle.run import Cycle
 
-    from phyda_cli.model.checkpoint import BUNDLED
-    from phyda_cli.model.checkpoint import Checkpoint as Model
-    from phyda_cli.simulation.twin_cycle import run_twin_cycle
+    settings = _settings(config)
+    outcomes = Cycle(settings, Clock(_time(now, "--now")), say).run(_time(until, "--until"), once)
+    published = [o for o in outcomes if o.code == 0]
+    failed = [o for o in outcomes if o.code]
+    if as_json:
+        emit_json(
+            {
+                "cycles": [
+                    {
+                        "cycle": stamp(o.time),
+                        "code": o.code,
+                        "status": o.status,
+                        "reasons": list(o.reasons),
+                    }
+                    for o in outcomes
+                ]
+            }
+        )
+    say(f"{len(published)} published, {len(failed)} stopped" if outcomes else "nothing is due")
+    if failed:
+        raise typer.Exit(failed[0].code)
 
-    settings = chosen.settings(TwinSettings)
-    model = Model.open(checkpoint or BUNDLED)
-    done = 0
-    for done, (path, alpha) in enumerate(
-        islice(run_twin_cycle(nature, out, model, settings), max_cycles), 1
-    ):
-        if done % EVERY == 0:
-            say(
-                f"{path.name}: {done} cycles; background-error scale "
-                f"{', '.join(f'{k} {v:.2f}' for k, v in alpha.items())}"
-            )
-    say(
-        f"{done} cycles in {out}; next: phyda preprocess {nature} {out} --pairs forecast --out "
-        f"{out}.zarr"
-    )
+
+@cycle.command()
+def status(
+    config: Config,
+    max_age: Annotated[
+        float | None,
+        typer.Option("--max-age", min=0, help="Exit with 5 when the last analysis is older [h]."),
+    ] = None,
+    now: Annotated[str | None, typer.Option(help="Act as if it were this time (UTC).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which analysis is the last one, how it went and how old it is.
+
+    Example:
+
+      phyda cycle status --config cycle.toml --max-age 9
+    """
+    from phyda_cli.cycle.clock import Clock, stamp
+    from phyda_cli.cycle.folder import CycleFolder
+
+    settings = _settings(config)
+    last = CycleFolder(settings.folder).last()
+    if last is None:
+        raise InputError(
+            f"no analysis is published in {settings.folder}", hint="start with phyda cycle run"
+        )
+    age = (Clock(_time(now, "--now")).now() - last.time).total_seconds() / 3600
+    state = {
+        "cycle": stamp(last.time),
+        "status": last.report["status"],
+        "reasons": last.report["reasons"],
+        "age_hours": round(age, 2),
+        "observations_used": last.report["analysis"]["observations"]["used"],
+        "background": last.report["background"]["origin"],
+    }
+    if as_json:
+        emit_json(state)
+    else:
+        for name, value in state.items():
+            shown = ", ".join(value) or "none" if isinstance(value, list) else value
+            print(f"{name.replace('_', ' '):18} {shown}")
+    if max_age is not None and age > max_age:
+        raise GateError(
+            f"the last analysis, {stamp(last.time)}, is {age:.1f} h old; at most {max_age:g} h "
+            "are expected",
+            hint=f"see {settings.folder / 'events.jsonl'}",
+        )
+
+
+@cycle.command()
+def replay(
+    config: Config,
+    name: Annotated[str, typer.Argument(metavar="CYCLE", help="Such as 20201001T0600Z.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the outputs.")],
+) -> None:
+    """Make a published analysis again from its recorded inputs, and compare the two bit for bit.
+
+    Exits with 5 when they differ.
+
+    Example:
+
+      phyda cycle replay 20201001T0600Z --config cycle.toml --out /tmp/again
+    """
+    from phyda_cli.cycle.clock import from_stamp
+    from phyda_cli.cycle.folder import CycleFolder
+    from phyda_cli.cycle.replay import replay as make_again
+
+    settings = _settings(config)
+    try:
+        time = from_stamp(name)
+    except ValueError as error:
+        raise UsageError(f"{name} is no name of a cycle, such as 20201001T0600Z") from error
+    found = make_again(CycleFolder(settings.folder).published(time), out, settings.minutes)
+    if found:
+        raise GateError(f"the replay of {name} differs in {', '.join(found)}")
+    say(f"the replay of {name} is the same to the bit")
+
+
+@cycle.command(hidden=True, context_settings={"ignore_unknown_options": True})
+def twin(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """This command has another name now."""
+    raise UsageError("phyda cycle twin is phyda simulate twin now", hint="its options are the same")
+
+
+def _settings(config: Path) -> CycleSettings:
+    from phyda_cli.settings.base import load_settings
+    from phyda_cli.settings.cycle import CycleSettings
+
+    return load_settings(CycleSettings, config, {})
+
+
+def _time(text: str | None, option: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(
+            f"{option} {text} is no time", hint="expected a time such as 2020-10-01T06:00"
+        ) from error
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -76,7 +76,7 @@ def _from_command(
         return None
     out = work / f"background_{number:02d}.nc"
     fields = {"time": time, "previous": str(previous.path / "analysis.nc"), "out": str(out)}
-    words = [filled(word, **fields) for word in source.command]
+    words = [filled(word, **fields) for word in source.run]
     try:
         ended = run_limited(words, work / "log.txt", source.minutes)
     except OSError as error:

@@ -27,9 +27,13 @@ class Ended:
 
 
 def run_limited(
-    command: Sequence[str], log: Path, minutes: float, memory: int | None = None
+    command: Sequence[str],
+    log: Path,
+    minutes: float,
+    memory: int | None = None,
+    folder: Path | None = None,
 ) -> Ended:
-    """Run ``command`` without a shell, its standard error in ``log``.
+    """Run ``command`` without a shell in ``folder``, its standard error in ``log``.
 
     The command and all its children are killed when ``minutes`` are over, and when this process
     ends, however it ends. Raises OSError when the command cannot be started.
@@ -50,6 +54,7 @@ def run_limited(
             stdout=subprocess.PIPE,
             stderr=errors,
             preexec_fn=limit,
+            cwd=folder,
         ) as process,
     ):
         try:

@@ -23,11 +23,12 @@ def replay(cycle: Published, out: Path, minutes: float) -> list[str]:
     """
     _require_inputs(cycle)
     out.mkdir(parents=True, exist_ok=True)
-    words = [word.replace("{cycle}", str(cycle.path)) for word in cycle.report["command"]]
-    for name, file in (("--out", "analysis.nc"), ("--feedback", "feedback.nc")):
-        words[words.index(name) + 1] = str(out / file)
-    command = [sys.executable, "-m", "phyda_cli", *words, "--overwrite"]
-    ended = run_limited(command, out / "log.txt", minutes)
+    words = list(cycle.report["command"])
+    for name in ("--out", "--feedback"):
+        at = words.index(name) + 1
+        words[at] = str(out.absolute() / words[at])
+    command = [sys.executable, "-P", "-m", "phyda_cli", *words, "--overwrite"]
+    ended = run_limited(command, out / "log.txt", minutes, folder=cycle.path)
     if ended.code != 0:
         raise GateError(
             f"the replay of {cycle.path.name} ended with {ended.code}",
@@ -44,9 +45,7 @@ def _require_inputs(cycle: Published) -> None:
     background = cycle.report["background"]
     inputs = [(cycle.path / f["copy"], f["sha256"]) for f in cycle.report["observations"]]
     own = background.get("copy")
-    inputs.append(
-        (cycle.path / own if own else Path(background["path"]), background["sha256"])
-    )
+    inputs.append((cycle.path / own if own else Path(background["path"]), background["sha256"]))
     for path, expected in inputs:
         if not path.is_file():
             raise InputError(f"{path}, an input of {cycle.path.name}, is gone")

@@ -30,6 +30,8 @@ from phyda_cli.settings.cycle import CycleSettings
 __all__ = ["Cycle", "Outcome"]
 
 SCHEMA = 1
+PROGRAM = (sys.executable, "-P", "-m", "phyda_cli")
+BUNDLED = Path(__file__).resolve().parents[1] / "pretrained"
 _LOOK_EVERY = 5.0  # seconds
 Say = Callable[[str], None]
 
@@ -65,10 +67,18 @@ class _Making:
 
 
 class Cycle:
-    """The cycle of ``settings``. ``say`` gets one line an event."""
+    """The cycle of ``settings``. ``say`` gets one line an event; ``program`` is the command that
+    makes an analysis."""
 
-    def __init__(self, settings: CycleSettings, clock: Clock, say: Say) -> None:
+    def __init__(
+        self,
+        settings: CycleSettings,
+        clock: Clock,
+        say: Say,
+        program: Sequence[str] = PROGRAM,
+    ) -> None:
         self.settings, self.clock, self.say = settings, clock, say
+        self._program = list(program)
         self.folder = CycleFolder(settings.folder)
 
     def run(self, until: datetime | None = None, once: bool = False) -> list[Outcome]:
@@ -144,6 +154,7 @@ class Cycle:
         for fault in gathered.faults:
             self._note(making, fault)
         self._same_as_before(making, gathered)
+        self._same_model(making)
         self._wait_for_background(time, deadline)
         report, background = self._assimilate(making, gathered)
         for fault in unusual(report, self._earlier(time), s.gates):
@@ -176,6 +187,22 @@ class Cycle:
         if rejected and sorted(f["sha256"] for f in rejected["observations"]) == hashes:
             raise _Stopped("gate", FAULTS["gate"].code, "rejected before with the same inputs")
 
+    def _same_model(self, making: _Making) -> None:
+        """Note, or stop, where the model is another than the cycle before's."""
+        before = making.previous and making.previous.report["model_sha256"]
+        if before is None or before == self._model_sha256():
+            return
+        if not self.settings.allow_checkpoint_change:
+            raise _Stopped("checkpoint_changed", FAULTS["checkpoint_changed"].code)
+        self._note(making, "checkpoint_changed")
+
+    def _model_sha256(self) -> str:
+        """The hash of the model's description, which names the hashes of everything else."""
+        words = self.settings.arguments
+        given = words[words.index("--checkpoint") + 1] if "--checkpoint" in words else None
+        path = Path(given or os.environ.get("PHYDA_CHECKPOINT") or BUNDLED) / "model.json"
+        return sha256(path) if path.is_file() else ""
+
     def _wait_for_background(self, time: datetime, deadline: datetime) -> None:
         source = self.settings.background[0]
         while not youngest_is_there(source, time) and self.clock.now() < deadline:
@@ -197,7 +224,7 @@ class Cycle:
                 str(candidate.path), candidate.path.stat().st_size, sha256(candidate.path)
             )
             command = self._command(making, gathered, candidate.path)
-            ended = run_limited(command, making.work / "log.txt", s.minutes, s.memory)
+            ended = run_limited(command, making.work / "log.txt", s.minutes, s.memory, making.work)
             if ended.code == 0:
                 report: dict[str, Any] = json.loads(ended.output)
                 if report["status"] == "background_only":
@@ -213,17 +240,22 @@ class Cycle:
         raise _Stopped("analysis_failed", ended.code, _last_line(making.work / "log.txt"))
 
     def _command(self, making: _Making, gathered: Gathered, background: Path) -> list[str]:
-        s, work = self.settings, making.work
-        words = [sys.executable, "-m", "phyda_cli", "assimilate", "--json"]
+        s = self.settings
+        words = [*self._program, "assimilate", "--json"]
         for source, files in zip(s.observations, gathered.files, strict=True):
             for file in files:
-                words += ["--obs", str(work / file.copy)]
+                words += ["--obs", file.copy]
             if source.map is not None and files:
-                words += ["--obs-map", str(source.map)]
-        words += ["--background", str(background), "--time", f"{making.time:%Y-%m-%dT%H:%M:%S}"]
-        words += ["--out", str(work / "analysis.nc"), "--feedback", str(work / "feedback.nc")]
+                words += ["--obs-map", str(source.map.absolute())]
+        words += [
+            "--background",
+            str(background.absolute()),
+            "--time",
+            f"{making.time:%Y-%m-%dT%H:%M:%S}",
+        ]
+        words += ["--out", "analysis.nc", "--feedback", "feedback.nc"]
         if s.analysis is not None:
-            words += ["--config", str(s.analysis)]
+            words += ["--config", str(s.analysis.absolute())]
         if s.policy == "background_only":
             words += ["--allow-no-obs"]
         return [*words, *s.arguments]
@@ -259,6 +291,7 @@ class Cycle:
             "background": file.record()
             | {"origin": candidate.origin, "lead_hours": candidate.lead_hours}
             | ({"copy": candidate.path.name} if own else {}),
+            "model_sha256": self._model_sha256(),
             "command": self._recorded_command(making, gathered, candidate.path),
             "outputs": {n: sha256(p) for n, p in outputs.items() if p.is_file()},
             "analysis": report,
@@ -269,9 +302,9 @@ class Cycle:
         return record
 
     def _recorded_command(self, making: _Making, gathered: Gathered, background: Path) -> list[str]:
-        """The words after ``phyda``, with ``{cycle}`` for the cycle's own folder."""
-        words = self._command(making, gathered, background)[3:]
-        return [w.replace(str(making.work), "{cycle}") for w in words]
+        """The words after ``phyda``, for the cycle's own folder."""
+        words = self._command(making, gathered, background)[len(self._program) :]
+        return [w.removeprefix(f"{making.work.absolute()}/") for w in words]
 
     def _tell(self, outcome: Outcome, seconds: float) -> None:
         name = "published" if outcome.code == 0 else "stopped"

@@ -75,7 +75,7 @@ class BackgroundSource(Settings):
     pattern: str | None = Field(
         None, description="Forecast files, such as fc_{start:%Y%m%d%H}_f{lead:03d}.nc."
     )
-    command: tuple[str, ...] = Field(
+    run: tuple[str, ...] = Field(
         (),
         description="Command that makes the background, run without a shell. It has the fields "
         "{time}, {previous}, the last analysis, and {out}, the file it must write.",
@@ -90,11 +90,11 @@ class BackgroundSource(Settings):
 
     @model_validator(mode="after")
     def _one_way(self) -> BackgroundSource:
-        if (self.pattern is None) == (not self.command):
-            raise ValueError("give either pattern or command")
+        if (self.pattern is None) == (not self.run):
+            raise ValueError("give either pattern or run")
         if self.pattern is not None:
             _checked(self.pattern, "time", "start", "lead")
-        for word in self.command:
+        for word in self.run:
             _checked(word, "time", "previous", "out")
         return self
 
@@ -179,7 +179,8 @@ class CycleSettings(Settings):
         None, description="Most memory of one analysis, such as 8GB; none: no limit."
     )
     arguments: tuple[str, ...] = Field(
-        (), description="Further words of phyda assimilate, such as --method, oi."
+        (),
+        description="Further words of phyda assimilate, such as --method, oi. Paths are absolute.",
     )
     analysis: Path | None = Field(
         None, description="Settings of the analysis, as for phyda assimilate --config."

@@ -45,10 +45,10 @@ def _canonical(variables: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class TwinSettings(Settings):
-    """``phyda cycle twin``."""
+    """``phyda simulate twin``."""
 
-    command = "cycle"
-    prefix = "PHYDA_CYCLE_"
+    command = "simulate"
+    prefix = "PHYDA_SIMULATE_"
 
     seed: int = Field(
         0, ge=0, description="Seed of the observing networks and of the observation errors."

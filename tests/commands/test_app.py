@@ -34,7 +34,7 @@ finally:
         ["assimilate", "--help"],
         ["config", "show", "train"],
         ["download", "--help"],
-        ["cycle", "twin", "--help"],
+        ["cycle", "run", "--help"],
         ["model", "card", "--help"],
         ["--version"],
     ],

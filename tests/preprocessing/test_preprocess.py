@@ -163,7 +163,7 @@ def test_a_limited_area_is_not_the_globe(tmp_path: Path) -> None:
 
 
 def cycled(folder: Path, grid: Grid, start: int = 1, steps: int = 3) -> Path:
-    """A forecast file as ``phyda cycle twin`` writes it: one variable a channel, already on the
+    """A forecast file as ``phyda simulate twin`` writes it: one variable a channel, already on the
     model's ``grid``."""
     times, waves = history()
     states = np.stack([stack(w + 0.1, grid) for w in waves[start + 1 : start + 1 + steps]]).astype(

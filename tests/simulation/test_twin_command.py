@@ -1,4 +1,4 @@
-"""``phyda cycle twin``, and the training store its forecasts become."""
+"""``phyda simulate twin``, and the training store its forecasts become."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("toy_model")
 def arguments(toy_run: Path, toy_checkpoint: Path, tmp_path: Path) -> tuple[object, ...]:
     out = tmp_path / "cycle"
     return (
-        "cycle",
+        "simulate",
         "twin",
         "--nature",
         toy_run,
@@ -86,7 +86,7 @@ def test_cycle_then_preprocess(
 def test_progress_is_told(
     phyda: Run, arguments: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phyda_cli.commands.cycle.EVERY", 2)
+    monkeypatch.setattr("phyda_cli.commands.simulate.EVERY", 2)
     lines = [
         line
         for line in phyda(*arguments, "--max-cycles", 5).err.splitlines()

@@ -1,0 +1,108 @@
+"""``phyda cycle`` with the real analysis."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import pytest
+
+Run = Callable[..., Any]
+CYCLE, NOW = "20110120T1200Z", "2011-01-20T13:00"
+
+
+@pytest.fixture
+def config(case: Path, tiny_checkpoint: Path, tmp_path: Path) -> Path:
+    """A cycle of one analysis of the small case."""
+    shutil.copy(case / "stations.csv", tmp_path / "synop_2011012012.csv")
+    shutil.copy(case / "fc.nc", tmp_path / "fc_2011012006_f006.nc")
+    path = tmp_path / "cycle.toml"
+    path.write_text(
+        f"""
+        folder = "{tmp_path}/cycle"
+        first = 2011-01-20T12:00:00Z
+        settle_seconds = 0
+        arguments = ["--method", "oi", "--checkpoint", "{tiny_checkpoint}"]
+        [[observations]]
+        pattern = "{tmp_path}/synop_{{time:%Y%m%d%H}}.csv"
+        [[background]]
+        pattern = "{tmp_path}/fc_{{start:%Y%m%d%H}}_f{{lead:03d}}.nc"
+        """
+    )
+    return path
+
+
+def test_run_status_and_replay(phyda: Run, config: Path, tmp_path: Path) -> None:
+    done = phyda("cycle", "run", "--config", config, "--now", NOW, "--json")
+    assert done.code == 0, done
+    (made,) = json.loads(done.out)["cycles"]
+    assert (made["cycle"], made["code"], made["status"]) == (CYCLE, 0, "ok")
+    with netCDF4.Dataset(tmp_path / "cycle" / "latest" / "analysis.nc") as data:
+        assert data.phyda_status == "ok"
+
+    again = phyda("cycle", "run", "--config", config, "--now", NOW)
+    assert (again.code, again.out) == (0, "")
+
+    state = json.loads(
+        phyda("cycle", "status", "--config", config, "--now", "2011-01-20T18:00", "--json").out
+    )
+    assert (state["cycle"], state["age_hours"]) == (CYCLE, 6)
+    late = phyda("cycle", "status", "--config", config, "--now", "2011-01-21T12", "--max-age", "9")
+    assert late.code == 5
+
+    replay = ("cycle", "replay", CYCLE, "--config", config, "--out", tmp_path / "again")
+    assert phyda(*replay).code == 0
+    with netCDF4.Dataset(tmp_path / "cycle" / "latest" / "analysis.nc", "a") as data:
+        data["msl"][...] = data["msl"][...] + 1
+    assert phyda(*replay).code == 5
+    (tmp_path / "fc_2011012006_f006.nc").write_bytes(b"other")
+    assert phyda(*replay).code == 3
+
+
+def test_nothing_published_is_an_error_of_status(phyda: Run, config: Path) -> None:
+    assert phyda("cycle", "status", "--config", config).code == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [("every_hours = 5", 2), ("nonsense = 1", 2), ("first = 12", 2), ("policy = 'lax'", 2)],
+)
+def test_wrong_settings(phyda: Run, config: Path, change: str, code: int) -> None:
+    config.write_text(f"{change}\n" + config.read_text().replace(f"{change.split()[0]} =", "#"))
+    assert phyda("cycle", "run", "--config", config, "--now", NOW).code == code
+
+
+def test_the_old_name_of_twin_says_the_new_one(phyda: Run) -> None:
+    outcome = phyda("cycle", "twin", "--nature", "a", "--out", "b")
+    assert outcome.code == 2
+    assert "simulate twin" in outcome.err
+
+
+def test_killed_at_any_time_the_next_run_is_as_if_undisturbed(
+    phyda: Run, config: Path, tmp_path: Path
+) -> None:
+    words = [sys.executable, "-m", "phyda_cli", "cycle", "run", "--config", str(config)]
+    words += ["--now", NOW]
+    for seconds in (0.6, 2.5):
+        process = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        cycles = tmp_path / "cycle" / "cycles"
+        assert all((c / "report.json").exists() for c in cycles.glob("*"))
+    assert phyda(*words[3:]).code == 0
+    assert sorted(p.name for p in (tmp_path / "cycle").iterdir()) == [
+        "cycles",
+        "events.jsonl",
+        "latest",
+        "lock",
+        "status.json",
+    ]

@@ -1,0 +1,262 @@
+"""One test for each line of the policy's table, under the name of the fault."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from feeds import FIRST, Feeds, hours
+
+from phyda_cli.cycle.clock import stamp
+from phyda_cli.cycle.policy import FAULTS
+from phyda_cli.errors import BusyError, OutputError
+from phyda_cli.files.lock import locked
+
+LATE = hours(4)  # after the cut-off of the first cycle
+MODES = ("strict", "degrade", "background_only")
+
+
+def outcome(feeds: Feeds, **changes: object) -> tuple[int, str, tuple[str, ...]]:
+    """Code, status and reasons of the first cycle, after its cut-off."""
+    (found,) = feeds.run(LATE, **changes)
+    return found.code, found.status, found.reasons
+
+
+def test_every_fault_has_a_test() -> None:
+    tests = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    assert set(FAULTS) <= tests
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_observations_late(feeds: Feeds, mode: str) -> None:
+    feeds.both(FIRST)
+    streams = [
+        {"pattern": f"{feeds.root}/metar_{{time:%Y%m%d%H}}*.csv"},
+        {"pattern": f"{feeds.root}/sonde_{{time:%Y%m%d%H}}*.csv"},
+    ]
+    code, status, reasons = outcome(feeds, observations=streams, policy=mode)
+    assert (code, status, reasons) == (0, "degraded", ("observations_late",))
+
+
+def test_observations_missing(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    streams = [
+        {"pattern": f"{feeds.root}/metar_{{time:%Y%m%d%H}}*.csv"},
+        {"pattern": f"{feeds.root}/sonde_{{time:%Y%m%d%H}}*.csv", "required": True},
+    ]
+    assert outcome(feeds, observations=streams, policy="strict")[0] == 3
+    assert feeds.published == []
+    assert outcome(feeds, observations=streams)[:2] == (0, "degraded")
+
+
+def test_observations_half_written(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    growing = feeds.root / f"metar_{FIRST:%Y%m%d%H}_b.csv"
+    growing.touch()
+    assert outcome(feeds, policy="strict")[0] == 3
+    code, status, reasons = outcome(feeds)
+    assert (code, status, reasons) == (0, "degraded", ("observations_half_written",))
+    assert [f["bytes"] for f in feeds.report(FIRST)["observations"]] == [15]
+
+
+def test_observations_grew(feeds: Feeds, monkeypatch: pytest.MonkeyPatch) -> None:
+    feeds.both(FIRST)
+    from phyda_cli.cycle import gather
+
+    copy = gather.shutil.copyfile
+
+    def growing(source: Path, target: Path) -> None:
+        copy(source, target)
+        with source.open("a") as file:
+            file.write(" v9")
+
+    monkeypatch.setattr(gather.shutil, "copyfile", growing)
+    assert outcome(feeds) == (0, "degraded", ("observations_grew",))
+    (file,) = feeds.report(FIRST)["observations"]
+    copied = feeds.root / "cycle" / "cycles" / stamp(FIRST) / file["copy"]
+    assert (file["bytes"], copied.stat().st_size) == (15, 15)
+
+
+def test_observations_repeated(feeds: Feeds) -> None:
+    feeds.both(FIRST, hours(6))
+    feeds.observe(hours(6), feeds.observe(FIRST).read_text())
+    codes = [o.code for o in feeds.run(hours(12))]
+    assert codes == [0, 4, 4]
+    assert feeds.published == [stamp(FIRST)]
+
+
+@pytest.mark.parametrize(("mode", "code"), [("strict", 4), ("degrade", 4), ("background_only", 0)])
+@pytest.mark.parametrize("text", [None, " "])
+def test_observations_none(feeds: Feeds, mode: str, code: int, text: str | None) -> None:
+    feeds.forecast(FIRST)
+    if text is not None:
+        feeds.observe(FIRST, text)
+    found = outcome(feeds, policy=mode)
+    assert found[0] == code
+    assert feeds.published == [stamp(FIRST)] * (code == 0)
+    if code == 0:
+        assert feeds.report(FIRST)["status"] == "background_only"
+        assert "observations_none" in found[2]
+
+
+def test_observations_few(feeds: Feeds) -> None:
+    feeds.both(FIRST, hours(6))
+    feeds.observe(FIRST, " ".join(f"t{i} u{i}" for i in range(20)))
+    first, second = feeds.run(hours(6))
+    assert (first.reasons, second.reasons) == ((), ("observations_few",))
+    feeds.both(hours(12))
+    feeds.observe(hours(12), "t1 u1")
+    (third,) = feeds.run(hours(12), policy="strict")
+    assert third.code == 5
+
+
+def test_one_type(feeds: Feeds) -> None:
+    feeds.both(FIRST, hours(6))
+    feeds.observe(hours(6), "t1 t2 t3")
+    assert [o.reasons for o in feeds.run(hours(6))] == [(), ("one_type",)]
+
+
+def test_background_late(feeds: Feeds) -> None:
+    feeds.observe(FIRST)
+    feeds.forecast(FIRST, 12)
+    feeds.forecast(FIRST, 18)
+    assert outcome(feeds, policy="strict")[0] == 3
+    assert outcome(feeds) == (0, "degraded", ("background_late",))
+    assert feeds.report(FIRST)["background"]["lead_hours"] == 12
+
+
+def test_background_unreadable(feeds: Feeds) -> None:
+    feeds.observe(FIRST)
+    feeds.forecast(FIRST, 6, "fail 3")
+    feeds.forecast(FIRST, 12)
+    assert outcome(feeds, policy="strict")[0] == 3
+    assert outcome(feeds)[:2] == (0, "degraded")
+    assert feeds.report(FIRST)["background"]["lead_hours"] == 12
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_background_missing(feeds: Feeds, mode: str) -> None:
+    feeds.observe(FIRST)
+    feeds.forecast(FIRST, 30)  # too old
+    assert outcome(feeds, policy=mode) == (3, "stopped", ("background_missing",))
+    assert feeds.published == []
+
+
+def test_a_command_makes_the_background(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    feeds.observe(hours(6), "t7 u7")
+    model = (
+        sys.executable,
+        "-c",
+        "import sys; open(sys.argv[2], 'w').write('from ' + sys.argv[1])",
+    )
+    sources = [
+        {"pattern": f"{feeds.root}/fc_{{start:%Y%m%d%H}}_f{{lead:03d}}.nc"},
+        {"run": [*model, "{time:%H} {previous}", "{out}"], "max_lead_hours": 6},
+    ]
+    first, second = feeds.run(hours(6), background=sources)
+    assert (first.code, second.code, second.reasons) == (0, 0, ("background_late",))
+    made = feeds.root / "cycle" / "cycles" / stamp(hours(6))
+    assert (made / "analysis.nc").read_text().startswith("from 00 ")
+    assert stamp(FIRST) in (made / "background_01.nc").read_text()
+
+
+@pytest.mark.parametrize("field", ["{nothing}", "{time.__class__}", "{previous[0]}"])
+def test_a_command_has_no_other_fields(feeds: Feeds, field: str) -> None:
+    with pytest.raises(ValueError, match="is not a field"):
+        feeds.settings(background=[{"run": ["model", field]}])
+
+
+def test_checkpoint_changed(feeds: Feeds, tmp_path: Path) -> None:
+    feeds.both(FIRST, hours(6), hours(12))
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.json").write_text("1")
+    arguments = ("--checkpoint", str(model))
+    assert feeds.run(FIRST, arguments=arguments)[0].reasons == ()
+    (model / "model.json").write_text("2")
+    assert feeds.run(hours(6), arguments=arguments)[0].reasons == ("checkpoint_changed",)
+    (model / "model.json").write_text("3")
+    (stopped,) = feeds.run(hours(12), arguments=arguments, allow_checkpoint_change=False)
+    assert stopped.code == 2
+
+
+def test_analysis_degraded(feeds: Feeds, monkeypatch: pytest.MonkeyPatch) -> None:
+    feeds.both(FIRST)
+    feeds.forecast(FIRST, text="degraded")
+    assert outcome(feeds, policy="strict")[0] == 5
+    assert outcome(feeds) == (0, "degraded", ("analysis_degraded",))
+
+
+def test_gate(feeds: Feeds) -> None:
+    feeds.both(FIRST, hours(6))
+    feeds.observe(FIRST, "t1! t2! u1")
+    first, second = feeds.run(hours(6))
+    assert (first.code, second.code) == (5, 0)
+    assert feeds.published == [stamp(hours(6))]
+    kept = feeds.root / "cycle" / "rejected" / stamp(FIRST)
+    assert sorted(p.name for p in kept.iterdir() if p.suffix) == [
+        "analysis.nc",
+        "feedback.nc",
+        "log.txt",
+        "report.json",
+    ]
+
+
+def test_a_rejected_cycle_waits_for_other_inputs(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    feeds.observe(FIRST, "t1! t2! u1")
+    assert [o.code for o in feeds.run(LATE)] == [5]
+    (again,) = feeds.run(LATE)
+    assert "rejected before with the same inputs" in again.reasons
+    feeds.observe(FIRST, "t1 t2 u1")
+    assert [o.code for o in feeds.run(LATE)] == [0]
+
+
+@pytest.mark.parametrize(("text", "code"), [("fail 1", 1), ("fail 5", 5), ("hang", 124)])
+def test_analysis_failed(feeds: Feeds, text: str, code: int) -> None:
+    feeds.both(FIRST)
+    feeds.forecast(FIRST, text=text)
+    found = outcome(feeds, minutes=0.01)
+    assert found[0] == code
+    assert feeds.published == []
+
+
+def test_busy(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    with locked(feeds.root / "cycle" / "lock", "busy"), pytest.raises(BusyError):
+        feeds.run(LATE)
+    assert [o.code for o in feeds.run(LATE)] == [0]
+
+
+def test_disk(feeds: Feeds, monkeypatch: pytest.MonkeyPatch) -> None:
+    feeds.both(FIRST)
+    from phyda_cli.cycle import folder
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "_sync_tree", full)
+        assert outcome(feeds)[0] == 2
+    assert feeds.published == []
+    assert [p.name for p in (feeds.root / "cycle").glob(".*.part")] == []
+    assert outcome(feeds)[0] == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_folder(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    (feeds.root / "cycle").mkdir(mode=0o500)
+    with pytest.raises(OutputError):
+        feeds.run(LATE)
+
+
+def test_clock(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    feeds.run(LATE)
+    with pytest.raises(OutputError):
+        feeds.run(hours(-6))
+    assert feeds.published == [stamp(FIRST)]

@@ -1,0 +1,159 @@
+"""What a run does over several cycles, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from feeds import FIRST, Feeds, hours
+
+from phyda_cli.cycle.clock import stamp
+
+
+def test_every_cycle_that_is_due_is_made_in_order(feeds: Feeds) -> None:
+    times = [hours(6 * i) for i in range(4)]  # over the leap day
+    feeds.both(*times)
+    assert [o.code for o in feeds.run(hours(18.5))] == [0, 0, 0, 0]
+    assert feeds.published == [stamp(t) for t in times]
+    assert [feeds.report(t)["previous"].get("cycle") for t in times] == [
+        None,
+        *(stamp(t) for t in times[:3]),
+    ]
+    assert feeds.run(hours(19)) == []
+
+
+def test_the_zone_of_the_machine_does_not_matter(
+    feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    monkeypatch.setenv("TZ", "America/St_Johns")
+    time.tzset()
+    feeds.both(FIRST)
+    assert [o.code for o in feeds.run(hours(1))] == [0]
+    assert feeds.published == ["20200228T1800Z"]
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_a_gap_does_not_stop_the_chain(feeds: Feeds) -> None:
+    feeds.both(FIRST, hours(12))
+    assert [o.code for o in feeds.run(hours(16))] == [0, 4, 0]
+    assert feeds.report(hours(12))["previous"]["cycle"] == stamp(FIRST)
+
+
+def test_after_an_outage_only_the_newest_if_so_wished(feeds: Feeds) -> None:
+    feeds.both(FIRST, hours(6), hours(12))
+    assert [o.time for o in feeds.run(hours(13), catch_up="newest")] == [hours(12)]
+
+
+def test_once_makes_one(feeds: Feeds) -> None:
+    feeds.both(FIRST, hours(6))
+    assert len(feeds.run(hours(9), once=True)) == 1
+
+
+def test_latest_follows_the_report(feeds: Feeds) -> None:
+    feeds.both(FIRST, hours(6))
+    feeds.run(hours(9))
+    link = feeds.root / "cycle" / "latest"
+    assert os.readlink(link) == f"cycles/{stamp(hours(6))}"
+    link.unlink()
+    link.symlink_to("cycles/gone")
+    feeds.run(hours(9))
+    assert os.readlink(link) == f"cycles/{stamp(hours(6))}"
+
+
+def test_what_an_interrupted_run_left_goes(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    left = feeds.root / "cycle" / f".{stamp(FIRST)}.part"
+    left.mkdir(parents=True)
+    (left / "analysis.nc").write_text("half")
+    feeds.run(hours(1))
+    assert not left.exists()
+    folder = feeds.root / "cycle"
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "cycles",
+        "events.jsonl",
+        "latest",
+        "lock",
+        "status.json",
+    ]
+
+
+def test_late_observations_replace_the_analysis_at_once(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    feeds.run(hours(1))
+    before = feeds.report(FIRST)["outputs"]
+    feeds.observe(FIRST, "v1 v2", name="metar_late")
+    late = feeds.root / f"metar_{FIRST:%Y%m%d%H}_late.csv"
+    late.write_text("t8 u9")
+    assert feeds.run(hours(2)) == []
+    assert [o.code for o in feeds.run(hours(2), late="replace")] == [0]
+    assert feeds.report(FIRST)["outputs"] != before
+    assert len(feeds.report(FIRST)["observations"]) == 2
+    assert feeds.run(hours(2), late="replace") == []
+    late.write_text("t8 u9 u10")
+    assert feeds.run(hours(4), late="replace") == []  # after the cut-off
+
+
+def test_a_cycle_waits_until_its_cut_off(feeds: Feeds) -> None:
+    feeds.forecast(FIRST)
+    settings = feeds.settings(cutoff_minutes=30, settle_seconds=10)
+    from phyda_cli.cycle.clock import Clock
+    from phyda_cli.cycle.run import Cycle
+
+    class Feeding(Clock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            if self.now() > FIRST + timedelta(minutes=20):
+                feeds.observe(FIRST)
+
+    clock = Feeding(hours(0.1))
+    from feeds import QUICK
+
+    (found,) = Cycle(settings, clock, feeds.said.append, QUICK).run()
+    assert (found.code, found.status) == (0, "ok")
+    assert timedelta(minutes=20) < clock.now() - FIRST < timedelta(minutes=22)
+
+
+def test_retention_keeps_the_latest_and_what_it_refers_to(feeds: Feeds) -> None:
+    times = [hours(6 * i) for i in range(6)]
+    feeds.both(*times)
+    feeds.run(hours(30), retention={"cycles": 2})
+    assert feeds.published == [stamp(t) for t in times[-2:]]
+    assert len(list(feeds.root.glob("metar_*"))) == 6  # inputs stay
+    feeds.run(hours(30), retention={"cycles": 2, "bytes": 1})
+    assert feeds.published == [stamp(t) for t in times[-2:]]
+
+
+def test_events_and_status(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    feeds.run(hours(7))
+    lines = [
+        json.loads(line)
+        for line in (feeds.root / "cycle" / "events.jsonl").read_text().splitlines()
+    ]
+    assert [(e["event"], e["cycle"], e["code"]) for e in lines] == [
+        ("published", stamp(FIRST), 0),
+        ("stopped", stamp(hours(6)), 4),
+    ]
+    status = json.loads((feeds.root / "cycle" / "status.json").read_text())
+    assert (status["last"], status["status"]) == (stamp(FIRST), "ok")
+    assert [s["cycle"] for s in status["stopped"]] == [stamp(hours(6))]
+    assert len(feeds.said) == 2
+
+
+def test_the_record_names_what_was_used(feeds: Feeds, tmp_path: Path) -> None:
+    from phyda_cli.files.publish import sha256
+
+    feeds.both(FIRST)
+    feeds.run(hours(1))
+    report = feeds.report(FIRST)
+    (file,) = report["observations"]
+    assert file["sha256"] == sha256(file["path"])
+    assert report["background"]["sha256"] == sha256(report["background"]["path"])
+    made = feeds.root / "cycle" / "cycles" / stamp(FIRST)
+    assert report["outputs"]["analysis.nc"] == sha256(made / "analysis.nc")
