@@ -12,7 +12,7 @@ from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields, Grid
 from phyda_cli.fields.remap import present, to_grid
 from phyda_cli.names import Channel
-from phyda_cli.verification.fields import coarser
+from phyda_cli.verification.channels import coarser
 
 __all__ = ["PRIMITIVE", "CommonLayout", "common_layout"]
 

@@ -19,7 +19,7 @@ from phyda_cli.fields.remap import to_grid
 from phyda_cli.files.publish import publish
 from phyda_cli.names import VARIABLES, Channel, parse_channel
 from phyda_cli.verification.analysis_file import AnalysisFile
-from phyda_cli.verification.fields import common_channels
+from phyda_cli.verification.channels import common_channels
 from phyda_cli.verification.maps import (
     Area,
     Stations,

@@ -9,7 +9,8 @@ import pytest
 
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields, Grid
-from phyda_cli.verification.fields import FieldScore, common_channels, score_fields
+from phyda_cli.verification.channels import common_channels
+from phyda_cli.verification.fields import FieldScore, score_fields
 from phyda_cli.verification.scores import crps_gaussian
 
 TIME = np.datetime64("2020-01-01T00", "ns")
