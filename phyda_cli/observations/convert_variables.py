@@ -2,14 +2,14 @@
 pressure, geopotential.
 
 The rule of counting: each raw row becomes exactly one row in its place, with its station, level,
-file and row: wind_speed → u, wind_direction → v, d2m or rh2m → q2m, td or r → q, qnh → sp, gh → z
-(u10, v10 at the surface). The one exception adds a row: a calm reported without a direction has no
-raw row that could become its v, so one follows it. A raw row that cannot be converted stays as it
-is with a code: 15 when a partner is lacking (a direction without speed), 16 when its report holds
-the derived variable already, or a better source of it (dew point rather than relative humidity). A
-speed alone has its own operator. Where other rows of its file have directions it is rejected (15):
-a direction left out in a weather report is a variable one, and the mean wind is less than the mean
-speed.
+file and row: wind_speed → u, wind_direction → v (u10, v10 at the surface), d2m or rh2m → q2m, td or
+r → q, qnh → sp, gh → z, tv → t, tv2m → t2m. The one exception adds a row: a calm reported without a
+direction has no raw row that could become its v, so one follows it. A raw row that cannot be
+converted stays as it is with a code: 15 when a partner is lacking (a direction without speed), 16
+when its report holds the derived variable already, or a better source of it (dew point rather than
+relative humidity). A speed alone has its own operator. Where other rows of its file have directions
+it is rejected (15): a direction left out in a weather report is a variable one, and the mean wind
+is less than the mean speed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from phyda_cli.constants import GRAVITY
+from phyda_cli.constants import EPSILON, GRAVITY
 from phyda_cli.fields.grid import Fields
 from phyda_cli.observations.atmosphere import (
     specific_humidity_from_dew_point,
@@ -47,6 +47,7 @@ def derive_table(table: pd.DataFrame, background: Fields | None = None) -> pd.Da
     work.replace_qnh()
     work.replace_dew_point()
     work.replace_relative_humidity(background)
+    work.replace_virtual_temperature(background)
     calm = work.replace_wind()
     result = bounds_check(work.table)
     if calm.size:
@@ -170,6 +171,23 @@ class _Work:
             )
             slope = specific_humidity_from_relative(np.ones(rows.size), own, self.pressure(rows))
             self.put(rows, derived, humidity, self.column("error", rows) * slope)
+
+    def replace_virtual_temperature(self, background: Fields | None) -> None:
+        for raw, derived, humidity in (("tv2m", "t2m", "q2m"), ("tv", "t", "q")):
+            rows = self.take(raw, derived)
+            own = self.column("value", self.partner(rows, humidity))
+            lacking = np.isnan(own)
+            if background is not None and lacking.any():
+                own[lacking] = _background_at(background, self.table.iloc[rows[lacking]], humidity)
+            self.reject(rows[np.isnan(own)], QC.H_FAILED)
+            rows, own = rows[~np.isnan(own)], own[~np.isnan(own)]
+            factor = 1 + (1 / EPSILON - 1) * own
+            self.put(
+                rows,
+                derived,
+                self.column("value", rows) / factor,
+                self.column("error", rows) / factor,
+            )
 
     def replace_wind(self) -> np.ndarray:
         """Convert pairs of speed and direction; returns the rows of u that are calms without a

@@ -13,7 +13,7 @@ import pandas as pd
 from phyda_cli.errors import PhydaError
 from phyda_cli.names import OBSERVABLES
 
-__all__ = ["COLUMNS", "LEVEL", "QC", "RAW", "check", "concat", "empty", "make"]
+__all__ = ["COLUMNS", "LEVEL", "QC", "RAW", "by_position", "check", "concat", "empty", "make"]
 
 COLUMNS: dict[str, str] = {
     "station_id": "str",
@@ -95,7 +95,7 @@ _MEANINGS = {
     QC.PARTNER: "its other wind component is rejected",
 }
 
-RAW = frozenset({"wind_direction", "d2m", "rh2m", "td", "r", "qnh", "gh"})
+RAW = frozenset({"wind_direction", "d2m", "rh2m", "td", "r", "qnh", "gh", "tv", "tv2m"})
 """Observables without an operator: :mod:`convert_variables` replaces them.
 
 It also replaces a wind speed that comes with a direction.
@@ -136,6 +136,22 @@ def make(**columns: Any) -> pd.DataFrame:
     folded = np.where(folded == 360, 0.0, folded)  # -1e-20 % 360
     data["longitude"] = np.where((longitude >= -180) & (longitude <= 360), folded, longitude)
     return pd.DataFrame(data)
+
+
+_NOBODY = {  # words that stand for many stations, or for none
+    *("NA", "N/A", "NAN", "NONE", "NULL", "NIL", "UNKNOWN", "-", "--"),
+    *("SHIP", "PLAT", "RIGG", "BUOY", "MASKSTID", "99999999"),
+}
+
+
+def by_position(station: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+    """Identifiers (N,); where one is empty, or a word that many reports share (``SHIP``), the
+    position takes its place: two such reports are one station only at the same place."""
+    named = np.array([str(word).strip() for word in station], object)
+    for i, word in enumerate(named):
+        if not word or word.upper() in _NOBODY:
+            named[i] = f"{latitude[i]:.3f},{longitude[i]:.3f}"
+    return named
 
 
 def concat(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

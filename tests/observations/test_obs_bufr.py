@@ -112,7 +112,8 @@ def test_ships_and_buoys_stand_at_sea_level_and_are_named_as_they_say() -> None:
     table = read(ship, buoy, nameless).table
     rows = table[["station_id", "variable", "value", "elevation", "row"]].to_numpy().tolist()
     assert rows[:2] == [["ABCD", "t2m", 285.0, 0.0, 1], ["62001", "t2m", 286.0, 0.0, 2]]
-    assert rows[2:] == [["", "wind_speed", 7.0, 0.0, 3], ["", "wind_direction", 90.0, 0.0, 3]]
+    where = "50.000,-10.000"
+    assert rows[2:] == [[where, "wind_speed", 7.0, 0.0, 3], [where, "wind_direction", 90.0, 0.0, 3]]
 
 
 def test_a_wigos_identifier_serves_where_there_is_no_wmo_number() -> None:
@@ -195,7 +196,7 @@ def test_a_damaged_message_costs_itself_only() -> None:
     assert set(result.table["row"]) == {1, 4}
     assert (result.rows_read, result.rows_with_values, result.rows_unreadable) == (4, 2, 2)
     assert [p.row for p in result.problems] == [2, 3]
-    assert "data category 21, which is not read" in result.problems[1].reason
+    assert "data category 21 (radiances)" in result.problems[1].reason
 
 
 @pytest.mark.parametrize(
@@ -216,7 +217,7 @@ def test_reports_without_time_or_position_are_named(
 def test_a_file_without_anything_readable_is_refused() -> None:
     with pytest.raises(
         InputError,
-        match=r"cannot be decoded.*data category 21, which is not read \(found 1 of category 21\)",
+        match=r"data category 21 \(radiances\).*found 1 of category 21",
     ):
         read(encode(301021, 21, PLACE))
 

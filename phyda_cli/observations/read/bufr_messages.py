@@ -1,30 +1,58 @@
-"""BUFR messages in a file: where they begin and end, what they are about, and their rows of values
-through pdbufr."""
+"""BUFR messages in a file: where they begin and end, what they are about, and their elements in
+order, decoded by ecCodes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from phyda_cli.errors import InputError
 from phyda_cli.observations.report import Problem
 
-__all__ = ["Message", "rows", "split"]
+__all__ = ["Element", "Message", "find_message", "split", "subsets"]
 
-_COORDINATE_CLASSES = 9999  # descriptors of classes 0 to 9 give the place of the values that follow
+Element = tuple[str, str | float | None]
+"""ecCodes' name of an element and its value in the table's units, None where missing."""
+
+_TEXTS_END = 2147483647  # ecCodes' missing whole number
+_PERIODS = {  # descriptors called timePeriod: seconds in their unit; whether it is a displacement
+    22: (30 * 86400.0, False),
+    23: (86400.0, False),
+    24: (3600.0, False),
+    25: (60.0, False),
+    26: (1.0, False),
+    73: (86400.0, True),
+    74: (3600.0, True),
+    75: (60.0, True),
+    86: (1.0, True),
+}
 
 
 @dataclass(frozen=True)
 class Message:
-    """One complete message: its number in the file from 1, its data category (BUFR table A), and
-    its bytes."""
+    """One complete message: its number in the file from 1, its data category (BUFR table A), its
+    international sub-category (255 where it has none) and its bytes."""
 
     number: int
     category: int
+    subcategory: int
     content: bytes
+
+
+def find_message(content: bytes, start: int = 0) -> int:
+    """Where the next BUFR message begins in ``content``, -1 where there is none: the word, a known
+    edition and a length that leads to its end, or to the end of the file."""
+    start = content.find(b"BUFR", start)
+    while start >= 0:
+        end = start + int.from_bytes(content[start + 4 : start + 7], "big")
+        edition = content[start + 7 : start + 8]
+        if edition in (b"\2", b"\3", b"\4") and (content[end - 4 : end] == b"7777"):
+            return start
+        start = content.find(b"BUFR", start + 4)
+    return -1
 
 
 def split(content: bytes, file: str) -> tuple[list[Message], list[Problem]]:
@@ -40,9 +68,11 @@ def split(content: bytes, file: str) -> tuple[list[Message], list[Problem]]:
         number += 1
         end = start + int.from_bytes(content[start + 4 : start + 7], "big")
         following = content.find(b"BUFR", start + 4)
-        if content[end - 4 : end] == b"7777" and end - start > 20:
-            category = content[start + (18 if content[start + 7] >= 4 else 16)]
-            messages.append(Message(number, category, content[start:end]))
+        if content[end - 4 : end] == b"7777" and end - start > 22:
+            modern = content[start + 7] >= 4
+            category = content[start + (18 if modern else 16)]
+            subcategory = content[start + 19] if modern else 255
+            messages.append(Message(number, category, subcategory, content[start:end]))
             start = content.find(b"BUFR", end)
         elif following < 0 and end > len(content):
             raise InputError(
@@ -57,100 +87,97 @@ def split(content: bytes, file: str) -> tuple[list[Message], list[Problem]]:
     return messages, lost
 
 
-def rows(
-    messages: Sequence[Message], columns: Sequence[str], file: str
-) -> tuple[pd.DataFrame, list[Problem]]:
-    """One row for each level or report of ``messages`` with those of ``columns`` that occur and
-    ``number``, and what failed to decode."""
-    from pdbufr import stream_bufr
+def subsets(content: bytes, wanted: frozenset[str], local: str) -> Iterator[list[Element]]:
+    """The elements of each report in a message, in their order: those in ``wanted``, periods as
+    ``timePeriod`` or ``timeDisplacement`` in seconds, and the ``local`` key of the header.
 
-    found: list[dict[str, Any]] = []
-    queue = _Queue(messages, file)
-    while queue.left:
-        try:
-            for row in stream_bufr(queue, columns=columns, required_columns=False):
-                found.append(row | {"number": queue.number})
-        except (
-            Exception
-        ) as error:  # ecCodes and pdbufr raise many kinds, all of them about the message at hand
-            queue.lost.append(
-                Problem(file, queue.number, f"a BUFR message that cannot be decoded: {error}")
-            )
-    failed = {p.row for p in queue.lost}
-    table = pd.DataFrame.from_records([r for r in found if r["number"] not in failed])
-    return table.reindex(columns=["number", *columns]), queue.lost
+    Raises whatever ecCodes raises for a message that it cannot decode.
+    """
+    import eccodes
 
-
-class _Queue:
-    """Decoded messages one after the other; those that cannot be unpacked go to ``lost``."""
-
-    def __init__(self, messages: Sequence[Message], file: str) -> None:
-        self.left = list(reversed(messages))
-        self.file = file
-        self.number = 0
-        self.lost: list[Problem] = []
-
-    def __iter__(self) -> Iterator[_Decoded]:
-        while self.left:
-            message = self.left.pop()
-            self.number = message.number
-            try:
-                decoded = _Decoded(message.content)
-            except Exception as error:  # as above
-                self.lost.append(
-                    Problem(
-                        self.file, message.number, f"a BUFR message that cannot be decoded: {error}"
-                    )
-                )
-            else:
-                yield decoded
+    handle = eccodes.codes_new_from_message(content)
+    try:
+        eccodes.codes_set(handle, "skipExtraKeyAttributes", 1)
+        eccodes.codes_set(handle, "unpack", 1)
+        header: list[Element] = []
+        if eccodes.codes_is_defined(handle, local):
+            header = [(local, eccodes.codes_get(handle, local, str))]
+        count = eccodes.codes_get(handle, "numberOfSubsets")
+        if count > 1 and eccodes.codes_get(handle, "compressedData"):
+            columns = list(_arrays(handle, wanted, count))
+            for i in range(count):
+                yield header + [(name, values[i]) for name, values in columns]
+            return
+        for report in _in_order(handle, wanted):
+            yield header + report
+    finally:
+        eccodes.codes_release(handle)
 
 
-class _Decoded:
-    """An unpacked message as the mapping that pdbufr reads."""
+def _in_order(handle: int, wanted: frozenset[str]) -> list[list[Element]]:
+    """Elements of the subsets of a message that is not compressed."""
+    reports: list[list[Element]] = [[]]
+    for key, name in _keys(handle):
+        if name == "subsetNumber" and reports[-1]:
+            reports.append([])
+        elif name in wanted:
+            reports[-1].append(_named(handle, key, name, _value(handle, key, name)))
+    return reports
 
-    def __init__(self, content: bytes) -> None:
-        import eccodes
 
-        self._codes = eccodes
-        self._handle = eccodes.codes_new_from_message(content)
-        try:
-            eccodes.codes_set(self._handle, "skipExtraKeyAttributes", 1)
-            eccodes.codes_set(self._handle, "unpack", 1)
-        except Exception:
-            eccodes.codes_release(self._handle)
-            raise
+def _arrays(
+    handle: int, wanted: frozenset[str], count: int
+) -> Iterator[tuple[str, list[str | float | None]]]:
+    """Elements of a compressed message with their value in each of ``count`` subsets."""
+    import eccodes
 
-    def __enter__(self) -> _Decoded:
-        return self
+    for key, name in _keys(handle):
+        if name not in wanted:
+            continue
+        text = eccodes.codes_get_native_type(handle, key) is str
+        if text:
+            values = list(eccodes.codes_get_string_array(handle, key))
+        else:
+            values = [_number(v) for v in eccodes.codes_get_double_array(handle, key)]
+        if len(values) == 1:
+            values *= count
+        named = [_named(handle, key, name, value) for value in values]
+        yield named[0][0], [value for _, value in named]
 
-    def __exit__(self, *_: object) -> None:
-        self._codes.codes_release(self._handle)
 
-    def __iter__(self) -> Iterator[str]:
-        iterator = self._codes.codes_bufr_keys_iterator_new(self._handle)
-        try:
-            while self._codes.codes_bufr_keys_iterator_next(iterator):
-                yield self._codes.codes_bufr_keys_iterator_get_name(iterator)
-        finally:
-            self._codes.codes_bufr_keys_iterator_delete(iterator)
+def _keys(handle: int) -> Iterator[tuple[str, str]]:
+    """The keys of the data section in order, and the element that each is of."""
+    import eccodes
 
-    def __getitem__(self, key: str) -> Any:
-        try:
-            if self._codes.codes_get_size(self._handle, key) > 1:
-                return self._codes.codes_get_array(self._handle, key)
-            return self._codes.codes_get(self._handle, key)
-        except self._codes.KeyValueNotFoundError as error:
-            raise KeyError(key) from error
+    iterator = eccodes.codes_bufr_keys_iterator_new(handle)
+    try:
+        while eccodes.codes_bufr_keys_iterator_next(iterator):
+            key = eccodes.codes_bufr_keys_iterator_get_name(iterator)
+            if "->" not in key:
+                yield key, key.rpartition("#")[2]
+    finally:
+        eccodes.codes_bufr_keys_iterator_delete(iterator)
 
-    def __setitem__(self, key: str, value: Any) -> None:
-        """pdbufr asks to unpack; that is done."""
 
-    def get(self, key: str, default: Any = None) -> Any:
-        try:
-            return self[key]
-        except KeyError:
-            return default
+def _value(handle: int, key: str, name: str) -> str | float | None:
+    import eccodes
 
-    def is_coord(self, key: str) -> bool:
-        return self._codes.codes_get(self._handle, f"{key}->code", int) <= _COORDINATE_CLASSES
+    value: Any = eccodes.codes_get(handle, key)
+    return value if isinstance(value, str) else _number(float(value))
+
+
+def _number(value: float) -> float | None:
+    return None if not np.isfinite(value) or abs(value) >= _TEXTS_END else float(value)
+
+
+def _named(handle: int, key: str, name: str, value: str | float | None) -> Element:
+    """``timePeriod`` stands for descriptors of different units: here it is in seconds, and a
+    displacement has a name of its own."""
+    if name != "timePeriod":
+        return name, value
+    import eccodes
+
+    code = eccodes.codes_get(handle, f"{key}->code", int)
+    seconds, displaced = _PERIODS.get(code - 4000, (1.0, True))
+    own = "timeDisplacement" if displaced else name
+    return own, value * seconds if isinstance(value, float) else None

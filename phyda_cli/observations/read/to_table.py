@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from phyda_cli.observations.report import Problem, ReadResult
-from phyda_cli.observations.table import QC, concat, make
+from phyda_cli.observations.report import Note, Problem, ReadResult
+from phyda_cli.observations.table import QC, by_position, concat, make
 
 __all__ = ["Values", "assemble"]
 
@@ -39,6 +39,7 @@ def assemble(
     doubts: Sequence[tuple[np.ndarray, QC, str]] = (),
     lost: Sequence[Problem] = (),
     ignored: Sequence[str] = (),
+    notes: Sequence[Note] = (),
 ) -> ReadResult:
     """The table of ``values`` at N reports, variable after variable within each report, and the
     account.
@@ -46,7 +47,8 @@ def assemble(
     ``row`` (N,) is where each report stands in ``file``; ``place`` has station_id, time, latitude
     and longitude (N,) and may have elevation, pressure and height. ``doubts`` are masks (N,) with a
     code and, for a problem to be told, a reason; the first wins. ``lost`` are rows that could not
-    be decoded at all: they count as unreadable.
+    be decoded at all: they count as unreadable. A report without an identifier is named by its
+    position.
     """
     size = len(row)
     latitude, longitude = place["latitude"], place["longitude"]
@@ -71,6 +73,9 @@ def assemble(
 
     nothing = np.full(size, np.nan)
     flags = stack([np.zeros(size) if v.flag is None else v.flag for v in values])
+    place = dict(place)
+    if "station_id" in place:
+        place["station_id"] = by_position(place["station_id"], latitude, longitude)
     columns = {k: place[k][index] for k in _PLACE if k in place}
     for name in ("pressure", "height"):
         if name in columns:
@@ -105,6 +110,7 @@ def assemble(
         rows_unreadable=len(lost),
         problems=sorted([*told, *lost], key=lambda p: p.row),
         ignored_columns={file: list(ignored)} if ignored else {},
+        notes=list(notes),
     )
 
 
