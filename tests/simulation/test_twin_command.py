@@ -108,7 +108,7 @@ def test_other_settings_need_another_folder(phyda: Run, arguments: tuple[object,
     [
         (("--forecast-hours", 9), "forecast_hours: Input should be a multiple of 6"),
         (("--reports", 500, 20), "the fewest, 500, are more than the most, 20"),
-        (("--reports", 0, 20), "reports.0: Input should be greater than 0"),
+        (("--reports", 0, 20), "reports: Input should be greater than 0"),
         (("--max-cycles", 0), "--max-cycles"),
     ],
 )
