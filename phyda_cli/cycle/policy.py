@@ -7,7 +7,7 @@ from typing import Literal
 
 from phyda_cli.errors import EXIT_GATE, EXIT_INPUT, EXIT_LOCKED, EXIT_NO_OBSERVATIONS, EXIT_USAGE
 
-__all__ = ["FAULTS", "Fault", "Mode", "stops"]
+__all__ = ["FAULTS", "Fault", "Mode", "stops", "table"]
 
 Mode = Literal["strict", "degrade", "background_only"]
 
@@ -156,3 +156,15 @@ FAULTS: dict[str, Fault] = {
 def stops(fault: str, mode: Mode) -> bool:
     """Whether ``fault`` ends the cycle in ``mode``."""
     return mode in FAULTS[fault].stops_in
+
+
+def table() -> str:
+    """The policy as a Markdown table, which the documentation holds."""
+    rows = ["| fault | meaning | waits | exit | stops in | then |", "|---|---|---|---|---|---|"]
+    for name, fault in FAULTS.items():
+        modes = (
+            "every mode" if fault.stops_in == _ALWAYS else ", ".join(fault.stops_in) or "no mode"
+        )
+        cells = (f"`{name}`", fault.means, fault.waits, str(fault.code), modes, fault.follows)
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
