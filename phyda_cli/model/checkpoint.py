@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from phyda_cli.errors import InputError, UsageError
+from phyda_cli.errors import InputError
 from phyda_cli.fields.earth import DAYS, day_of_year
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.files.publish import publish_folder, sha256
@@ -225,16 +225,9 @@ def _on_sphere(spec: StateSpec) -> bool:
 
 
 def build_networks(spec: StateSpec, settings: NetworkSettings) -> tuple[Encoder, Denoiser]:
-    """Untrained networks for a state. Raises UsageError when ``settings.linear`` names a channel
-    that it does not have."""
+    """Untrained networks for a state."""
     sphere = _on_sphere(spec)
-    if unknown := sorted(set(settings.linear) - set(spec.channels)):
-        raise UsageError(
-            f"network.linear names {', '.join(unknown)}, which the state does not have",
-            hint=f"it has {', '.join(spec.channels)}",
-        )
-    linear = tuple(i for i, c in enumerate(spec.channels) if c in settings.linear)
-    encoder = Encoder(spec.n_channels, settings.encoder, sphere, settings.odd, linear)
+    encoder = Encoder(spec.n_channels, settings.encoder, sphere, settings.odd)
     return encoder, Denoiser(spec.n_channels, settings.denoiser, settings.encoder, sphere)
 
 

@@ -76,12 +76,10 @@ class Encoder(nn.Module):
     The correction is in units of stage 1's spread, and the variance a bounded factor on stage 1's.
     An ``odd`` encoder's mean turns its sign with the innovations, as stage 1's does, and the
     variance does not: where nothing is observed, or everything as forecast, nothing changes, so
-    that no bias of the training's backgrounds can grow in a cycle that does not have it. The mean
-    of channels number ``linear`` is stage 1's.
+    that no bias of the training's backgrounds can grow in a cycle that does not have it.
     """
 
     calibration: Tensor
-    corrected: Tensor
 
     def __init__(
         self,
@@ -89,15 +87,11 @@ class Encoder(nn.Module):
         widths: tuple[int, ...],
         sphere: bool,
         odd: bool = False,
-        linear: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.odd = odd
         self.net = UNet(5 * n_channels + N_CONDITIONS, 2 * n_channels, widths, sphere)
         self.register_buffer("calibration", torch.ones(n_channels))
-        corrected = torch.ones(n_channels, 1, 1)
-        corrected[list(linear)] = 0.0
-        self.register_buffer("corrected", corrected, persistent=False)
 
     def forward(
         self,
@@ -137,4 +131,4 @@ class Encoder(nn.Module):
         shift, factor = out.chunk(2, dim=1)
         std = spread * torch.exp(MAX_LOG_FACTOR * torch.tanh(factor / MAX_LOG_FACTOR))
         std = (std * self.calibration[:, None, None]).clamp(min=MIN_SPREAD)
-        return Posterior(increment + self.corrected * spread * shift, std, latent)
+        return Posterior(increment + spread * shift, std, latent)

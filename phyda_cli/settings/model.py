@@ -87,8 +87,3 @@ class NetworkSettings(Settings):
         "needs. False where a background's error can be known from the background alone, as with "
         "persistence.",
     )
-    linear: tuple[str, ...] = Field(
-        (),
-        description="Keep the mean of stage 1 in these channels, such as those at a model's top "
-        "that would drift in a cycle.",
-    )

@@ -31,12 +31,7 @@ def require_fit(start: Checkpoint, spec: StateSpec, network: NetworkSettings) ->
     """Raise UsageError when encoder and denoiser of ``start`` have other sizes than ``network`` or
     no channel of the state ``spec``."""
     old, new = start.state.channels, spec.channels
-    if (
-        start.metadata.network.model_copy(
-            update={"spread": network.spread, "linear": network.linear}
-        )
-        != network
-    ):
+    if start.metadata.network.model_copy(update={"spread": network.spread}) != network:
         raise UsageError(
             f"training cannot start from {start.path}: its network is {start.metadata.network}, "
             f"that of the settings {network}",

@@ -76,17 +76,6 @@ def test_an_odd_encoder_turns_its_mean_with_the_innovations() -> None:
     assert torch.equal(encoder.train()(*given).mean, free(*given).mean)
 
 
-def test_linear_channels_keep_the_mean_of_stage_one() -> None:
-    free = started(Encoder(C, WIDTHS, True, odd=True))
-    bound = Encoder(C, WIDTHS, True, odd=True, linear=(0, 2)).eval()
-    bound.load_state_dict(free.state_dict())
-    given = inputs()
-    before, after = free(*given), bound(*given)
-    torch.testing.assert_close(after.mean[:, [0, 2]], given[1][:, [0, 2]])
-    assert torch.equal(after.mean[:, 1], before.mean[:, 1])
-    assert torch.equal(after.std, before.std)
-
-
 @pytest.mark.parametrize("sigma", [0.05, 1.0, 10.0])
 def test_an_untrained_denoiser_shrinks_by_the_gaussian_factor(sigma: float) -> None:
     denoiser = Denoiser(C, WIDTHS, WIDTHS, True)

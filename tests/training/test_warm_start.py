@@ -147,11 +147,3 @@ def test_statistics_and_members_can_be_those_of_the_checkpoint(
     for other in (None, Checkpoint.open(BUNDLED)):
         with pytest.raises(UsageError, match="keep_statistics"):
             statistics(tmp_path, store, settings, alone, str, other)
-
-
-def test_a_linear_channel_that_the_state_lacks_is_named(tiny_checkpoint: Path) -> None:
-    start = Checkpoint.open(tiny_checkpoint)
-    with pytest.raises(UsageError, match="names z5000"):
-        build_networks(
-            start.state, start.metadata.network.model_copy(update={"linear": ("z5000",)})
-        )
