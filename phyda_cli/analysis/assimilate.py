@@ -16,7 +16,8 @@ from phyda_cli import __version__
 from phyda_cli.analysis.analyse import Analysis, complete, estimate
 from phyda_cli.analysis.departures import Departures, quality_control
 from phyda_cli.analysis.request import Request, check_methods, read_forecasts
-from phyda_cli.errors import InputError, NoObservationsError, OutputError, UsageError
+from phyda_cli.analysis.verdict import Measured, Verdict, evidence_of, increments_of, judge
+from phyda_cli.errors import GateError, InputError, NoObservationsError, OutputError, UsageError
 from phyda_cli.files.publish import check_target, sha256
 from phyda_cli.formats.background import Background
 from phyda_cli.formats.write import write_analysis
@@ -71,6 +72,9 @@ def assimilate(
             {
                 "status": "up to date",
                 "out": str(request.out),
+                "verdict": Verdict.from_text(
+                    _attribute(request.out, "phyda_verdict") or "ok"
+                ).as_dict(),
                 "seconds": round(time.monotonic() - began, 2),
             }
         )
@@ -90,6 +94,7 @@ def assimilate(
     if dry_run:
         if settings.method != "none" and not request.allow_no_obs:
             _require_usable(departures.table, background, read)
+        report |= _stated(_verdict(departures, None, checkpoint, settings), settings)
         return Result(
             report | {"status": "dry run", "seconds": round(time.monotonic() - began, 2)},
             None,
@@ -100,12 +105,10 @@ def assimilate(
     found = estimate(background.fields, departures, checkpoint, settings, request.allow_no_obs)
     analysis = complete(background.fields, found, checkpoint, settings, request.save_members)
     note("analysed")
-    _publish(
-        request,
-        background,
-        analysis,
-        provenance | {"background_error_scale": json.dumps(_scale(departures))},
-    )
+    verdict = _verdict(departures, analysis, checkpoint, settings)
+    report |= _stated(verdict, settings)
+    provenance |= {"background_error_scale": json.dumps(_scale(departures))}
+    _publish(request, background, analysis, provenance | {"phyda_verdict": str(verdict)})
     note("written")
     report |= {
         "status": analysis.status,
@@ -242,13 +245,62 @@ def _replaces(path: Path, request: Request, provenance: dict[str, Any]) -> bool:
 
 
 def _made_from(path: Path, provenance: dict[str, Any]) -> bool:
+    return _attribute(path, "phyda_inputs") == provenance["phyda_inputs"]
+
+
+def _attribute(path: Path | None, name: str) -> str | None:
+    """A global attribute of an output; None for a file without it."""
     import netCDF4
 
+    if path is None:
+        return None
     try:
         with netCDF4.Dataset(path) as data:
-            return getattr(data, "phyda_inputs", None) == provenance["phyda_inputs"]
+            return getattr(data, name, None)
     except OSError:  # not NetCDF: some other file of the user's
-        return False
+        return None
+
+
+def _verdict(
+    departures: Departures,
+    analysis: Analysis | None,
+    checkpoint: Checkpoint,
+    settings: AnalysisSettings,
+) -> Verdict:
+    """What the rules say, without an analysis those about the observations alone."""
+    rows = departures.table
+    oman = None
+    if analysis is not None:
+        oman = rows["value"].to_numpy(float) - analysis.hofx1
+    variable = rows["variable"].to_numpy(str)
+    evidence = evidence_of(
+        variable,
+        rows["qc"].to_numpy(),
+        departures.innovation,
+        oman,
+        departures.error,
+        departures.sigma_b,
+        departures.scale.of(variable.tolist()),
+    )
+    if settings.background_error_scale == "auto":
+        evidence["scale"] = {k: Measured(v) for k, v in departures.scale.groups.items()}
+    if analysis is not None:
+        spec = checkpoint.state
+        deviation = spec.column("background_std").ravel()
+        evidence["increment"] = increments_of(analysis.increment, spec.channel_list, deviation)
+    only = analysis is not None and analysis.status == "background_only"
+    return judge(evidence, settings.verdict, only)
+
+
+def _stated(verdict: Verdict, settings: AnalysisSettings) -> dict[str, Any]:
+    """The verdict for the report. Raises GateError where the user wants none that is suspect."""
+    if verdict.word == "suspect" and settings.verdict.fail_on == "suspect":
+        raise GateError(
+            f"the analysis is {verdict}; nothing was written",
+            hint="look at the observations with --dry-run and at their times, units and place; "
+            "phyda config show prints the limits verdict.*",
+        )
+    return {"verdict": verdict.as_dict()}
 
 
 def _publish(

@@ -21,7 +21,7 @@ from phyda_cli.commands.arguments import (
     parse_time,
 )
 from phyda_cli.commands.console import emit, emit_json, say, silence, warn
-from phyda_cli.commands.tables import observation_table, summary_table
+from phyda_cli.commands.tables import observation_table, summary_table, verdict_text
 from phyda_cli.settings.analysis import AnalysisSettings
 from phyda_cli.settings.options import RUNNING, Chosen, Flag, takes_settings
 
@@ -34,6 +34,7 @@ FLAGS = (
     Flag("qc.window_hours", QUALITY, "--window"),
     Flag("qc.withhold", QUALITY),
     Flag("physics", METHOD, hidden=True),
+    Flag("verdict.fail_on", RUNNING),
     Flag("seed", METHOD, hidden=True),
     Flag("device", RUNNING, hidden=True),
     Flag("background_error_scale", METHOD, hidden=True),
@@ -250,9 +251,10 @@ def assimilate(
 
 
 def _show(report: dict[str, Any], ranks: int) -> None:
-    """What was read, used and written."""
+    """What was read, used and written, and the verdict."""
+    verdict = verdict_text(report)
     if report["status"] == "up to date":
-        say(f"{report['out']} is up to date (made from the same inputs)")
+        say(f"{report['out']} is up to date, made from the same inputs ({verdict})")
         return
     for note in report["notes"]:
         say(note)
@@ -261,9 +263,10 @@ def _show(report: dict[str, Any], ranks: int) -> None:
         f"{name} {factor:.2f}" for name, factor in report["background_error_scale"].items()
     )
     say(f"factor on the background error: {factors}")
-    if "departures" not in report:  # a dry run
+    if "departures" not in report:
+        say(f"dry run: nothing is written ({verdict})")
         return
     emit(summary_table(report))
     files = " and ".join(report[name] for name in ("out", "feedback") if report[name])
     by = f" by {ranks} ranks" if ranks > 1 else ""
-    say(f"wrote {files} in {report['seconds']} s{by} ({report['status']})")
+    say(f"wrote {files} in {report['seconds']} s{by} ({verdict})")

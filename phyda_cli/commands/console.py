@@ -54,6 +54,12 @@ def emit(table: Table) -> None:
 
 def split(table: Table, width: int) -> list[Table]:
     """``table`` in parts that need at most ``width`` columns of text, if its names leave room."""
+    from rich.cells import cell_len
+
+    for column in table.columns:
+        if column.no_wrap:  # rich would cut it where there is not enough room
+            texts = [str(column.header), *map(str, column.cells)]
+            column.min_width = max(map(cell_len, texts))
     names = 0
     while names < len(table.columns) and table.columns[names].justify == "left":
         names += 1
@@ -80,7 +86,12 @@ def _with_columns(table: Table, names: int, start: int, end: int) -> Table:
     part = Table(title=table.title, title_justify="left", box=table.box, pad_edge=table.pad_edge)
     part.padding, part.show_header = table.padding, table.show_header
     for column in chosen:
-        part.add_column(column.header, justify=column.justify, no_wrap=column.no_wrap)
+        part.add_column(
+            column.header,
+            justify=column.justify,
+            no_wrap=column.no_wrap,
+            min_width=column.min_width,
+        )
     for row, *cells in zip(table.rows, *(column.cells for column in chosen), strict=True):
         part.add_row(*cells, end_section=row.end_section)
     return part

@@ -9,7 +9,7 @@ import typer
 
 from phyda_cli.commands.arguments import METHOD, OUTPUT, AsJson, Checkpoint, Overwrite
 from phyda_cli.commands.console import emit, emit_json, say
-from phyda_cli.commands.tables import departure_table, field_table, observation_table
+from phyda_cli.commands.tables import departure_table, field_table, observation_table, verdict_text
 from phyda_cli.errors import OutputError
 from phyda_cli.settings.analysis import AnalysisSettings
 from phyda_cli.settings.options import RUNNING, Chosen, Flag, takes_settings
@@ -97,6 +97,7 @@ def demo(
     say(
         f"{out}/analysis.nc, feedback.nc and increment.png "
         + (f"written in {report['seconds']} s" if fresh else "are up to date")
+        + f" ({verdict_text(report)})"
     )
 
 
@@ -141,6 +142,7 @@ def _show(
                 "schema": 1,
                 "out": str(out),
                 "status": report["status"],
+                "verdict": report["verdict"],
                 "seconds": report["seconds"],
                 **counts,
             }

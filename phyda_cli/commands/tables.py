@@ -27,6 +27,7 @@ __all__ = [
     "store_tables",
     "summary_table",
     "value_table",
+    "verdict_text",
 ]
 
 MOST_GROUPS = 24  # rows of one kind of group
@@ -225,6 +226,12 @@ def store_tables(found: Mapping[str, Any]) -> list[Table]:
 def readable_units(units: str) -> tuple[str, float]:
     """The units that people read in place of the SI ``units``, and the factor to them."""
     return READABLE.get(units, (units, 1.0))
+
+
+def verdict_text(report: Mapping[str, Any]) -> str:
+    """``ok``, or ``suspect`` and why."""
+    word, reasons = report["verdict"]["verdict"], report["verdict"]["reasons"]
+    return f"{word}: {'; '.join(reasons)}" if reasons else str(word)
 
 
 def _rows_read(rows: Mapping[str, int]) -> str:

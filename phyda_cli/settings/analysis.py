@@ -11,7 +11,13 @@ from phyda_cli.names import OBSERVABLES
 from phyda_cli.settings.base import Settings
 from phyda_cli.settings.model import SamplerSettings
 
-__all__ = ["AnalysisSettings", "EnsembleSettings", "GuidanceSettings", "QualityControlSettings"]
+__all__ = [
+    "AnalysisSettings",
+    "EnsembleSettings",
+    "GuidanceSettings",
+    "QualityControlSettings",
+    "VerdictSettings",
+]
 
 
 class QualityControlSettings(Settings):
@@ -203,6 +209,52 @@ class EnsembleSettings(Settings):
     )
 
 
+class VerdictSettings(Settings):
+    """Limits beyond which an analysis is called suspect."""
+
+    fail_on: Literal["never", "suspect"] = Field(
+        "never",
+        description="With suspect, publish nothing and exit with 5 where the verdict is suspect.",
+    )
+    fewest: int = Field(
+        30, ge=1, description="Judge a variable by its observations only from this many on."
+    )
+    most_rejected: float = Field(
+        0.15,
+        gt=0,
+        le=1,
+        description="Largest fraction of a variable that does not fit the background.",
+    )
+    most_elsewhere: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Largest fraction of the observations outside the area or the time window.",
+    )
+    largest_bias: float = Field(
+        1.0, gt=0, description="Largest mean O-B of a variable, in its expected standard deviation."
+    )
+    smallest_scale: float = Field(
+        0.25, ge=0, description="Smallest factor on the background error, where it is estimated."
+    )
+    largest_scale: float = Field(
+        4.0, gt=0, description="Largest factor on the background error, where it is estimated."
+    )
+    smallest_chi2: float = Field(0.1, ge=0, description="Smallest chi2 of a variable.")
+    largest_chi2: float = Field(3.0, gt=0, description="Largest chi2 of a variable.")
+    largest_increment: float = Field(
+        3.0,
+        gt=0,
+        description="Largest rms of a channel's increments, in background-error standard "
+        "deviations of the checkpoint.",
+    )
+    largest_withheld_ratio: float = Field(
+        1.05,
+        gt=0,
+        description="Largest rms of O-A over rms of O-B of a variable at withheld stations.",
+    )
+
+
 Method = Literal["phyda", "oi", "letkf", "hybrid", "guidance", "none"]
 
 
@@ -242,6 +294,10 @@ class AnalysisSettings(Settings):
     )
     ensemble: EnsembleSettings = Field(
         default_factory=EnsembleSettings, description="The background's ensemble."
+    )
+
+    verdict: VerdictSettings = Field(
+        default_factory=VerdictSettings, description="When an analysis is suspect."
     )
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from synthetic import FINE, FINE_LEVELS, TIME, amplitudes, fields_at
@@ -272,3 +273,66 @@ def test_as_a_process(case: Path, tiny_checkpoint: Path, tmp_path: Path) -> None
     assert json.loads(done.stdout)["status"] == "ok"
     assert done.stderr == ""
     assert [p.name for p in tmp_path.iterdir()] == ["an.nc"]
+
+
+def test_the_verdict_ends_the_run(assimilate: Run, tmp_path: Path) -> None:
+    report = json.loads(assimilate("--json").out)
+    assert report["verdict"] == {"verdict": "ok", "reasons": []}
+    with xr.open_dataset(tmp_path / "an.nc") as data:
+        assert data.attrs["phyda_verdict"] == "ok"
+    again = assimilate()
+    assert again.err.rstrip().endswith("(ok)")
+    assert json.loads(assimilate("--json").out)["verdict"]["verdict"] == "ok"
+
+
+def test_a_suspect_analysis_is_not_published_where_none_is_wanted(
+    assimilate: Run, tmp_path: Path
+) -> None:
+    """Limits that no analysis keeps to."""
+    limits = ("--set", "verdict.fewest=1", "--set", "verdict.largest_chi2=0.01")
+    refused = assimilate(*limits, "--fail-on", "suspect")
+    assert refused.code == 5
+    assert "suspect: " in refused.err
+    assert list(tmp_path.iterdir()) == []
+    published = assimilate(*limits)
+    assert published.code == 0
+    assert "(suspect: " in published.err.splitlines()[-1]
+    with xr.open_dataset(tmp_path / "an.nc") as data:
+        assert data.attrs["phyda_verdict"].startswith("suspect: ")
+
+
+def test_names_of_other_formats_are_refused(assimilate: Run, tmp_path: Path) -> None:
+    for name in ("an.grib2", "an.zarr", "an.png"):
+        assert assimilate(out=tmp_path / name).code == 2
+    assert assimilate("--feedback", tmp_path / "fb.grib").code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.real_data
+def test_a_january_forecast_under_october_reports_is_suspect(
+    phyda: Callable[..., Any], shared_data: Path, tmp_path: Path
+) -> None:
+    table = pd.read_csv(shared_data / "observations" / "metar_20201001T06.csv")
+    shift = np.datetime64("2011-01-15T12") - np.datetime64("2020-10-01T06")
+    table["Unix_time"] += int(shift / np.timedelta64(1, "s"))
+    table.to_csv(tmp_path / "metar.csv", index=False)
+    root = Path(__file__).resolve().parents[2]
+    outcome = phyda(
+        "assimilate",
+        "--obs",
+        tmp_path / "metar.csv",
+        "--obs-map",
+        root / "examples" / "metar.toml",
+        "--background",
+        shared_data / "forecasts" / "gfs_2p5deg_20110110T12_f120.grib2",
+        "--dry-run",
+        "--json",
+    )
+    report = json.loads(outcome.out)
+    assert (
+        report["observations"]["variables"]["t2m"]["rejected"]["too far from the background"] > 2000
+    )
+    assert report["verdict"]["verdict"] == "suspect"
+    reasons = " ".join(report["verdict"]["reasons"])
+    assert "t2m do not fit the background" in reasons
+    assert "mean O-B of t2m" in reasons

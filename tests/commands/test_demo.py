@@ -227,5 +227,6 @@ def test_the_example_simulates_what_the_truth_says() -> None:
 @pytest.mark.skipif(not (BUNDLED / "model.json").is_file(), reason="no bundled checkpoint")
 def test_the_bundled_model_corrects_the_bundled_forecast(tmp_path: Path) -> None:
     report = json.loads(run(tmp_path, "--method", "oi", "--json").stdout)
+    assert report["verdict"] == {"verdict": "ok", "reasons": []}
     assert report["mean_ratio"] < 0.85
     assert report["withheld_mean_ratio"] < 0.95

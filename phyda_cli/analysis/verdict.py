@@ -1,0 +1,165 @@
+"""Whether an analysis can be trusted, from written rules.
+
+The limits are ours (settings ``verdict.*``; docs/verdict.md tells why). A rule looks
+at one kind of evidence, numbers by variable, and speaks for each that lies beyond its limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from phyda_cli.fields.grid import Fields
+from phyda_cli.names import Channel
+from phyda_cli.observations.table import QC
+from phyda_cli.settings.analysis import VerdictSettings
+
+__all__ = ["RULES", "Measured", "Rule", "Verdict", "evidence_of", "increments_of", "judge"]
+
+AGAINST_BACKGROUND = (QC.FIRST_GUESS, QC.BUDDY, QC.PARTNER)
+ELSEWHERE = (QC.DOMAIN, QC.TIME_WINDOW)
+
+
+class Measured(NamedTuple):
+    """A number and how many observations it comes from; None where it does not come from some."""
+
+    value: float
+    n: int | None = None
+
+
+Evidence = Mapping[str, Mapping[str, Measured]]  # by kind and name
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An analysis is suspect where ``evidence`` reaches the setting ``limit``, or falls to it."""
+
+    evidence: str
+    limit: str
+    text: str
+    below: bool = False
+
+    def reasons(self, evidence: Evidence, limits: VerdictSettings) -> list[str]:
+        """What the rule has to say, most often nothing."""
+        limit = float(getattr(limits, self.limit))
+        out = []
+        for name, (value, n) in evidence.get(self.evidence, {}).items():
+            beyond = value <= limit if self.below else value >= limit
+            if beyond and (n is None or n >= limits.fewest):
+                out.append(self.text.format(name=name, value=value, n=n, limit=limit))
+        return out
+
+
+RULES = (
+    Rule("elsewhere", "most_elsewhere", "{value:.0%} of {n} {name} are of another area or time"),
+    Rule("rejected", "most_rejected", "{value:.0%} of {n} {name} do not fit the background"),
+    Rule("bias", "largest_bias", "mean O-B of {name} is {value:.1f} times its expected error"),
+    Rule("scale", "largest_scale", "the background error of {name} is {value:.2g} times as large"),
+    Rule(
+        "scale",
+        "smallest_scale",
+        "the background error of {name} is {value:.2g} times as large",
+        below=True,
+    ),
+    Rule("chi2", "largest_chi2", "chi2 of {name} is {value:.2g}"),
+    Rule("chi2", "smallest_chi2", "chi2 of {name} is {value:.2g}", below=True),
+    Rule(
+        "increment",
+        "largest_increment",
+        "increments of {name} are {value:.1f} times the usual background error",
+    ),
+    Rule(
+        "withheld",
+        "largest_withheld_ratio",
+        "O-A of {name} is {value:.2f} times O-B at withheld stations",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``word`` is ok, suspect or background_only; ``reasons`` are those of suspect."""
+
+    word: str
+    reasons: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {"verdict": self.word, "reasons": list(self.reasons)}
+
+    @classmethod
+    def from_text(cls, text: str) -> Verdict:
+        """The verdict that ``str`` made into ``text``."""
+        word, _, reasons = text.partition(": ")
+        return cls(word, tuple(reasons.split("; ")) if reasons else ())
+
+    def __str__(self) -> str:
+        return f"{self.word}: {'; '.join(self.reasons)}" if self.reasons else self.word
+
+
+def judge(evidence: Evidence, limits: VerdictSettings, background_only: bool = False) -> Verdict:
+    """The verdict of all rules. An analysis that is its background needs no judging."""
+    if background_only:
+        return Verdict("background_only")
+    reasons = tuple(reason for rule in RULES for reason in rule.reasons(evidence, limits))
+    return Verdict("suspect" if reasons else "ok", reasons)
+
+
+def evidence_of(
+    variable: np.ndarray,
+    qc: np.ndarray,
+    ombg: np.ndarray,
+    oman: np.ndarray | None,
+    error: np.ndarray,
+    sigma_b: np.ndarray,
+    factor: np.ndarray,
+) -> dict[str, dict[str, Measured]]:
+    """What the rows of observations say, all (P,): canonical names, codes, O-B, O-A (None before
+    the analysis), and the standard deviations of observation and background error [units of the
+    row]. ``sigma_b`` holds the ``factor`` on the background error, which ``bias`` leaves out."""
+    out: dict[str, dict[str, Measured]] = {
+        kind: {} for kind in ("elsewhere", "rejected", "bias", "chi2", "withheld")
+    }
+    if len(qc):
+        out["elsewhere"]["observations"] = Measured(float(np.isin(qc, ELSEWHERE).mean()), len(qc))
+    total, expected = np.hypot(error, sigma_b), np.hypot(error, sigma_b / factor)
+    for name in np.unique(variable):
+        of_it = variable == name
+        compared = of_it & np.isin(qc, (QC.PASS, QC.PASSIVE, *AGAINST_BACKGROUND))
+        used = of_it & (qc == QC.PASS)
+        known = used & np.isfinite(ombg) & np.isfinite(total) & (total > 0)
+        withheld = of_it & (qc == QC.PASSIVE)
+        if compared.any():
+            share = float(np.isin(qc[compared], AGAINST_BACKGROUND).mean())
+            out["rejected"][str(name)] = Measured(share, int(compared.sum()))
+        if known.any():
+            n = int(known.sum())
+            bias = abs(ombg[known].mean()) / np.sqrt((expected[known] ** 2).mean())
+            out["bias"][str(name)] = Measured(float(bias), n)
+            out["chi2"][str(name)] = Measured(float(((ombg / total)[known] ** 2).mean()), n)
+        if oman is not None and withheld.any() and (ombg[withheld] ** 2).sum() > 0:
+            ratio = np.sqrt((oman[withheld] ** 2).sum() / (ombg[withheld] ** 2).sum())
+            out["withheld"][str(name)] = Measured(float(ratio), int(withheld.sum()))
+    return out
+
+
+def increments_of(
+    increment: Fields, channels: Sequence[Channel], background_std: np.ndarray
+) -> dict[str, Measured]:
+    """rms of the ``increment`` in units of ``background_std`` (C,) of the checkpoint's
+    ``channels``, for those whose level the increment has."""
+    out: dict[str, Measured] = {}
+    for channel, deviation in zip(channels, background_std, strict=True):
+        if channel.pressure is None:
+            values = increment.surface.get(channel.variable)
+        else:
+            level = np.flatnonzero(np.isclose(increment.levels, channel.pressure, rtol=1e-3))
+            field = increment.upper.get(channel.variable)
+            values = None if field is None or not level.size else field[level[0]]
+        if values is not None and np.isfinite(values).any():
+            rms = float(np.sqrt(np.nanmean(np.square(values, dtype=float))))
+            out[channel.key] = Measured(rms / float(deviation))
+    return out
