@@ -63,7 +63,7 @@ def assimilate(
         typer.Option(
             "--background",
             metavar="FILE",
-            help="Forecast to correct, NetCDF or GRIB. [default: the mean of --ensemble]",
+            help="Forecast to correct. [default: the mean of --ensemble]",
             rich_help_panel=INPUT,
         ),
     ] = None,
