@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from types import FrameType
 from typing import Annotated
 
@@ -14,7 +15,7 @@ import typer
 from phyda_cli import __version__
 from phyda_cli.commands.assimilate import assimilate
 from phyda_cli.commands.config import config
-from phyda_cli.commands.console import say
+from phyda_cli.commands.console import say, stamped
 from phyda_cli.commands.cycle import cycle
 from phyda_cli.commands.demo import demo
 from phyda_cli.commands.download import download
@@ -25,6 +26,7 @@ from phyda_cli.commands.simulate import simulate
 from phyda_cli.commands.train import train
 from phyda_cli.commands.verify import verify
 from phyda_cli.errors import EXIT_INTERNAL, PhydaError
+from phyda_cli.files.publish import abandon
 from phyda_cli.settings.options import SettingsCommand
 
 __all__ = ["app", "main"]
@@ -65,14 +67,13 @@ def _options(
 
 
 def _terminate(number: int, _: FrameType | None) -> None:
-    """Leave at once: nothing outside ``fields.atomic.publish`` needs cleaning up, and unwinding
-    through C libraries can crash."""
-    if sys.stderr.isatty():
-        print(
-            "\x1b[?25h", end="", file=sys.stderr
-        )  # the cursor, which a live table or bar has hidden
-    say(f"FATAL ERROR: ended by {signal.Signals(number).name}")
-    sys.stdout.flush()
+    """Leave at once, with what is half written removed: unwinding through C libraries can crash or
+    wait for ever, and so can a stream that was just being written."""
+    abandon()
+    shown_again = "\x1b[?25h" if sys.stderr.isatty() else ""  # a live table has hidden the cursor
+    line = f"{shown_again}{stamped(f'FATAL ERROR: ended by {signal.Signals(number).name}')}\n"
+    with suppress(OSError):
+        os.write(2, line.encode())
     os._exit(128 + number)
 
 

@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["console", "emit", "emit_json", "emit_text", "say", "silence", "split", "warn"]
+__all__ = [
+    "console",
+    "emit",
+    "emit_json",
+    "emit_text",
+    "printable",
+    "say",
+    "silence",
+    "split",
+    "stamped",
+    "warn",
+]
 
 NARROW = 80  # columns of text where stdout is no terminal
 
@@ -26,10 +37,23 @@ def console() -> Console:
     return Console(stderr=True)
 
 
-def say(message: str) -> None:
-    """A progress message on stderr; with UTC time where stderr is no terminal."""
+def printable(text: str) -> str:
+    """``text`` with control characters shown as ``\\x1b``: names in files must not steer a
+    terminal."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def stamped(message: str) -> str:
+    """``message`` as a line of stderr: with the UTC time where that is no terminal."""
     stamp = "" if sys.stderr.isatty() else datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ ")
-    print(f"{stamp}{message}", file=sys.stderr, flush=True)
+    return f"{stamp}{printable(message)}"
+
+
+def say(message: str) -> None:
+    """A progress message on stderr."""
+    print(stamped(message), file=sys.stderr, flush=True)
 
 
 def warn(message: str) -> None:
@@ -48,8 +72,17 @@ def emit(table: Table) -> None:
     from rich.console import Console
 
     width = Console().width if sys.stdout.isatty() else NARROW
-    for part in split(table, width):
-        Console(width=max(width, _least_width(part))).print(part)
+    for part in split(_safe(table), width):
+        Console(width=max(width, _least_width(part)), markup=False).print(part)
+
+
+def _safe(table: Table) -> Table:
+    """``table``, whose texts may come from files, without control characters."""
+    if isinstance(table.title, str):
+        table.title = printable(table.title)
+    for column in table.columns:
+        column._cells = [printable(c) if isinstance(c, str) else c for c in column.cells]
+    return table
 
 
 def split(table: Table, width: int) -> list[Table]:
@@ -102,7 +135,7 @@ def _least_width(table: Table) -> int:
     from rich.console import Console
     from rich.measure import Measurement
 
-    endless = Console(width=10_000)
+    endless = Console(width=10_000, markup=False)
     return Measurement.get(endless, endless.options, table).minimum
 
 

@@ -9,19 +9,25 @@ import hashlib
 import os
 import secrets
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from phyda_cli.errors import OutputError
 
-__all__ = ["check_target", "move_folder", "publish", "publish_folder", "publish_text", "sha256"]
+__all__ = [
+    "abandon",
+    "check_target",
+    "move_folder",
+    "publish",
+    "publish_folder",
+    "publish_text",
+    "sha256",
+]
 
 _STALE_SECONDS = 86400.0
+_unfinished: set[Path] = set()
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -32,10 +38,11 @@ def publish(
     """Yield a temporary path in the folder of ``path``; on success fsync, ``check`` and rename it
     to ``path``.
 
-    ``check`` gets the finished temporary file and raises to refuse it. On any exception, SIGTERM,
-    SIGHUP or Ctrl-C the temporary is removed and ``path`` stays as it was; what a killed process
-    left is removed by a later call, a day after. Raises OutputError when the folder is missing or
-    not writable, when ``path`` exists and not ``overwrite``, and when the disk is full.
+    ``check`` gets the finished temporary file and raises to refuse it. On any exception the
+    temporary is removed and ``path`` stays as it was; so it is when a signal ends the process
+    (:func:`abandon`). What a killed process left is removed by a later call, a day after. Raises
+    OutputError when the folder is missing or not writable, when ``path`` exists and not
+    ``overwrite``, and when the disk is full.
     """
     path = check_target(path, overwrite)
     with _aside(path) as temporary:
@@ -113,14 +120,26 @@ def _aside(path: Path) -> Iterator[Path]:
     _remove_stale(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
-        with _signals_raise():
-            yield temporary
+        _unfinished.add(temporary)
+        yield temporary
     except (OSError, RuntimeError) as error:
         if (failure := _write_failure(path, error)) is not None:
             raise failure from error
         raise
     finally:
         _remove(temporary)
+        _unfinished.discard(temporary)
+
+
+def abandon() -> None:
+    """Remove everything that is still being written, for a signal handler that then ends the
+    process at once.
+
+    To raise from the handler instead would unwind through the library that writes, whose lock it
+    may hold: closing the file would wait for that lock for ever.
+    """
+    for path in list(_unfinished):
+        _remove(path)
 
 
 def _remove(path: Path) -> None:
@@ -158,22 +177,3 @@ def _remove_stale(path: Path) -> None:
     for left in path.parent.glob(f".{glob.escape(path.name)}.????????????.part"):
         if time.time() - left.stat().st_mtime > _STALE_SECONDS:
             _remove(left)
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Turn the signals that end the process into SystemExit(128 + n), so that the temporary is
-    removed; handlers come back after."""
-
-    def leave(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            before[number] = signal.signal(number, leave)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

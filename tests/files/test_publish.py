@@ -169,18 +169,31 @@ def test_a_folder_that_fails_its_check_leaves_the_old_one(tmp_path: Path) -> Non
 
 
 CHILD = """
-import sys, time
+import signal, sys, threading, time
+from phyda_cli import app
 from phyda_cli.files.publish import publish
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, app._terminate)
+lock = threading.Lock()
 with publish(sys.argv[1], overwrite=True) as temporary:
     temporary.write_text("half")
-    print("writing", flush=True)
-    time.sleep(30)
+    with lock:  # as xarray and HDF5 hold one while they write
+        try:
+            print("writing", flush=True)
+            time.sleep(30)
+        finally:
+            lock.acquire()  # and want it to close the file
 """
 
 
 @pytest.mark.parametrize(
     ("number", "code", "left"),
-    [(signal.SIGTERM, 143, 0), (signal.SIGKILL, -9, 1), (signal.SIGINT, 130, 0)],
+    [
+        (signal.SIGTERM, 143, 0),
+        (signal.SIGHUP, 129, 0),
+        (signal.SIGKILL, -9, 1),
+        (signal.SIGINT, 130, 0),
+    ],
 )
 def test_signals_while_writing(
     tmp_path: Path, number: signal.Signals, code: int, left: int
@@ -196,7 +209,7 @@ def test_signals_while_writing(
     assert child.stdout is not None
     assert child.stdout.readline() == "writing\n"
     child.send_signal(number)
-    assert child.wait(20) == code
+    assert child.wait(5) == code
     child.stdout.close()
     assert target.read_text() == "old"
     assert len(names(tmp_path)) == 1 + left

@@ -8,6 +8,7 @@ then with a ReadResult or exception. It ends with its stdin.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import resource
@@ -33,6 +34,7 @@ __all__ = ["Worker", "decode_all"]
 
 T = TypeVar("T")
 
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _MEMORY = 16 << 30  # bytes of address space
 
 
@@ -181,7 +183,14 @@ def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
         answers.flush()
 
 
+def _end_with_parent() -> None:
+    """Be killed when the parent ends: a decoder that hangs would not notice."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+
+
 def _main() -> None:
+    _end_with_parent()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not mix with the answers
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
