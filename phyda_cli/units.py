@@ -220,7 +220,7 @@ def _parsed(text: str) -> tuple[float, _Dimension] | None:
     head, *divisors = re.sub(r"_per_", "/", text).split("/")
     for sign, product in ((1, head), *((-1, divisor) for divisor in divisors)):
         for word in re.split(r"[_.*·]+", product.strip("_")):
-            found = re.fullmatch(r"([a-z°º%]+?)(-?\d)?", word)
+            found = re.fullmatch(r"([a-z°º%]+?)([-+]?\d)?", word)
             if found is None or found[1] not in _UNITS:
                 return None
             own, powers = _UNITS[found[1]]

@@ -28,7 +28,7 @@ LAYERS = [
     "cf",
     "units",
     "names",
-    "constants | errors | __init__",
+    "constants | errors | libproj | __init__",
 ]
 LEVEL = {name: level for level, row in enumerate(LAYERS) for name in row.split(" | ")}
 EXCEPTIONS = {("simulation.twin_cycle", "training.cases")}

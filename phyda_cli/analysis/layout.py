@@ -36,7 +36,13 @@ def model_background(fields: Fields, spec: StateSpec) -> tuple[np.ndarray, np.nd
         if missing
         else []
     )
-    outside = np.isnan(values[available][0])
+    gaps = np.isnan(values[available])
+    outside = gaps.all(axis=0)
+    if lacking := int((gaps.any(axis=0) & ~outside).sum()):
+        notes.append(
+            f"{lacking} of {outside.size} points of the model grid hold climatology where the "
+            "background is missing"
+        )
     if outside.any():
         notes.append(
             f"{outside.mean():.0%} of the model grid lies outside the background and holds "

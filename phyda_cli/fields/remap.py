@@ -29,6 +29,7 @@ __all__ = [
 
 _DECAY = np.log(5.0)  # in log pressure, above the highest model level
 _TOLERANCE = 1e-3  # of a grid spacing
+_HALF = 0.5
 
 
 class Regridder:
@@ -127,7 +128,7 @@ def to_grid(
 
     Vertically linear in log pressure between existing levels of the variable, never beyond them
     (0.1 % tolerance); horizontally as :func:`method_between` says. Unavailable channels, and points
-    outside a limited-area source, are NaN.
+    outside a limited-area source or of which it lacks half or more, are NaN.
     """
     values = np.full((len(channels), *grid.shape), np.nan)
     slices = {i: s for i, c in enumerate(channels) if (s := _slice(fields, c)) is not None}
@@ -135,9 +136,22 @@ def to_grid(
     for vector in (False, True):
         chosen = [i for i in slices if VARIABLES[channels[i].variable].vector == vector]
         if chosen:
-            values[chosen] = remap(np.stack([slices[i] for i in chosen]), vector)
+            values[chosen] = _around_gaps(remap, np.stack([slices[i] for i in chosen]), vector)
     values[:, ~fields.grid.contains(*grid.mesh)] = np.nan
     return values, np.isfinite(values).any(axis=(1, 2))
+
+
+def _around_gaps(remap: Regridder, fields: np.ndarray, vector: bool) -> np.ndarray:
+    """``fields`` (N, H, W) remapped; next to missing points the others count, if they are more than
+    half of what a point is made of."""
+    remapped = remap(fields, vector)
+    for i in np.flatnonzero(np.isnan(fields).any(axis=(1, 2))):
+        known = np.isfinite(fields[i])
+        share = np.asarray(remap(known.astype(float)[None])[0])
+        total = remap(np.where(known, fields[i], 0.0)[None], vector)[0]
+        enough = share > _HALF
+        remapped[i] = np.where(enough, total / np.where(enough, share, 1.0), np.nan)
+    return remapped
 
 
 def _slice(fields: Fields, channel: Channel) -> np.ndarray | None:

@@ -1,23 +1,25 @@
-"""The background: one time of a NetCDF or GRIB file under canonical names and units, with the way
-back to the file's own."""
+"""The background: one frame of a forecast of any format under canonical names and units, with the
+way back to the file's own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.formats.checks import check_fields
-from phyda_cli.formats.grib import read_grib
 from phyda_cli.formats.humidity import specific_humidity
-from phyda_cli.formats.netcdf import file_kind, read_netcdf
-from phyda_cli.formats.recognise import Axes, Source, find_axes, find_sources
+from phyda_cli.formats.inputs import open_forecast
+from phyda_cli.formats.recognise import Axes, Source, as_relative, find_axes, find_sources
+from phyda_cli.formats.series import Series, canonical, values_of
 
-__all__ = ["Background", "read_background"]
+__all__ = ["Background", "background_of", "level_index", "read_background", "values_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +28,12 @@ class Background:
     kept, as the file has it.
 
     ``fields.levels`` is the union of the levels of all variables. A level that a variable does not
-    have is a slice of NaN, and NaN appears nowhere else: ``phyda_cli.fields.remap.present`` tells
-    which slices exist. ``sources`` says which variable of the file each field came from (several
-    may share a field, such as ``z500`` and ``z850``, or ``gh`` and ``z``), ``axes`` how the columns
-    map; ``time_name`` is the file's time coordinate, None when it has none; ``notes`` lists what
-    was converted, chosen or left out.
+    have is a slice of NaN: ``phyda_cli.fields.remap.present`` tells which slices exist. Single
+    points are NaN where the file has none or an impossible value; ``notes`` say how many and where.
+    ``sources`` says which variable of the file each field came from (several may share a field,
+    such as ``z500`` and ``z850``, or ``gh`` and ``z``), ``axes`` how the columns map; ``time_name``
+    is the file's time coordinate, None when it has none; ``notes`` lists what was converted, chosen
+    or left out.
     """
 
     path: Path
@@ -47,41 +50,74 @@ def read_background(
     time: np.datetime64 | None = None,
     near: np.datetime64 | None = None,
     rename: Mapping[str, str] | None = None,
-    member: int | None = None,
+    member: int | str | None = None,
     assume: np.datetime64 | None = None,
 ) -> Background:
-    """Read one time (and one ensemble member) of a GRIB or NetCDF file; the format is told by
-    content.
+    """Read one time (and one ensemble member) of a GRIB or NetCDF file or a Zarr store; the format
+    is told by content.
 
     Of several times the one equal to ``time``, else the nearest to ``near``; a file that states no
     time is taken as valid at ``time``, else ``assume``. ``rename`` maps the file's variable names
-    to canonical ones (or to ``latitude``, ``longitude``, ``level``). Raises InputError for files
-    that are missing, damaged, on an unsupported grid, without known variables, with missing values
-    or implausible ones; UsageError when a time or member must be chosen.
+    to canonical ones (or to ``latitude``, ``longitude``, ``level``, ``ignore``). Raises InputError
+    for files that are missing, damaged, on an unsupported grid, without known variables or with
+    implausible values; UsageError when a time or member must be chosen.
     """
-    path, rename = Path(path), dict(rename or {})
-    if file_kind(path) == "grib":
-        dataset, valid, lead, time_name, notes = read_grib(path, time, near, member)
-    else:
-        dataset, valid, lead, time_name, notes = read_netcdf(path, time, near, member, assume)
+    series = open_forecast(Path(path), rename, assume if time is None else time)
+    with closing(series.frames):
+        return background_of(series, series.find(time, near, member), rename)
+
+
+def background_of(
+    series: Series, index: int, rename: Mapping[str, str] | None = None
+) -> Background:
+    """Frame ``index`` of ``series`` as a background. Raises as :func:`read_background`."""
+    path, rename = series.path, dict(rename or {})
+    dataset, left_out = series.frames.frame(index)
     axes = find_axes(dataset, path, rename)
     found, doubts = find_sources(dataset, axes, path, rename)
     sources = _humidity(found)
-    fields, filled = _fields(dataset, axes, sources, valid, lead)
-    check_fields(fields, path, {s.variable: s.name for s in reversed(sources)})
+    valid, lead = series.valid[index].astype("datetime64[ns]"), float(series.lead[index])
+    fields, absent = _fields(dataset, axes, sources, valid, lead)
+    fields, suspects = check_fields(fields, path, _stated(dataset, sources))
+    if not fields.upper and not fields.surface:
+        raise InputError(f"{path} has no usable value: {'; '.join(suspects)}")
     leftovers = [
         f"{s.name}{suffix}" for s in sources for suffix in ("_increment", "_spread", "_members")
     ]
-    source = dataset.drop_vars(leftovers, errors="ignore")
     return Background(
-        path,
-        fields,
-        source,
-        tuple(sources),
-        axes,
-        time_name,
-        [*notes, *doubts, *_conversions(sources), *filled],
+        path=path,
+        fields=fields,
+        source=dataset.drop_vars(leftovers, errors="ignore").drop_encoding(),
+        sources=tuple(s for s in sources if s.variable in {**fields.upper, **fields.surface}),
+        axes=axes,
+        time_name=series.time_name,
+        notes=[
+            *series.notes,
+            *_chosen(series, index),
+            *left_out,
+            *doubts,
+            *_conversions(sources),
+            *absent,
+            *suspects,
+        ],
     )
+
+
+def _chosen(series: Series, index: int) -> list[str]:
+    """Which time and member of several."""
+    frames = set(zip(series.valid.tolist(), series.lead.tolist(), strict=True))
+    notes = []
+    if len(frames) > 1:
+        notes.append(f"time {str(series.valid[index])[:16]} of {len(frames)} in the file")
+    same = (series.valid == series.valid[index]) & (series.lead == series.lead[index])
+    if same.sum() > 1:
+        notes.append(f"member {series.label[index]} of {same.sum()}")
+    return notes
+
+
+def _stated(dataset: xr.Dataset, sources: list[Source]) -> dict[str, tuple[Source, str]]:
+    """The source of each field, and the units that the file states for it."""
+    return {s.variable: (s, str(dataset[s.name].attrs.get("units", ""))) for s in reversed(sources)}
 
 
 def _humidity(sources: list[Source]) -> list[Source]:
@@ -89,12 +125,7 @@ def _humidity(sources: list[Source]) -> list[Source]:
     with."""
     if not any(s.variable == "t" for s in sources):
         return sources
-    converted = [
-        Source("q", s.name, s.scale, s.offset, s.levels, s.level_dim, relative=True)
-        if s.variable == "r"
-        else s
-        for s in sources
-    ]
+    converted = [as_relative(s) if s.variable == "r" else s for s in sources]
     return sorted(converted, key=lambda s: s.relative)  # specific humidity as such comes first
 
 
@@ -111,20 +142,11 @@ def _conversions(sources: list[Source]) -> list[str]:
     ]
 
 
-def values_of(dataset: xr.Dataset, axes: Axes, source: Source) -> np.ndarray:
-    """The values of a variable as the file has them, on the columns of the grid: (L, H, W), or (H,
-    W) without ``level_dim``."""
-    variable = dataset[source.name]
-    order = [*([source.level_dim] if source.level_dim else []), axes.latitude, axes.longitude]
-    single = {d: 0 for d in variable.dims if d not in order}
-    return np.asarray(variable.isel(single).transpose(*order).values)[..., axes.take]
-
-
 def _canonical(dataset: xr.Dataset, axes: Axes, source: Source) -> np.ndarray:
     values = values_of(dataset, axes, source)
-    if (source.scale, source.offset) == (1, 0) and values.dtype == np.float32:
-        return values
-    return source.scale * values.astype(np.float64) + source.offset
+    if (source.scale, source.offset) == (1, 0) and values.dtype != np.float32:
+        return values.astype(np.float64)
+    return canonical(source, values)
 
 
 def merged_levels(sources: list[Source]) -> np.ndarray:
@@ -140,7 +162,7 @@ def merged_levels(sources: list[Source]) -> np.ndarray:
 
 
 def level_index(levels: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Place of each of ``own`` among ``levels``."""
+    """Index of each of ``own`` among ``levels``."""
     return np.abs(np.log(levels[None, :] / own[:, None])).argmin(axis=1)
 
 

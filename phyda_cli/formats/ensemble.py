@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,17 +12,22 @@ import xarray as xr
 
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.fields.grid import Fields
-from phyda_cli.formats.background import Background, read_background
-from phyda_cli.formats.grib import grib_members
-from phyda_cli.formats.netcdf import file_kind, netcdf_members
+from phyda_cli.formats.background import Background, background_of
+from phyda_cli.formats.inputs import open_forecast
 
 __all__ = ["member_labels", "read_ensemble"]
 
 
-def member_labels(path: Path) -> list[int]:
-    """The members that a NetCDF or GRIB file tells apart, none for a file of a single forecast.
-    Raises InputError."""
-    return grib_members(path) if file_kind(path) == "grib" else netcdf_members(path)
+def member_labels(
+    path: Path,
+    rename: Mapping[str, str] | None = None,
+    assume: np.datetime64 | None = None,
+) -> list[int | str]:
+    """The members that a file tells apart, none for a file of a single forecast. Raises
+    InputError."""
+    series = open_forecast(path, rename, assume)
+    with closing(series.frames):
+        return series.labels
 
 
 def read_ensemble(
@@ -40,17 +46,12 @@ def read_ensemble(
     first: Background | None = None
     sums: dict[str, np.ndarray] = {}
     members: list[Fields] = []
-    for path in paths:
-        labels: list[int | None] = [*member_labels(path)] or [None]
-        for label in labels:
-            found = read_background(
-                path, time if first is None else first.fields.time, near, rename, label, assume
-            )
-            first = first or found
-            _check_same(first, found, label)
-            members.append(found.fields)
-            for name, values in _numbers(found.source).items():
-                sums[name] = sums.get(name, 0.0) + values.astype(np.float64)
+    for found, label in _members(paths, time, near, rename, assume):
+        first = first or found
+        _check_same(first, found, label)
+        members.append(found.fields)
+        for name, values in _numbers(found.source).items():
+            sums[name] = sums.get(name, 0.0) + values.astype(np.float64)
     if first is None or len(members) < 2:
         listed = ", ".join(p.name for p in paths)
         raise UsageError(
@@ -77,6 +78,24 @@ def read_ensemble(
     ), members
 
 
+def _members(
+    paths: Sequence[Path],
+    time: np.datetime64 | None,
+    near: np.datetime64 | None,
+    rename: Mapping[str, str] | None,
+    assume: np.datetime64 | None,
+) -> Iterator[tuple[Background, int | str | None]]:
+    """Every member of every file, at the time of the first; each file is opened once."""
+    for path in paths:
+        series = open_forecast(path, rename, assume if time is None else time)
+        with closing(series.frames):
+            labels: list[int | str | None] = [*series.labels] or [None]
+            for label in labels:
+                found = background_of(series, series.find(time, near, label), rename)
+                time = found.fields.time
+                yield found, label
+
+
 def _numbers(source: xr.Dataset) -> dict[str, np.ndarray]:
     return {
         str(n): v.values for n, v in source.data_vars.items() if np.issubdtype(v.dtype, np.floating)
@@ -99,7 +118,7 @@ def _mean(members: Sequence[Fields]) -> Fields:
     return replace(first, upper=mean("upper"), surface=mean("surface"))
 
 
-def _check_same(first: Background, other: Background, label: int | None) -> None:
+def _check_same(first: Background, other: Background, label: int | str | None) -> None:
     ours, theirs = first.fields, other.fields
     differs = [
         what

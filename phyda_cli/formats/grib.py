@@ -1,43 +1,47 @@
-"""GRIB1 and GRIB2 with mixed level types, read message by message with ecCodes into one data set.
+"""GRIB1 and GRIB2 with mixed level types: the fields of a file are scanned once, sorted into frames
+and variables, and decoded when their frame is wanted.
 
-cfgrib opens one level type and one set of levels at a time; a forecast file holds dozens, so the
-messages are sorted here and the variables get cfgrib's names (ecCodes' ``cfVarName``).
+Messages are read through ``cfgrib.messages`` (``FileStream``, ``Message.message_get``), the layer
+of cfgrib that wraps ecCodes. Its data sets are not used: ``cfgrib.open_dataset`` opens one level
+type with one set of levels, and ``cfgrib.open_datasets``, which tries all of them, takes minutes
+for a forecast file of some 340 fields and loses those whose steps or levels form no hypercube. The
+sorting below keeps every field, and names variables as cfgrib does (ecCodes' ``cfVarName``).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
+from phyda_cli import libproj  # noqa: F401  before ecCodes
+
+# isort: split
 import eccodes
 import numpy as np
 import xarray as xr
+from cfgrib.messages import FileStream, Message, multi_enabled
 
 from phyda_cli.errors import InputError
-from phyda_cli.formats.netcdf import Selected, choose_member
-from phyda_cli.formats.times import as_time, choose
-from phyda_cli.names import VARIABLES, canonical_variable
+from phyda_cli.formats.series import Rows, Series, contents_of, read_channels
+from phyda_cli.formats.times import as_time, to_seconds
+from phyda_cli.names import VARIABLES, canonical_variable, parse_channel
 
-__all__ = [
-    "GribField",
-    "GribMessage",
-    "grib_dataset",
-    "grib_fields",
-    "grib_members",
-    "grib_messages",
-    "read_grib",
-    "unique_names",
-]
+__all__ = ["GribField", "GribMessage", "grib_fields", "open_grib_series", "scan"]
 
+_ECCODES = RLock()  # its multi-field switch is global
 _SUPPORTED_GRIDS = ("regular_ll", "regular_gg")
-_MISSING = 3.0e38
+_MISSING = 3.0e38  # cfgrib.messages sets missing values to the largest float32
+_MOST_POINTS = 1 << 29  # of a field; more than any model has, and what memory can hold
 _ISOBARIC = ("isobaricInhPa", "isobaricInPa")
 _PLAIN_TYPES = (*_ISOBARIC, "surface", "meanSea", "heightAboveGround")
+_STATIC_NAMES = ("orog", "lsm", "z", "gh")
 _LEVEL_ATTRIBUTES = {
     "units": "hPa",
     "standard_name": "air_pressure",
@@ -45,12 +49,55 @@ _LEVEL_ATTRIBUTES = {
     "positive": "down",
     "axis": "Z",
 }
+_GRID_KEYS = (
+    "Ni",
+    "Nj",
+    "latitudeOfFirstGridPointInDegrees",
+    "longitudeOfFirstGridPointInDegrees",
+    "latitudeOfLastGridPointInDegrees",
+    "longitudeOfLastGridPointInDegrees",
+)
+# ECMWF's dataType (MARS type) of what is no state of the atmosphere
+_NO_STATE = {
+    "es": "ensemble spread",
+    "ses": "scaled ensemble spread",
+    "fcstdev": "ensemble spread",
+    "ssd": "simulated satellite data",
+    "ep": "probability",
+    "cp": "probability",
+    "pd": "probability",
+    "pb": "probability",
+    "efi": "extreme forecast index",
+    "efic": "extreme forecast index",
+    "sot": "shift of tails",
+    "cd": "climate distribution",
+    "me": "model error",
+    "ef": "error of the first guess",
+    "ea": "error of the analysis",
+    "fcmin": "minimum over an ensemble",
+    "fcmax": "maximum over an ensemble",
+    "tpa": "tendency",
+    "ob": "observations",
+}
+_MEANS = ("em", "fcmean", "wem")
+# GRIB2 code table 4.7, derived forecast: 0, 1 and 6 are means
+_DERIVED = {
+    2: "standard deviation of an ensemble",
+    3: "standard deviation of an ensemble",
+    4: "ensemble spread",
+    5: "large anomaly index",
+    7: "range between quartiles",
+    8: "minimum over an ensemble",
+    9: "maximum over an ensemble",
+}
+_PROBABILITY_TEMPLATES = (5, 9)  # GRIB2 code table 4.0
+_PERCENTILE_TEMPLATES = (6, 10)
 
 
 @dataclass(frozen=True)
 class GribMessage:
     """What is needed of one field to sort it and find it again; ``index`` counts fields, not GRIB
-    messages, in file order."""
+    messages, in file order. ``kind`` says what it is where it is no state, such as a spread."""
 
     index: int
     name: str
@@ -63,6 +110,9 @@ class GribMessage:
     grid: tuple[Any, ...]
     offset: int  # of the GRIB message in the file [bytes]
     part: int = 0  # of the fields in that message
+    kind: str = ""
+    mean: bool = False
+    version: int = 1  # ECMWF's expver, 1 where there is none
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,42 +131,36 @@ class GribField:
 
 
 @contextmanager
-def _multi_field() -> Iterator[None]:
-    eccodes.codes_grib_multi_support_on()  # NCEP packs u and v into one message
+def _decoding(what: str, hint: str = "") -> Iterator[None]:
+    """Turn what ecCodes and its wrappers raise of a damaged message into an InputError about
+    ``what``."""
     try:
         yield
-    finally:
-        eccodes.codes_grib_multi_support_off()
+    except InputError:
+        raise
+    except (eccodes.CodesInternalError, KeyError, ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"{what}: {error}", hint=hint) from error
+    except (MemoryError, AttributeError, IndexError) as error:
+        raise InputError(f"{what}: {type(error).__name__} {error}", hint=hint) from error
 
 
-def _handles(path: Path, offset: int = 0) -> Iterator[int]:
-    """Handles of the fields from the message at ``offset`` on."""
-    with open(path, "rb") as file, _multi_field():
-        eccodes.codes_grib_multi_support_reset_file(file)
-        file.seek(offset)
-        count = 0
-        while True:
-            try:
-                handle = eccodes.codes_grib_new_from_file(file)
-            except eccodes.CodesInternalError as error:
-                raise InputError(
-                    f"{path} is truncated or damaged after {count} fields: {error}",
-                    hint="copy or produce the file again; is it still being written?",
-                ) from error
-            if handle is None:
-                return
-            count += 1
-            try:
-                yield handle
-            finally:
-                eccodes.codes_release(handle)
-
-
-def _get(handle: int, key: str, default: Any = None) -> Any:
-    try:
-        return eccodes.codes_get(handle, key)
-    except eccodes.KeyValueNotFoundError:
-        return default
+def _messages(path: Path) -> Iterator[tuple[int, int, Message]]:
+    """Offset of the GRIB message, number of the field in it, and the field, in file order."""
+    count, items = 0, iter(FileStream(str(path), errors="raise").items())
+    while True:
+        try:
+            with _decoding(
+                f"{path} is truncated or damaged after {count} fields",
+                "copy or produce the file again; is it still being written?",
+            ):
+                found = next(items, None)
+        except EOFError as error:
+            raise InputError(f"{path} holds no GRIB message") from error
+        if found is None:
+            return
+        count += 1
+        offset, part = found[0] if isinstance(found[0], tuple) else (found[0], 0)
+        yield offset, part, found[1]
 
 
 def _date(date: int, time: int) -> np.datetime64:
@@ -126,149 +170,102 @@ def _date(date: int, time: int) -> np.datetime64:
     )
 
 
-def _name(handle: int) -> str:
-    name = _get(handle, "cfVarName", "unknown")
+def _name(message: Message) -> str:
+    name = message.message_get("cfVarName", default="unknown")
     if name != "unknown":
         return str(name)
     by_edition = {
         1: ("table2Version", "indicatorOfParameter"),
         2: ("discipline", "parameterCategory", "parameterNumber"),
     }
-    keys = by_edition.get(_get(handle, "edition"), ())
-    return "_".join(["unknown", *(str(_get(handle, key, "x")) for key in keys)])
+    keys = by_edition.get(message.message_get("edition", default=0), ())
+    return "_".join(["unknown", *(str(message.message_get(key, default="x")) for key in keys)])
 
 
-def _describe(index: int, handle: int, path: Path) -> GribMessage:
-    grid_type = str(_get(handle, "gridType"))
-    keys = (
-        "Ni",
-        "Nj",
-        "latitudeOfFirstGridPointInDegrees",
-        "longitudeOfFirstGridPointInDegrees",
-        "latitudeOfLastGridPointInDegrees",
-        "longitudeOfLastGridPointInDegrees",
-    )
-    level_type = str(_get(handle, "typeOfLevel", "unknown"))
-    level = round(float(eccodes.codes_get_double(handle, "level")), 6)
-    try:
-        reference = _date(_get(handle, "dataDate"), _get(handle, "dataTime"))
-        valid = _date(_get(handle, "validityDate"), _get(handle, "validityTime"))
-    except (ValueError, TypeError) as error:
-        raise InputError(
-            f"{path}: the date of field {index + 1} ({_name(handle)}) is unreadable: {error}"
-        ) from error
+def _kind(message: Message) -> tuple[str, bool]:
+    """What a field is where it is no state, and whether it is the mean of an ensemble."""
+    kind = str(message.message_get("dataType", default=""))
+    if kind in _NO_STATE:
+        return f"{_NO_STATE[kind]} (dataType {kind})", False
+    template = message.message_get("productDefinitionTemplateNumber", default=0)
+    if message.message_get("edition", default=0) == 2:
+        derived = message.message_get("derivedForecast", default=None)
+        if derived in _DERIVED:
+            return f"{_DERIVED[derived]} (derivedForecast {derived})", False
+        if template in _PROBABILITY_TEMPLATES:
+            return f"probability (product template {template})", False
+        if template in _PERCENTILE_TEMPLATES:
+            return f"percentile (product template {template})", False
+        return "", derived is not None or kind in _MEANS
+    return "", kind in _MEANS
+
+
+def _describe(index: int, offset: int, part: int, message: Message, path: Path) -> GribMessage:
+    get = message.message_get
+    with _decoding(f"{path}: field {index + 1} cannot be described"):
+        grid_type = str(get("gridType", default=None))
+        level_type = str(get("typeOfLevel", default="unknown"))
+        level = round(float(get("level", float)), 6)
+        kind, mean = _kind(message)
+        version = str(get("expver", default="1"))
+        name = _name(message)
+        step_type = str(get("stepType", default="instant"))
+        member = int(get("number", default=0) or 0)
+        grid = tuple(get(k, default=None) for k in _GRID_KEYS if grid_type in _SUPPORTED_GRIDS)
+    with _decoding(f"{path}: the date of field {index + 1} ({name}) is unreadable"):
+        reference = _date(get("dataDate", default=None), get("dataTime", default=None))
+        valid = _date(get("validityDate", default=None), get("validityTime", default=None))
     return GribMessage(
         index=index,
-        name=_name(handle),
+        name=name,
         level_type="isobaricInhPa" if level_type in _ISOBARIC else level_type,
         level=level / 100 if level_type == "isobaricInPa" else level,
-        step_type=str(_get(handle, "stepType", "instant")),
+        step_type=step_type,
         reference=reference,
         valid=valid,
-        member=int(_get(handle, "number", 0) or 0),
-        grid=(grid_type, *(_get(handle, k) for k in keys if grid_type in _SUPPORTED_GRIDS)),
-        offset=int(_get(handle, "offset", 0)),
+        member=member,
+        grid=(grid_type, *grid),
+        offset=offset,
+        part=part,
+        kind=kind,
+        mean=mean,
+        version=int(version) if version.isdigit() else 1,
     )
 
 
-def read_grib(
-    path: Path, time: np.datetime64 | None, near: np.datetime64 | None, member: int | None
-) -> Selected:
-    """One valid time and one member of a GRIB file as a data set with the dimensions time, level
-    type, latitude, longitude.
+def scan(path: Path) -> tuple[list[GribMessage], list[str]]:
+    """The states of a file that are on its main grid, and notes on the other fields; a file that
+    has not changed is scanned once in a process.
 
-    Levels missing from a variable that others of its level type have are NaN. Raises InputError for
-    damaged files and for grids that are not regular in latitude and longitude, UsageError when the
-    time or the member must be chosen.
+    Raises InputError for damaged files and for those that hold no state.
     """
-    messages, notes = grib_messages(path)
-    base = [m for m in messages if m.step_type == "instant"] or messages
-    pairs = sorted({(m.valid, m.reference) for m in base})
-    i = choose(
-        np.array([v for v, _ in pairs]),
-        np.array([(v - r) / np.timedelta64(1, "h") for v, r in pairs]),
-        time,
-        near,
-        path,
-    )
-    valid, reference = pairs[i]
-    everything = messages
-    messages = [m for m in messages if (m.valid, m.reference) == (valid, reference)]
-    members = np.unique([m.member for m in messages])
-    wanted = members[choose_member(members, member, path)]
-    messages = [m for m in messages if m.member == wanted]
-    messages += _statics(everything, messages)
-    if len(pairs) > 1:
-        notes.append(f"time {str(valid)[:16]} of {len(pairs)} in the file")
-    if members.size > 1:
-        notes.append(f"member {wanted} of {members.size}")
-    return (
-        grib_dataset(path, messages, valid, notes),
-        valid,
-        float((valid - reference) / np.timedelta64(1, "h")),
-        "time",
-        notes,
-    )
+    stamp = path.stat()
+    with _ECCODES:
+        messages, notes = _scan(path, stamp.st_size, stamp.st_mtime_ns)
+    return list(messages), list(notes)
 
 
-def grib_messages(path: Path) -> tuple[list[GribMessage], list[str]]:
-    """The fields of a file that are on its main grid, and a note on the others. Raises InputError
-    for damaged files."""
-    messages: list[GribMessage] = []
-    for i, handle in enumerate(_handles(path)):
-        m = _describe(i, handle, path)
-        same = bool(messages) and messages[-1].offset == m.offset
-        messages.append(replace(m, part=messages[-1].part + 1) if same else m)
-    if not messages:
-        raise InputError(f"{path} holds no GRIB message")
-    grid, notes = _main_grid(messages, path)
-    return [m for m in messages if m.grid == grid], notes
+@lru_cache(maxsize=8)
+def _scan(path: Path, _size: int, _changed: int) -> tuple[tuple[GribMessage, ...], tuple[str, ...]]:
+    messages = [
+        _describe(i, offset, part, message, path)
+        for i, (offset, part, message) in enumerate(_messages(path))
+    ]
+    kinds = Counter(m.kind for m in messages if m.kind)
+    notes = [f"{n} fields of {kind} are left out" for kind, n in kinds.items()]
+    states = [m for m in messages if not m.kind]
+    if not states:
+        raise InputError(f"{path} holds no state of the atmosphere: {', '.join(kinds)}")
+    single = {(m.valid, m.reference) for m in states if not m.mean}
+    kept = [m for m in states if not m.mean or (m.valid, m.reference) not in single]
+    if len(kept) < len(states):
+        count = len(states) - len(kept)
+        notes.append(f"{count} fields of an ensemble mean are left out beside those of forecasts")
+    grid, others = _main_grid(kept, path)
+    return tuple(m for m in kept if m.grid == grid), (*notes, *others)
 
 
-def grib_fields(path: Path) -> Iterator[GribField]:
-    """Field after field in the order of the file, which may be larger than memory. Raises
-    InputError for damaged files."""
-    axes: dict[tuple[Any, ...], tuple[np.ndarray, np.ndarray]] = {}
-    for index, handle in enumerate(_handles(path)):
-        message = _describe(index, handle, path)
-        if message.grid not in axes:
-            axes[message.grid] = _coordinates(handle, path)
-        level = message.level if message.level_type in _ISOBARIC else None
-        version = str(_get(handle, "expver", "1"))
-        yield GribField(
-            message.name,
-            message.level_type,
-            level,
-            message.valid,
-            int(version) if version.isdigit() else 1,
-            *axes[message.grid],
-            _values(handle, path, message, axes[message.grid]),
-        )
-
-
-def grib_members(path: Path) -> list[int]:
-    """Member numbers of a GRIB file, none where there is a single one. Raises InputError."""
-    numbers = np.unique(
-        [_describe(i, handle, path).member for i, handle in enumerate(_handles(path))]
-    )
-    return [] if numbers.size < 2 else [int(n) for n in numbers]
-
-
-def _statics(everything: list[GribMessage], chosen: list[GribMessage]) -> list[GribMessage]:
-    """Orography and land-sea mask, which many files hold for the first step only."""
-    have = {m.name for m in chosen if m.level_type == "surface"}
-    static: dict[str, GribMessage] = {}
-    for m in everything:
-        if (
-            m.level_type == "surface"
-            and m.name not in have
-            and m.name in ("orog", "lsm", "z", "gh")
-        ):
-            static.setdefault(m.name, m)
-    return list(static.values())
-
-
-def _main_grid(messages: list[GribMessage], path: Path) -> tuple[tuple[Any, ...], list[str]]:
+def _main_grid(messages: Sequence[GribMessage], path: Path) -> tuple[tuple[Any, ...], list[str]]:
     """The grid of the pressure-level fields, or of most fields, and a note on those left out."""
     counts = Counter(
         m.grid for m in [m for m in messages if m.level_type == "isobaricInhPa"] or messages
@@ -284,7 +281,130 @@ def _main_grid(messages: list[GribMessage], path: Path) -> tuple[tuple[Any, ...]
     return usable[0], [f"{left} fields on another grid are left out"] if left else []
 
 
-def unique_names(messages: list[GribMessage]) -> dict[tuple[str, str, str], str]:
+def open_grib_series(path: Path, channels: bool) -> Series:
+    """The frames of a GRIB file, and with ``channels`` what they hold. Raises InputError for
+    damaged files, unsupported grids and files without a variable phyda knows."""
+    messages, notes = scan(path)
+    instant = [m for m in messages if m.step_type == "instant"] or messages
+    static = _statics(instant)
+    still = {m.index for m in static}
+    keys = list(
+        dict.fromkeys((m.reference, m.valid, m.member) for m in instant if m.index not in still)
+    )
+    groups: dict[tuple[Any, ...], list[GribMessage]] = {}
+    for m in messages:
+        groups.setdefault((m.reference, m.valid, m.member), []).append(m)
+    if not keys and not channels:
+        keys = list(groups)[:1]
+    reference, valid, member = (np.array([k[i] for k in keys]) for i in range(3))
+    lead = (valid - reference) / np.timedelta64(1, "h") if keys else np.zeros(0)
+    frames = GribFrames(path, tuple(tuple(groups[k]) for k in keys), tuple(static))
+    return Series(
+        path=path,
+        valid=to_seconds(valid) if keys else np.zeros(0, "datetime64[s]"),
+        lead=lead,
+        member=np.unique(member, return_inverse=True)[1] if keys else np.zeros(0, int),
+        label=member,
+        forecasts=bool(np.any(lead != 0)),
+        frames=frames,
+        contents=frames.contents() if channels else None,
+        time_name="time",
+        notes=tuple(notes),
+    )
+
+
+def _statics(messages: Sequence[GribMessage]) -> list[GribMessage]:
+    """Orography and land-sea mask, which many files hold for the first step only."""
+    return [m for m in messages if m.level_type == "surface" and m.name in _STATIC_NAMES]
+
+
+def _key(message: GribMessage) -> tuple[str, str, str]:
+    return message.name, message.level_type, message.step_type
+
+
+@dataclass(frozen=True, eq=False)
+class GribFrames:
+    """``frames`` are the messages of each time and member; ``static`` those of all times."""
+
+    path: Path
+    frames: tuple[tuple[GribMessage, ...], ...]
+    static: tuple[GribMessage, ...]
+
+    def frame(self, index: int) -> tuple[xr.Dataset, list[str]]:
+        """One frame in memory, and notes on what cannot be placed."""
+        own = self.frames[index]
+        notes: list[str] = []
+        have = {m.name for m in own if m.level_type == "surface"}
+        first: dict[str, GribMessage] = {}
+        for m in self.static:
+            if m.name not in have:
+                first.setdefault(m.name, m)
+        with _ECCODES:
+            return grib_dataset(self.path, [*own, *first.values()], own[0].valid, notes), notes
+
+    def contents(self) -> Any:
+        """What the frames hold, by the first."""
+        instant = [m for m in (*self.frames[:1], self.static)[0] if m.step_type == "instant"]
+        chosen = instant or list((*self.frames[:1], self.static)[0])
+        have = {_key(m) for m in chosen}
+        extra = {m.name: m for m in reversed(self.static) if _key(m) not in have}
+        with _ECCODES:
+            dataset = grib_dataset(self.path, [*chosen, *extra.values()], chosen[0].valid, [])
+        return contents_of(dataset.isel(time=0), self.path, {}, loaded=True)
+
+    def read(self, positions: Sequence[int], channels: Sequence[str]) -> Rows:
+        """The fields of ``channels`` at ``positions``."""
+        with _ECCODES:
+            each = [dict(_by_row(self._one(self.frames[p], channels))) for p in positions]
+        yield (
+            list(range(len(channels))),
+            np.stack([np.stack([one[row] for row in range(len(channels))]) for one in each]),
+        )
+
+    def _one(self, messages: Sequence[GribMessage], channels: Sequence[str]) -> Rows:
+        instant = [m for m in messages if m.step_type == "instant"] or messages
+        wanted = _useful(instant, channels)
+        dataset = grib_dataset(self.path, wanted, messages[0].valid, []).isel(time=0)
+        contents = contents_of(dataset, self.path, {}, loaded=True)
+        lacking = [key for key in channels if key not in contents.slots]
+        if lacking:
+            raise InputError(
+                f"{self.path}: no {', '.join(lacking)} at {str(messages[0].valid)[:16]}, which "
+                "its other times have"
+            )
+        yield from read_channels(dataset, contents, channels, {}, 1)
+
+    def close(self) -> None:
+        """Nothing is open between reads."""
+
+
+def _by_row(rows: Rows) -> list[tuple[int, np.ndarray]]:
+    return [(row, values[0, i]) for chosen, values in rows for i, row in enumerate(chosen)]
+
+
+def _useful(messages: Sequence[GribMessage], channels: Sequence[str]) -> list[GribMessage]:
+    """Surface fields, and of the others those on a level of some channel."""
+    levels = {level for key in channels if (level := parse_channel(key).level) is not None}
+    upper = any(parse_channel(key).level is None for key in channels)
+    return [
+        m for m in messages if (m.level in levels if m.level_type == "isobaricInhPa" else upper)
+    ]
+
+
+def grib_fields(path: Path) -> Iterator[GribField]:
+    """Field after field in the order of the file, which may be larger than memory. Raises
+    InputError for damaged files."""
+    axes: dict[tuple[Any, ...], tuple[np.ndarray, np.ndarray]] = {}
+    for index, (offset, part, message) in enumerate(_messages(path)):
+        m = _describe(index, offset, part, message, path)
+        if m.grid not in axes:
+            axes[m.grid] = _coordinates(message, path, m)
+        level = m.level if m.level_type in _ISOBARIC else None
+        values = _values(message, path, m, axes[m.grid])
+        yield GribField(m.name, m.level_type, level, m.valid, m.version, *axes[m.grid], values)
+
+
+def unique_names(messages: Sequence[GribMessage]) -> dict[tuple[str, str, str], str]:
     """Variable name of each (name, level type, step type): plain for the most useful, with the
     level type or step type for the others."""
     names: dict[tuple[str, str, str], str] = {}
@@ -296,84 +416,95 @@ def unique_names(messages: list[GribMessage]) -> dict[tuple[str, str, str], str]
             key[1],
         )
 
-    for key in sorted({(m.name, m.level_type, m.step_type) for m in messages}, key=rank):
+    for key in sorted({_key(m) for m in messages}, key=rank):
         name, level_type, step_type = key
         known = canonical_variable(name)
         misleading = (
             known is not None and not VARIABLES[known].surface and level_type != "isobaricInhPa"
         )
-        candidates = [name] * (not misleading) + [
-            f"{name}_{level_type}",
-            f"{name}_{level_type}_{step_type}",
-        ]
+        typed = [f"{name}_{level_type}", f"{name}_{level_type}_{step_type}"]
+        candidates = typed if misleading else [name, *typed]
         names[key] = next(c for c in candidates if c not in names.values())
     return names
 
 
 def grib_dataset(
-    path: Path, messages: list[GribMessage], valid: np.datetime64, notes: list[str]
+    path: Path, messages: Sequence[GribMessage], valid: np.datetime64, notes: list[str]
 ) -> xr.Dataset:
-    """``messages`` of one time and one member as a data set; what cannot be placed is added to
-    ``notes``."""
+    """``messages`` of one time and one member as a data set with the dimensions time, level type,
+    latitude, longitude; what cannot be placed is added to ``notes``. Levels missing from a variable
+    that others of its level type have are NaN."""
     names = unique_names(messages)
-    types = {m.level_type for m in messages}
     levels = {
         t: sorted({m.level for m in messages if m.level_type == t}, reverse=t == "isobaricInhPa")
-        for t in types
+        for t in {m.level_type for m in messages}
     }
-    counts = {
-        key: len({m.level for m in messages if (m.name, m.level_type, m.step_type) == key})
-        for key in names
-    }
+    counts = Counter(_key(m) for m in {(_key(m), m.level): m for m in messages}.values())
     arrays: dict[str, np.ndarray] = {}
     attributes: dict[str, dict[str, Any]] = {}
-    filled: set[tuple[str, float]] = set()
     coordinates: tuple[np.ndarray, np.ndarray] | None = None
-    for message, handle in _wanted(path, messages):
-        coordinates = coordinates or _coordinates(handle, path)
-        key = (message.name, message.level_type, message.step_type)
-        name, own = names[key], levels[message.level_type]
-        if (name, message.level) in filled:
-            notes.append(f"a second {name} at {message.level_type} {message.level:g} is left out")
-            continue
-        filled.add((name, message.level))
-        values = _values(handle, path, message, coordinates)
-        if counts[key] == 1 and message.level_type != "isobaricInhPa":
+    for m, message in _wanted(path, _first_of_each(messages, names, notes)):
+        coordinates = coordinates or _coordinates(message, path, m)
+        key = _key(m)
+        name, own = names[key], levels[m.level_type]
+        values = _values(message, path, m, coordinates)
+        several = counts[key] > 1 or m.level_type == "isobaricInhPa"
+        if not several:
             arrays[name] = values
         else:
             arrays.setdefault(name, np.full((len(own), *values.shape), np.nan, np.float32))[
-                own.index(message.level)
+                own.index(m.level)
             ] = values
-        attributes.setdefault(name, _attributes(handle, message))
+        attributes.setdefault(name, _attributes(message, m, several))
     assert coordinates is not None
     return _dataset(arrays, attributes, levels, coordinates, valid)
 
 
-def _wanted(path: Path, messages: list[GribMessage]) -> Iterator[tuple[GribMessage, int]]:
-    """Each of ``messages`` with its handle, in file order; what lies between is not read."""
-    for offset, group in groupby(sorted(messages, key=lambda m: m.index), key=lambda m: m.offset):
-        parts = {m.part: m for m in group}
-        for part, handle in enumerate(_handles(path, offset)):
-            if part in parts:
-                yield parts[part], handle
-            if part >= max(parts):
-                break
+def _first_of_each(
+    messages: Sequence[GribMessage], names: Mapping[tuple[str, str, str], str], notes: list[str]
+) -> list[GribMessage]:
+    """Of several messages of one field the first, the final version before a preliminary one."""
+    found: dict[tuple[Any, ...], GribMessage] = {}
+    for m in sorted(messages, key=lambda m: (m.version == _PRELIMINARY, m.index)):
+        if found.setdefault((_key(m), m.level), m) is not m:
+            notes.append(f"a second {names[_key(m)]} at {m.level_type} {m.level:g} is left out")
+    return list(found.values())
 
 
-def _attributes(handle: int, message: GribMessage) -> dict[str, Any]:
-    standard = _get(handle, "cfName", "unknown")
-    attributes = {
-        "long_name": _get(handle, "name", message.name),
-        "units": _get(handle, "units", "unknown"),
-    }
-    if standard not in ("unknown", None):
-        attributes["standard_name"] = standard
-    return attributes | {
-        "GRIB_paramId": int(_get(handle, "paramId", 0)),
-        "GRIB_shortName": _get(handle, "shortName", ""),
-        "GRIB_typeOfLevel": message.level_type,
-        "GRIB_stepType": message.step_type,
-    }
+_PRELIMINARY = 5
+
+
+def _wanted(path: Path, messages: Sequence[GribMessage]) -> Iterator[tuple[GribMessage, Message]]:
+    """Each of ``messages`` with its field, in file order; what lies between is not read."""
+    ordered = sorted(messages, key=lambda m: m.index)
+    with open(path, "rb") as file:
+        for offset, group in groupby(ordered, key=lambda m: m.offset):
+            parts = {m.part: m for m in group}
+            with multi_enabled(file):
+                file.seek(offset)
+                for part in range(max(parts) + 1):
+                    with _decoding(f"{path} is damaged, or changed while it was read"):
+                        message = Message.from_file(file, errors="raise")
+                    if part in parts:
+                        yield parts[part], message
+
+
+def _attributes(message: Message, m: GribMessage, several: bool) -> dict[str, Any]:
+    with _decoding(f"field {m.index + 1} ({m.name}) cannot be described"):
+        standard = message.message_get("cfName", default="unknown")
+        attributes = {
+            "long_name": message.message_get("name", default=m.name),
+            "units": message.message_get("units", default="unknown"),
+        }
+        if standard not in ("unknown", None):
+            attributes["standard_name"] = standard
+        attributes |= {
+            "GRIB_paramId": int(message.message_get("paramId", default=0)),
+            "GRIB_shortName": message.message_get("shortName", default=""),
+            "GRIB_typeOfLevel": m.level_type,
+            "GRIB_stepType": m.step_type,
+        }
+    return attributes if several else attributes | {"GRIB_level": m.level}
 
 
 def _dataset(
@@ -408,44 +539,52 @@ def _dataset(
     return xr.Dataset(data, coords)
 
 
-def _coordinates(handle: int, path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _coordinates(message: Message, path: Path, m: GribMessage) -> tuple[np.ndarray, np.ndarray]:
     """Latitude of the rows and longitude of the columns, in the order :func:`_values` returns
-    them."""
-    lat, lon = (eccodes.codes_get_array(handle, key) for key in ("latitudes", "longitudes"))
-    lat, lon = _shaped(handle, lat), _shaped(handle, lon)
+    them; the longitudes of a row that runs eastwards increase."""
+    which = f"{m.name} at {m.level:g} hPa" if m.level_type == "isobaricInhPa" else m.name
+    with _decoding(
+        f"{path}: the grid of {which} is described inconsistently (N, Ni, Nj), ecCodes cannot "
+        "place its points",
+        "produce the file again, or correct the grid's keys with grib_set",
+    ):
+        _check_size(message)
+        lat, lon = (message.message_get(key) for key in ("latitudes", "longitudes"))
+        lat, lon = _shaped(message, np.asarray(lat)), _shaped(message, np.asarray(lon))
     if not (np.allclose(lat, lat[:, :1], atol=1e-4) and np.allclose(lon, lon[:1], atol=1e-4)):
         raise InputError(
             f"{path}: the rows of the grid alternate in direction or are not aligned, which is "
             "not supported"
         )
-    return lat[:, 0], lon[0]
+    columns = lon[0]
+    eastwards = columns[0] + (columns - columns[0]) % 360
+    return lat[:, 0], eastwards if np.all(np.diff(eastwards) > 0) else columns
 
 
-def _shaped(handle: int, values: np.ndarray) -> np.ndarray:
-    n_lon, n_lat = int(_get(handle, "Ni")), int(_get(handle, "Nj"))
-    return (
-        values.reshape(n_lon, n_lat).T
-        if _get(handle, "jPointsAreConsecutive", 0)
-        else values.reshape(n_lat, n_lon)
-    )
+def _check_size(message: Message) -> None:
+    """ValueError for a grid of more points than a field can have, before memory is asked for."""
+    n_lon, n_lat = (int(message.message_get(k)) for k in ("Ni", "Nj"))
+    if n_lon < 1 or n_lat < 1 or n_lon * n_lat > _MOST_POINTS:
+        raise ValueError(f"{n_lon} x {n_lat} points")
+
+
+def _shaped(message: Message, values: np.ndarray) -> np.ndarray:
+    n_lon, n_lat = int(message.message_get("Ni")), int(message.message_get("Nj"))
+    if message.message_get("jPointsAreConsecutive", default=0):
+        return values.reshape(n_lon, n_lat).T
+    return values.reshape(n_lat, n_lon)
 
 
 def _values(
-    handle: int, path: Path, message: GribMessage, coordinates: tuple[np.ndarray, np.ndarray]
+    message: Message, path: Path, m: GribMessage, coordinates: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    try:
-        eccodes.codes_set(handle, "missingValue", _MISSING)
-        values = eccodes.codes_get_values(handle)
-    except eccodes.CodesInternalError as error:
-        raise InputError(
-            f"{path}: {message.name} at {message.level_type} {message.level:g} cannot be "
-            f"decoded: {error}"
-        ) from error
+    what = f"{path}: {m.name} at {m.level_type} {m.level:g}"
+    with _decoding(f"{what} cannot be decoded"):
+        _check_size(message)
+        values = np.asarray(message.message_get("values", float))
     expected = coordinates[0].size * coordinates[1].size
     if values.size != expected:
-        raise InputError(
-            f"{path}: {message.name} at {message.level_type} {message.level:g} has {values.size} "
-            f"values, expected {expected}"
-        )
-    values = _shaped(handle, values)
+        raise InputError(f"{what} has {values.size} values, expected {expected}")
+    with _decoding(f"{what} cannot be decoded"):
+        values = _shaped(message, values)
     return np.where(values >= _MISSING, np.nan, values).astype(np.float32)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from phyda_cli.errors import InputError
-from phyda_cli.formats.netcdf import file_kind
-from phyda_cli.formats.series import Series
-from phyda_cli.formats.series_xarray import is_zarr, open_netcdf_series, open_zarr_series
+import numpy as np
 
-__all__ = ["find_inputs", "fingerprint", "open_series"]
+from phyda_cli.errors import InputError
+from phyda_cli.formats.series import Series
+from phyda_cli.formats.zarr import is_zarr, open_zarr_series, zarr_metadata
+
+__all__ = ["file_kind", "find_inputs", "fingerprint", "open_forecast", "open_series"]
 
 _SUFFIXES = (
     ".nc",
@@ -25,6 +26,42 @@ _SUFFIXES = (
     ".grb1",
     ".grb2",
 )
+_OTHER = {
+    b"\x89PNG": "a PNG image",
+    b"PK\x03\x04": "a ZIP archive (unzip it first)",
+    b"\x1f\x8b": "gzip-compressed (gunzip it first)",
+    b"BZh": "bzip2-compressed (bunzip2 it first)",
+    b"BUFR": "a BUFR file: observations, not fields",
+    b"%PDF": "a PDF document",
+    b"<": "an HTML or XML page",
+}
+
+
+def file_kind(path: Path) -> str:
+    """``grib``, ``netcdf`` or ``zarr`` by content, whatever the name; InputError for a missing,
+    empty or other file."""
+    if path.is_dir() and is_zarr(path):
+        return "zarr"
+    try:
+        with open(path, "rb") as file:
+            head = file.read(1024)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist", hint="check the path") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    if not head:
+        raise InputError(
+            f"{path} is empty (0 bytes)", hint="was the download or the forecast interrupted?"
+        )
+    if head.startswith((b"CDF", b"\x89HDF\r\n\x1a\n")):
+        return "netcdf"
+    known = next((what for magic, what in _OTHER.items() if head.startswith(magic)), None)
+    if known is None and b"GRIB" in head:  # may follow a bulletin header
+        return "grib"
+    raise InputError(
+        f"{path} is neither NetCDF nor GRIB: it is "
+        f"{known or f'of unknown type, first bytes {head[:8]!r}'}"
+    )
 
 
 def find_inputs(paths: Sequence[Path]) -> list[Path]:
@@ -55,24 +92,24 @@ def _in_folder(folder: Path) -> list[Path]:
 def fingerprint(path: Path) -> str:
     """Size and time of change of an input (of a Zarr store its metadata's), to tell whether it is
     still the same."""
-    files = (
-        [path]
-        if path.is_file()
-        else sorted(
-            p
-            for p in path.rglob("*")
-            if p.name in ("zarr.json", ".zmetadata", ".zarray", ".zattrs")
-        )
-    )
+    files = [path] if path.is_file() else zarr_metadata(path)
     stamps = [f.stat() for f in files]
     return (
         f"{sum(s.st_size for s in stamps)} bytes, {max((s.st_mtime_ns for s in stamps), default=0)}"
     )
 
 
+def open_forecast(
+    path: Path, rename: Mapping[str, str] | None = None, assume: np.datetime64 | None = None
+) -> Series:
+    """The frames of the forecast at ``path``, to be closed when read; one that states no time is
+    valid at ``assume``. Raises InputError when it cannot be read."""
+    return _open(path, rename or {}, assume, channels=False)
+
+
 def open_series(path: Path) -> Series:
-    """The input at ``path``; one that a process has open is not opened again while it stays as it
-    is.
+    """The input at ``path`` and the channels it holds; one that a process has open is not opened
+    again while it stays as it is.
 
     Raises InputError when it cannot be read or holds nothing phyda knows.
     """
@@ -81,10 +118,19 @@ def open_series(path: Path) -> Series:
 
 @lru_cache(maxsize=16)
 def _opened(path: Path, _: str) -> Series:
-    if path.is_dir():
-        return open_zarr_series(path)
-    if file_kind(path) == "netcdf":
-        return open_netcdf_series(path)
-    from phyda_cli.formats.series_grib import open_grib_series
+    return _open(path, {}, None, channels=True)
 
-    return open_grib_series(path)
+
+def _open(
+    path: Path, rename: Mapping[str, str], assume: np.datetime64 | None, channels: bool
+) -> Series:
+    kind = file_kind(path)
+    if kind == "zarr":
+        return open_zarr_series(path, rename, assume, channels)
+    if kind == "netcdf":
+        from phyda_cli.formats.netcdf import open_netcdf_series
+
+        return open_netcdf_series(path, rename, assume, channels)
+    from phyda_cli.formats.grib import open_grib_series
+
+    return open_grib_series(path, channels)

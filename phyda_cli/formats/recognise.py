@@ -1,66 +1,60 @@
-"""Recognising coordinates and variables by CF metadata, short and long names, and channel names
-such as ``z500``."""
+"""What the variables of a file are, by the evidence in this order: the user's word, GRIB keys,
+coordinates, standard_name, the name (families.py), the long name, and the values themselves.
+
+A name never outweighs what the file states: a field called U10 whose long name says wind speed is
+not u10.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
 from phyda_cli.errors import InputError, UsageError
-from phyda_cli.fields.grid import Grid
+from phyda_cli.formats.axes import Axes, Vertical, find_axes, find_vertical
+from phyda_cli.formats.families import (
+    FAMILY,
+    Position,
+    canonical_at,
+    quantity_in_text,
+    read_name,
+    statistic_in,
+)
+from phyda_cli.formats.judged_units import judged
 from phyda_cli.names import COORDINATES, VARIABLES, canonical_coordinate, canonical_variable
-from phyda_cli.units import factors_of_variable, pressure_factor
+from phyda_cli.units import factors_of_variable
 
-__all__ = ["Axes", "Source", "find_axes", "find_sources"]
+__all__ = ["Axes", "Finding", "Source", "find_axes", "find_sources", "inspect_variables"]
 
-_OROGRAPHY = {
-    "z_surface",
-    "gh_surface",
-    "geopotential_at_surface",
-    "surface_geopotential",
-    "zsfc",
-    "phis",
-    "hgtsfc",
+IGNORE = "ignore"
+_STANDARD: dict[str, tuple[str, Position | None]] = {
+    "air_pressure_at_mean_sea_level": ("pressure", Position("sea")),
+    "air_pressure_at_sea_level": ("pressure", Position("sea")),
+    "surface_air_pressure": ("pressure", Position("surface")),
+    "surface_altitude": ("z", Position("surface")),
+    "surface_geopotential": ("z", Position("surface")),
+    "land_area_fraction": ("lsm", Position("surface")),
+    "land_binary_mask": ("lsm", Position("surface")),
+    "air_temperature": ("t", None),
+    "dew_point_temperature": ("td", None),
+    "relative_humidity": ("r", None),
+    "specific_humidity": ("q", None),
+    "eastward_wind": ("u", None),
+    "northward_wind": ("v", None),
+    "x_wind": ("u", None),
+    "y_wind": ("v", None),
+    "geopotential": ("z", None),
+    "geopotential_height": ("gh", None),
+    "lagrangian_tendency_of_air_pressure": ("w", None),
 }
-_SURFACE_STANDARD = {
-    "air_pressure_at_mean_sea_level": "msl",
-    "air_pressure_at_sea_level": "msl",
-    "surface_air_pressure": "sp",
-    "surface_altitude": "orography",
-    "surface_geopotential": "orography",
-    "land_area_fraction": "lsm",
-    "land_binary_mask": "lsm",
-}
-_NEAR_SURFACE = {
-    "air_temperature": "t2m",
-    "dew_point_temperature": "d2m",
-    "relative_humidity": "rh2m",
-    "specific_humidity": "q2m",
-    "eastward_wind": "u10",
-    "northward_wind": "v10",
-}
-_UPPER_STANDARD = {v.standard_name: v.name for v in VARIABLES.values() if not v.surface}
-_CHANNEL = re.compile(r"^([a-z_]*[a-z])_?(\d{1,4}(?:\.\d+)?)(?:_?h?pa|_?mb)?$")
+_GRIB_TYPES = {"surface": "surface", "meanSea": "sea", "heightAboveGround": "height"}
 _OURS = ("_increment", "_spread", "_members")
-
-
-@dataclass(frozen=True)
-class Axes:
-    """The horizontal coordinates of a file and how its columns map to a :class:`Grid`.
-
-    ``grid`` has increasing longitudes: its columns are the file's ``take``; the file's columns are
-    the grid's ``back``.
-    """
-
-    latitude: str
-    longitude: str
-    grid: Grid
-    take: np.ndarray
-    back: np.ndarray
+_HEIGHTS = ("z", "gh")
+_BARE_LEAST, _BARE_STEP, _BARE_MOST = 10, 5, 1100  # hPa
 
 
 @dataclass(frozen=True)
@@ -81,235 +75,402 @@ class Source:
     relative: bool = False
 
 
-def find_axes(dataset: xr.Dataset, path: object, rename: Mapping[str, str]) -> Axes:
-    """Latitude and longitude of ``dataset``. InputError, saying what is supported, for projected,
-    curvilinear or point data."""
-    latitude, longitude = (_axis(dataset, kind, path, rename) for kind in ("latitude", "longitude"))
-    if dataset[latitude].dims == dataset[longitude].dims:
-        raise _unsupported(
-            path,
-            f"{latitude} and {longitude} share the dimension {dataset[latitude].dims[0]} (a list "
-            "of points)",
+@dataclass(frozen=True)
+class Finding:
+    """What one field of a file is used as (``source``), or why it is not: what it ``looks_like``,
+    the ``reason``, and a ``hint`` that works. ``certain``: the file itself says so."""
+
+    name: str
+    source: Source | None = None
+    looks_like: str | None = None
+    reason: str = ""
+    hint: str = ""
+    certain: bool = False
+    rank: int = 0  # of the evidence: the lower the better
+    note: str = ""
+    assumed: bool = False  # without units, and its values fit the canonical ones
+
+    @property
+    def line(self) -> str:
+        """One line about a field that is not used."""
+        looks = f"looks like {self.looks_like}, but " if self.looks_like else ""
+        return (
+            f"not used: {self.name} ({looks}{self.reason}{f'; {self.hint}' if self.hint else ''})"
         )
-    values = np.asarray(dataset[longitude].values, np.float64)
-    lon, take, back = _columns(values)
-    try:
-        grid = Grid(dataset[latitude].values, lon)
-    except InputError as error:
-        raise InputError(f"{path}: {error.message}") from error
-    return Axes(str(dataset[latitude].dims[0]), str(dataset[longitude].dims[0]), grid, take, back)
-
-
-def _unsupported(path: object, found: str) -> InputError:
-    return InputError(
-        f"{path} is not on a regular latitude-longitude grid: {found}",
-        hint="phyda reads rectilinear latitude-longitude grids (also Gaussian or limited area); "
-        "remap the file first, as with cdo remapbil",
-    )
-
-
-def _axis(dataset: xr.Dataset, kind: str, path: object, rename: Mapping[str, str]) -> str:
-    units = {
-        "latitude": ("degrees_north", "degree_north"),
-        "longitude": ("degrees_east", "degree_east"),
-    }[kind]
-    for test in (
-        lambda n, a: rename.get(n) == kind,
-        lambda n, a: canonical_coordinate(n) == kind,
-        lambda n, a: a.get("standard_name") == kind,
-        lambda n, a: a.get("units") in units,
-    ):
-        for name, variable in dataset.variables.items():
-            if variable.ndim > 0 and test(str(name), variable.attrs):
-                if variable.ndim > 1:
-                    raise _unsupported(
-                        path, f"{name} has dimensions {variable.dims} (projected or curvilinear)"
-                    )
-                return str(name)
-    found = ", ".join(map(str, dataset.variables)) or "nothing"
-    raise InputError(
-        f"{path} has no {kind}: looked for {', '.join(COORDINATES[kind])} or standard_name "
-        f"{kind}, found {found}",
-        hint=f"name it with --rename NAME={kind}",
-    )
-
-
-def _columns(lon: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Increasing longitudes of a file's, the columns to take for them, and for each of the file's
-    columns its place among them."""
-    everything = np.arange(lon.size)
-    unwrapped = lon[0] + (lon - lon[0]) % 360
-    for candidate in (lon, unwrapped):
-        if np.all(np.diff(candidate) > 0) and candidate[-1] - candidate[0] < 360 - 1e-6:
-            return candidate, everything, everything
-    _, take, back = np.unique(np.round(lon % 360, 5) % 360, return_index=True, return_inverse=True)
-    return np.sort(np.round(lon[take] % 360, 5) % 360), take, back
-
-
-def _level_values(dataset: xr.Dataset, rename: Mapping[str, str]) -> dict[str | None, np.ndarray]:
-    """Pressure [Pa] by dimension, and under None that of a scalar level coordinate."""
-    levels: dict[str | None, np.ndarray] = {}
-    for name, variable in dataset.variables.items():
-        attrs = variable.attrs
-        named = rename.get(str(name)) == "level" or canonical_coordinate(str(name)) == "level"
-        if variable.ndim > 1 or not (
-            named or attrs.get("standard_name") == "air_pressure" or attrs.get("axis") == "Z"
-        ):
-            continue
-        if not np.issubdtype(variable.dtype, np.number) or "hybrid" in str(
-            attrs.get("standard_name", "")
-        ):
-            continue
-        factor = pressure_factor(str(attrs.get("units", "")), variable.values)
-        if factor is not None and variable.size and np.all(variable.values > 0):
-            levels[str(variable.dims[0]) if variable.ndim else None] = (
-                np.atleast_1d(variable.values).astype(np.float64) * factor
-            )
-    return levels
-
-
-def _by_name(
-    name: str, variable: xr.DataArray, rename: Mapping[str, str]
-) -> tuple[str | None, float | None]:
-    """Canonical variable and, for a channel name, its level [Pa]."""
-    if name in rename:
-        name = rename[name]
-    if name.lower() in _OROGRAPHY:
-        return "orography", None
-    if (known := canonical_variable(name)) is not None:
-        return known, None
-    channel = _CHANNEL.match(name.lower())
-    height = "metre" in str(variable.attrs.get("long_name", "")).lower() or variable.attrs.get(
-        "GRIB_typeOfLevel", ""
-    ).startswith("height")
-    if channel and not height:
-        head = canonical_variable(channel[1])
-        if head is not None and not VARIABLES[head].surface:
-            return head, float(channel[2]) * 100
-    return None, None
-
-
-def _by_standard_name(variable: xr.DataArray, on_levels: bool) -> str | None:
-    standard = str(variable.attrs.get("standard_name", ""))
-    if on_levels:
-        return _UPPER_STANDARD.get(standard)
-    if (
-        standard in _NEAR_SURFACE
-        and "height" in variable.coords
-        and variable["height"].size == 1
-        and 1 < float(variable["height"]) <= 10
-    ):
-        return _NEAR_SURFACE[standard]
-    return _SURFACE_STANDARD.get(standard)
 
 
 def find_sources(
     dataset: xr.Dataset, axes: Axes, path: object, rename: Mapping[str, str]
 ) -> tuple[list[Source], list[str]]:
     """Every variable the table knows, those found by name before those found by standard_name; and
-    notes on the doubtful ones.
+    notes on what was assumed and on the doubtful ones.
 
     Raises InputError when none is found (listing both sides) or a unit is unknown, UsageError for a
     ``rename`` that names nothing.
     """
+    findings = inspect_variables(dataset, axes, path, rename)
+    used = sorted((f for f in findings if f.source is not None), key=lambda f: f.rank)
+    sources = [f.source for f in used if f.source is not None]
+    found = {s.variable for s in sources}
+    lines = [
+        f.line
+        for f in findings
+        if f.source is None
+        and f.looks_like is not None
+        and not (f.certain and f.looks_like in found)
+        and rename.get(f.name) != IGNORE
+    ]
+    if not sources:
+        wanted = ", ".join(v for v in VARIABLES if v not in ("wind_speed", "wind_direction", "qnh"))
+        named = ", ".join(map(str, dataset.data_vars)) or "none"
+        raise InputError(
+            f"{path} has no variable phyda knows: found {named}; looked for {wanted} (and their "
+            "usual names)",
+            hint="map the names with --rename NAME=t, or add standard_name attributes"
+            + (f" ({'; '.join(lines)})" if lines else ""),
+        )
+    assumed = [f.source for f in used if f.source is not None and f.assumed]
+    names = ", ".join(f"{s.name} in {VARIABLES[s.variable].units}" for s in assumed)
+    notes = [f"without units, taken as their values suggest: {names}"] if assumed else []
+    return sources, [*notes, *(f.note for f in used if f.note), *lines]
+
+
+def check_rename(dataset: xr.Dataset, rename: Mapping[str, str], path: object) -> None:
+    """UsageError for a ``rename`` of a variable that is not there, or to what is not known."""
     for old, new in rename.items():
-        if old not in dataset.variables:
+        if old not in dataset.variables and old not in dataset.dims:
             raise UsageError(
                 f"--rename {old}={new}: {path} has no variable {old}; it has "
                 f"{', '.join(map(str, dataset.variables))}"
             )
-        if canonical_coordinate(new) is None and _by_name(new, dataset[old], {})[0] is None:
+        if new != IGNORE and canonical_coordinate(new) is None and _told(new) is None:
             raise UsageError(
                 f"--rename {old}={new}: {new} is not known; choose among "
-                f"{', '.join([*VARIABLES, *COORDINATES])}"
+                f"{', '.join([*VARIABLES, *COORDINATES, IGNORE])}, or a variable with its level "
+                "such as t500hPa"
             )
-    levels = _level_values(dataset, rename)
-    named: list[Source] = []
-    standard: list[Source] = []
-    notes: list[str] = []
-    for name in map(str, dataset.data_vars):
-        stem = next((name[: -len(s)] for s in _OURS if name.endswith(s)), "")
-        if stem not in dataset:
-            source, by_name = _source(dataset, name, axes, levels, path, rename, notes)
-            if source is not None:
-                (named if by_name else standard).append(source)
-    if not named and not standard:
-        wanted = ", ".join(v for v in VARIABLES if v not in ("wind_speed", "wind_direction", "qnh"))
-        found = ", ".join(map(str, dataset.data_vars)) or "none"
-        raise InputError(
-            f"{path} has no variable phyda knows: found {found}; looked for {wanted} (and their "
-            "usual names)",
-            hint="map the names with --rename NAME=t, or add standard_name attributes"
-            + (f" ({'; '.join(notes)})" if notes else ""),
-        )
-    return [*named, *standard], notes
 
 
-def _source(
-    dataset: xr.Dataset,
-    name: str,
-    axes: Axes,
-    levels: dict[str | None, np.ndarray],
-    path: object,
-    rename: Mapping[str, str],
-    notes: list[str],
-) -> tuple[Source | None, bool]:
-    variable = dataset[name]
-    horizontal = {axes.latitude, axes.longitude}
-    if not horizontal <= set(variable.dims) or not np.issubdtype(variable.dtype, np.number):
-        return None, False
-    others = [
-        str(d)
-        for d in variable.dims
-        if d not in horizontal and (variable.sizes[d] > 1 or d in levels)
-    ]
-    dim = others[0] if len(others) == 1 and others[0] in levels else None
-    canonical, pressure = _by_name(name, variable, rename)
-    by_name = canonical is not None
-    if canonical is None and "standard_deviation" not in str(
-        variable.attrs.get("cell_methods", "")
-    ):
-        canonical = _by_standard_name(variable, dim is not None or None in levels)
-    if canonical is None:
-        return None, False
-    if others and dim is None:
-        notes.append(
-            f"{name} is passed through: it lies on {', '.join(others)}, not on pressure levels"
-        )
-        return None, False
-    own = _own_levels(VARIABLES[canonical].surface, dim, pressure, levels)
-    units = str(variable.attrs.get("units", ""))
-    if own is None and canonical in ("z", "gh"):
-        canonical, units = "orography", units or VARIABLES[canonical].units
-    if VARIABLES[canonical].surface != (own is None) or (
-        VARIABLES[canonical].surface and dim is not None
-    ):
-        notes.append(f"{name} is passed through: it has {'levels' if dim else 'no pressure level'}")
-        return None, False
-    factors = factors_of_variable(canonical, units)
-    if factors is None and canonical == "w":
-        notes.append(
-            f"{name} is passed through: its units {units!r} are not those of a pressure tendency"
-        )
-        return None, False
-    if factors is None:
-        known = VARIABLES[canonical]
-        raise InputError(
-            f"{path}: {name} has units {units!r}, expected those of {known.long_name} such as "
-            f"{known.units!r}",
-            hint="correct the units attribute, or leave the variable out with --rename "
-            f"{name}=ignore"
-            if name not in rename
-            else "",
-        )
-    return Source("z" if canonical == "gh" else canonical, name, *factors, own, dim), by_name
-
-
-def _own_levels(
-    surface: bool, dim: str | None, pressure: float | None, levels: dict[str | None, np.ndarray]
-) -> np.ndarray | None:
-    if surface:
+def _told(new: str) -> tuple[str, float | None] | None:
+    """Canonical variable and level [Pa] that the user gives."""
+    known = canonical_variable(new)
+    if known is not None:
+        return known, None
+    quantity, position = read_name(new)
+    if position is None or quantity is None:
         return None
-    if dim is not None:
-        return levels[dim]
-    return np.array([pressure]) if pressure is not None else levels.get(None)
+    if position.kind in ("number", "pressure") and quantity in VARIABLES:
+        value = position.value or 0.0
+        return quantity, value * 100 if position.kind == "number" else value
+    at = canonical_at(quantity, position)
+    return None if at is None else (at, None)
+
+
+def inspect_variables(
+    dataset: xr.Dataset, axes: Axes, path: object, rename: Mapping[str, str]
+) -> list[Finding]:
+    """A finding for every field on the grid of ``axes``, in the order of the file."""
+    check_rename(dataset, rename, path)
+    vertical = find_vertical(dataset, axes, rename)
+    reader = _Reader(dataset, axes, vertical, path, rename)
+    names = [str(n) for n in dataset.data_vars if _is_field(dataset, str(n), axes)]
+    return _without_copies([reader.finding(name, names) for name in names])
+
+
+def _is_field(dataset: xr.Dataset, name: str, axes: Axes) -> bool:
+    variable = dataset[name]
+    stem = next((name[: -len(s)] for s in _OURS if name.endswith(s)), "")
+    return (
+        stem not in dataset
+        and {axes.latitude, axes.longitude} <= set(variable.dims)
+        and np.issubdtype(variable.dtype, np.number)
+    )
+
+
+def _without_copies(findings: list[Finding]) -> list[Finding]:
+    """Of fields whose names differ in a counter alone and that claim the same, the first."""
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for f in findings:
+        if f.source is None:
+            kept.append(f)
+            continue
+        levels = "" if f.source.levels is None else str(f.source.levels.tolist())
+        key = (f.source.variable + levels, _stem(f.name))
+        if key in seen:
+            reason = "another field of that name is used"
+            f = Finding(f.name, None, f.source.variable, reason, f"--rename {f.name}=ignore")
+        seen.add(key)
+        kept.append(f)
+    return kept
+
+
+def _stem(name: str) -> str:
+    return name.lower().rstrip("0123456789").rstrip("_")
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Judges the variables of one data set."""
+
+    dataset: xr.Dataset
+    axes: Axes
+    vertical: Vertical
+    path: object
+    rename: Mapping[str, str]
+
+    def finding(self, name: str, names: Sequence[str]) -> Finding:
+        """What ``name``, one of the fields ``names``, is."""
+        variable = self.dataset[name]
+        attributes = {str(k): str(v) for k, v in variable.attrs.items()}
+        told = self.rename.get(name)
+        if told == IGNORE:
+            return Finding(name, reason="as --rename says", certain=True)
+        position, dim = self._stated(name, attributes)
+        if told is not None and (given := _told(told)) is not None:
+            return self._as_told(name, given, position, dim, attributes)
+        quantity, by, rank = self._quantity(name, attributes)
+        if quantity is None:
+            return Finding(name, reason="phyda does not know it", certain=True)
+        if position is None:
+            text = attributes.get("long_name", "")
+            position = by
+            if position is not None and position.kind == "number":
+                position = _measured(text) or self._of_number(name, position, names)
+            if position is None:
+                position = _in_words(text)
+            if position is None and (quantity in _HEIGHTS or quantity == "lsm") and rank < 2:
+                position = self._at_ground(name, quantity)
+        elif by is not None and by.kind in ("surface", "sea") and position.kind == "height":
+            position = by  # a pressure at sea level has no height, whatever coordinate lies about
+        looks = canonical_at(quantity, Position("axis")) if quantity in VARIABLES else quantity
+        canonical = canonical_at(quantity, position)
+        if (what := statistic_in(name, attributes)) is not None:
+            return Finding(name, None, canonical or looks, f"it is a {what}", certain=True)
+        text = attributes.get("long_name", "") or attributes.get("description", "")
+        said = quantity_in_text(text) if rank > 0 else None
+        if said is not None and _family(said) != _family(quantity):
+            return Finding(
+                name, None, canonical or looks, f"its long name says {text!r}", certain=True
+            )
+        if canonical is None:
+            return self._misplaced(name, quantity, looks, position)
+        return self._source(name, canonical, position, dim, attributes, rank)
+
+    def _quantity(
+        self, name: str, attributes: Mapping[str, str]
+    ) -> tuple[str | None, Position | None, int]:
+        """Quantity, the position its name implies, and the rank of the evidence."""
+        grib = attributes.get("GRIB_cfVarName") or attributes.get("GRIB_shortName")
+        if grib and grib != "unknown":
+            quantity, position = read_name(grib)
+            if quantity is not None:
+                return quantity, position, 0
+        by_name, position = read_name(name)
+        standard = attributes.get("standard_name", "").strip().lower().replace(" ", "_")
+        if standard in _STANDARD:
+            quantity, own = _STANDARD[standard]
+            return quantity, own or position, 1 if by_name is not None else 2
+        if standard not in ("", "unknown") and by_name is not None:
+            said = quantity_in_text(standard)
+            if said is not None and _family(said) != _family(by_name):
+                return None, None, 1
+        return by_name, position, 1
+
+    def _stated(
+        self, name: str, attributes: Mapping[str, str]
+    ) -> tuple[Position | None, str | None]:
+        """The position that GRIB keys and coordinates state, and the dimension of the levels."""
+        variable = self.dataset[name]
+        others = [
+            str(d) for d in variable.dims if d not in (self.axes.latitude, self.axes.longitude)
+        ]
+        long = [d for d in others if variable.sizes[d] > 1 and d not in self.vertical.pressure]
+        levels = [d for d in others if d in self.vertical.pressure]
+        if long or len(levels) > 1:
+            dims = ", ".join([*long, *(levels if len(levels) > 1 else [])])
+            why = next((self.vertical.other[d] for d in long if d in self.vertical.other), "")
+            text = f"it lies on {dims}, not on pressure levels{f' ({why})' if why else ''}"
+            return Position("other", text=text), None
+        if levels:
+            return Position("axis"), levels[0]
+        kind = attributes.get("GRIB_typeOfLevel")
+        if kind and not kind.startswith("isobaric"):
+            level = attributes.get("GRIB_level")
+            height = None if level is None else float(level)
+            if kind in _GRIB_TYPES:
+                return Position(_GRIB_TYPES[kind], height), None
+            return Position("other", text=f"it is at {kind}"), None
+        listed = str(variable.encoding.get("coordinates") or attributes.get("coordinates", ""))
+        for coordinate, position in self.vertical.single.items():
+            if coordinate in others or coordinate in listed.split():
+                return position, None
+        if kind and "GRIB_level" in attributes:
+            return Position("pressure", float(attributes["GRIB_level"]) * 100), None
+        return None, None
+
+    def _of_number(self, name: str, position: Position, names: Sequence[str]) -> Position | None:
+        """A bare number in a name as hPa, where nothing contradicts it."""
+        number = position.value or 0.0
+        stem = _stem(name)
+        quantity = read_name(name)[0]
+        siblings = {
+            p.value
+            for n in names
+            if _stem(n) == stem and (p := read_name(n)[1]) is not None and p.kind == "number"
+        }
+        on_axis = [
+            n
+            for n in names
+            if n != name and self._stated(n, {})[1] is not None and read_name(n)[0] == quantity
+        ]
+        if on_axis:
+            return Position("number", text=f"{on_axis[0]} has the levels, its number may count")
+        if number < _BARE_LEAST or number > _BARE_MOST or number % _BARE_STEP:
+            return Position("number", text="it has no pressure level: its number is not one in hPa")
+        if {number - 1, number + 1} & siblings:
+            return Position("number", text="it has no pressure level: the numbers count layers")
+        near = f"{stem}10" in {n.lower() for n in names}
+        if quantity in ("u", "v") and near and siblings <= {100.0, 200.0}:
+            return Position("number", text=f"{number:g} may be metres or hPa")
+        return Position("pressure", number * 100)
+
+    def _at_ground(self, name: str, quantity: str) -> Position | None:
+        """A field of one level that a name alone describes: z is the orography, also of ERA5."""
+        if read_name(name)[0] is None:
+            return None
+        sized = [d for d in self.dataset[name].dims if d in self.vertical.other]
+        pressures = [p for p in self.vertical.single.values() if p.kind == "pressure"]
+        if pressures and not sized and quantity in _HEIGHTS:
+            return pressures[0]
+        return Position("surface")
+
+    def _as_told(
+        self,
+        name: str,
+        given: tuple[str, float | None],
+        position: Position | None,
+        dim: str | None,
+        attributes: Mapping[str, str],
+    ) -> Finding:
+        canonical, pressure = given
+        if pressure is not None:
+            position, dim = Position("pressure", pressure), None
+        on_levels = position is not None and position.kind in ("axis", "pressure")
+        if VARIABLES[canonical].surface:
+            if dim is not None:
+                return Finding(name, None, canonical, "it has levels")
+            position = Position("surface")
+        elif not on_levels:
+            by = read_name(name)[1]
+            if by is not None and by.kind in ("pressure", "number") and by.value:
+                position = Position("pressure", by.value * (100 if by.kind == "number" else 1))
+            else:
+                singles = [p for p in self.vertical.single.values() if p.kind == "pressure"]
+                position = singles[0] if singles and position is None else position
+        if not VARIABLES[canonical].surface and (
+            position is None or position.kind not in ("axis", "pressure")
+        ):
+            reason = (
+                position.text
+                if position is not None and position.text
+                else ("it has no pressure level")
+            )
+            return Finding(name, None, canonical, reason, f"--rename {name}={canonical}500hPa")
+        return self._source(name, canonical, position, dim, attributes, 0)
+
+    def _misplaced(
+        self, name: str, quantity: str, looks: str | None, position: Position | None
+    ) -> Finding:
+        """A known quantity that is nowhere the model has it."""
+        if position is None:
+            singles = [p for p in self.vertical.single.values() if p.kind == "pressure"]
+            if singles and quantity in VARIABLES:
+                dim = None
+                attributes = {str(k): str(v) for k, v in self.dataset[name].attrs.items()}
+                return self._source(name, quantity, singles[0], dim, attributes, 2)
+            reason = "it has no pressure level and no height"
+        else:
+            at = "" if position.value is None else f" at {position.value:g} m"
+            reason = position.text or f"it is {at.strip() or 'at the ' + position.kind}"
+        if quantity not in VARIABLES:
+            looks = {"td": "d2m", "pressure": "sp"}.get(quantity)
+        certain = position is not None and position.kind != "number"
+        hint = f"--rename {name}=ignore"
+        if not certain and looks is not None and not VARIABLES[looks].surface:
+            hint = f"--rename {name}={looks}500hPa if it is at 500 hPa, {name}=ignore if not"
+        return Finding(name, None, looks, reason, "" if certain else hint, certain)
+
+    def _source(
+        self,
+        name: str,
+        canonical: str,
+        position: Position | None,
+        dim: str | None,
+        attributes: Mapping[str, str],
+        rank: int,
+    ) -> Finding:
+        levels: np.ndarray | None = None
+        if dim is not None:
+            levels = self.vertical.pressure[dim]
+        elif position is not None and position.kind == "pressure" and position.value is not None:
+            levels = np.array([position.value])
+        units = attributes.get("units", "").strip()
+        note, assumed = "", False
+        if units:
+            factors = factors_of_variable(canonical, units)
+        else:
+            factors, note = judged(canonical, name, *self._sample(name, dim, levels))
+            assumed = not note
+        if factors is None and canonical == "w":
+            reason = f"its units {units!r} are not those of a pressure tendency"
+            return Finding(name, None, canonical, reason, certain=True)
+        if factors is None:
+            known = VARIABLES[canonical]
+            raise InputError(
+                f"{self.path}: {name} has units {units!r}, expected those of {known.long_name} "
+                f"such as {known.units!r}",
+                hint="correct the units attribute, or leave the variable out with --rename "
+                f"{name}=ignore",
+            )
+        if "time: mean" in attributes.get("cell_methods", ""):
+            note = "; ".join(filter(None, [note, f"{name} is a mean over time (cell_methods)"]))
+        variable = "z" if canonical == "gh" else canonical
+        source = Source(variable, name, *factors, levels, dim)
+        return Finding(name, source, rank=rank, note=note, assumed=assumed)
+
+    def _sample(
+        self, name: str, dim: str | None, levels: np.ndarray | None
+    ) -> tuple[np.ndarray, float | None]:
+        """One slice of a variable, that of the highest level, and its pressure."""
+        variable = self.dataset[name]
+        level = 0 if levels is None else int(np.argmin(levels))
+        horizontal = (self.axes.latitude, self.axes.longitude)
+        at = {d: level if d == dim else 0 for d in variable.dims if d not in horizontal}
+        values = np.asarray(variable.isel(at).values, np.float64)
+        return values[np.isfinite(values)], None if levels is None else float(levels[level])
+
+
+def _family(quantity: str) -> str:
+    return FAMILY.get(quantity, quantity)
+
+
+def _measured(text: str) -> Position | None:
+    """The height or pressure that a long name gives in figures."""
+    height = re.search(r"(\d+(?:\.\d+)?)[ _-]?m(?:et(?:er|re)s?)?\b", text.lower())
+    pressure = re.search(r"(\d+(?:\.\d+)?)[ _-]?(?:hpa|mb|millibars?)\b", text.lower())
+    if pressure:
+        return Position("pressure", float(pressure[1]) * 100)
+    return Position("height", float(height[1])) if height else None
+
+
+def _in_words(text: str) -> Position | None:
+    """The position that a long name states."""
+    if "sea level" in text.lower().replace("_", " "):
+        return Position("sea")
+    return _measured(text) or (Position("surface") if "surface" in text.lower() else None)
+
+
+def as_relative(source: Source) -> Source:
+    """``source`` of relative humidity as one that stands for specific humidity."""
+    return replace(source, variable="q", relative=True)

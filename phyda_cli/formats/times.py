@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cftime
@@ -9,9 +10,9 @@ import numpy as np
 import xarray as xr
 
 from phyda_cli.errors import InputError, UsageError
-from phyda_cli.names import COORDINATES, canonical_coordinate
+from phyda_cli.formats.axes import coordinate_kind
 
-__all__ = ["TimeAxis", "as_time", "choose", "decode", "time_axis"]
+__all__ = ["TimeAxis", "as_time", "choose", "decode", "time_axis", "to_seconds"]
 
 _REFERENCE_NAMES = (
     "forecast_reference_time",
@@ -56,6 +57,11 @@ def as_time(value: object) -> np.datetime64:
     time."""
     time: np.datetime64 = np.array([value], "datetime64[ns]")[0]
     return time
+
+
+def to_seconds(times: np.ndarray) -> np.ndarray:
+    """``times`` to the nearest second, datetime64[s]."""
+    return (times.astype("datetime64[ns]") + np.timedelta64(500, "ms")).astype("datetime64[s]")
 
 
 def decode(variable: xr.DataArray, path: object) -> np.ndarray:
@@ -108,40 +114,61 @@ def _is_time(variable: xr.DataArray) -> bool:
     )
 
 
-def _roles(dataset: xr.Dataset) -> tuple[str | None, str | None, str | None]:
-    """Names of the valid-time, reference-time and step variables."""
+def _roles(
+    dataset: xr.Dataset, rename: Mapping[str, str]
+) -> tuple[str | None, str | None, str | None]:
+    """Names of the valid-time, reference-time and step variables. A time of any name is the valid
+    time where there is no other."""
     valid: dict[int, str] = {}
     reference = step = None
     for name in map(str, dataset.variables):
         variable, lower = dataset[name], name.lower()
         standard = str(variable.attrs.get("standard_name", ""))
-        if standard == "forecast_period" or lower in COORDINATES["step"]:
+        kind = coordinate_kind(name, rename)
+        if standard == "forecast_period" or (kind == "step" and not _is_time(variable)):
             step = step or name
         elif not _is_time(variable):
             continue
         elif standard == "forecast_reference_time" or lower in _REFERENCE_NAMES:
             reference = reference or name
-        elif lower == "valid_time" or standard == "time" or canonical_coordinate(lower) == "time":
-            valid.setdefault(0 if lower == "valid_time" else 1 if standard == "time" else 2, name)
+        elif variable.ndim < 2 or kind == "time":
+            valid.setdefault(_rank(lower, standard, kind, variable), name)
+    if reference is not None and step is not None:
+        valid = {rank: name for rank, name in valid.items() if rank < _UNNAMED - 1}
     best = valid[min(valid)] if valid else None
     if step is None or reference is not None or best is None:
         return best, reference, step
     if best == "valid_time":
         return best, "time" if "time" in valid.values() else None, step
     along = dataset[step].ndim > 0 and dataset[step].dims == dataset[best].dims
-    return (
-        (best, None, step) if along else (None, best, step)
-    )  # a time with a step across it is that of the initial state
+    # a time with a step across it is that of the initial state
+    return (best, None, step) if along else (None, best, step)
 
 
-def time_axis(dataset: xr.Dataset, path: object, fallback: np.datetime64 | None = None) -> TimeAxis:
+_UNNAMED = 4  # no name of a time: one that stands along a dimension before one that does not
+
+
+def _rank(lower: str, standard: str, kind: str | None, variable: xr.DataArray) -> int:
+    if lower == "valid_time":
+        return 0
+    if standard == "time":
+        return 1
+    return 2 if kind == "time" else _UNNAMED - (variable.ndim > 0)
+
+
+def time_axis(
+    dataset: xr.Dataset,
+    path: object,
+    fallback: np.datetime64 | None = None,
+    rename: Mapping[str, str] | None = None,
+) -> TimeAxis:
     """The times of ``dataset`` (times undecoded). ``fallback`` is the valid time of a file that
     states none.
 
     Raises InputError when the times cannot be read, or when there are none and no ``fallback`` and
     no global attribute gives one.
     """
-    valid, reference, step = _roles(dataset)
+    valid, reference, step = _roles(dataset, rename or {})
     if valid is None and reference is None:
         return _stated(dataset, path, fallback)
 

@@ -165,9 +165,11 @@ def _add_variable(
 
     own = {k: v for k, v in variable.attrs.items() if k not in _PACKING}
     change = _difference(source, analysis, first, first).reshape(old.shape)
-    put("", place(old + change), own)
+    left_out = np.isnan(change)  # missing, or not to be believed: these points stay as they are
+    put("", place(old + np.where(left_out, 0.0, change)), own)
     if not source.relative:
         change = _pick(source, increment, source.variable).reshape(old.shape) / source.scale
+    change = np.where(left_out, 0.0, change)
     absent = np.isnan(old)
     put(
         "_increment",
@@ -176,9 +178,8 @@ def _add_variable(
     )
     stack = None
     if members:
-        stack = np.stack(
-            [old + _difference(source, m, first, first).reshape(old.shape) for m in members]
-        )
+        changes = [_difference(source, m, first, first).reshape(old.shape) for m in members]
+        stack = np.stack([old + np.where(left_out, 0.0, c) for c in changes])
         put("_members", np.stack([place(m) for m in stack]), own, ("realization",))
     sd = _spread(source, spread, analysis, stack)
     if sd is not None:

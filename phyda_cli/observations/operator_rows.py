@@ -198,7 +198,9 @@ class Parts:
             return result
         z = np.stack([self.value(self.layout.upper["z"][k], rows[known]) for k in present], axis=1)
         wanted = height[known] * GRAVITY
-        lower = np.clip((z <= wanted[:, None]).sum(axis=1) - 1, 0, present.size - 2)
+        # a level below ground is missing, and lies lower than any height that is asked for
+        below = ~(z > wanted[:, None])
+        lower = np.clip(below.sum(axis=1) - 1, 0, present.size - 2)
         each = np.arange(known.size)
         fraction = (wanted - z[each, lower]) / (z[each, lower + 1] - z[each, lower])
         log_p = np.log(self.layout.levels[present])

@@ -64,7 +64,7 @@ def _fill(states: np.ndarray, job: Job, part: Part) -> None:
     """Put one input's channels in their rows, a variable at a time."""
     series = open_series(part.path)
     remap = regridder(series.grid, job.grid)
-    for chosen, fields in series.reader.read(
+    for chosen, fields in series.frames.read(
         part.positions, [job.channels[row] for row in part.rows]
     ):
         for vector in (False, True):

@@ -13,7 +13,8 @@ import xarray as xr
 from phyda_cli.fields.grid import Fields
 from phyda_cli.formats.background import Background, level_index, read_background, values_of
 from phyda_cli.formats.humidity import specific_humidity
-from phyda_cli.formats.netcdf import file_kind, open_netcdf
+from phyda_cli.formats.inputs import file_kind
+from phyda_cli.formats.netcdf import open_netcdf
 from phyda_cli.formats.recognise import Source
 
 __all__ = ["AnalysisFile", "read_analysis"]

@@ -62,24 +62,36 @@ def test_truncated_netcdf(tmp_path: Path, kind: str, fraction: float) -> None:
     assert "truncated" in text or "cannot be opened" in text or "cannot be read" in text
 
 
-def test_nan_names_variable_level_and_count(tmp_path: Path) -> None:
+def test_missing_points_are_left_out_and_said(tmp_path: Path) -> None:
     def punch(dataset: xr.Dataset) -> xr.Dataset:
         dataset["t"].values[0, 1, 2:4, 5] = np.nan
+        dataset["msl"].values[0, 0, 0] = np.inf
         return dataset
 
-    assert "t at 850 hPa has 2 of 108 values missing" in message(changed(tmp_path, punch))
+    found = read_background(changed(tmp_path, punch))
+    gaps = np.isnan(found.fields.upper["t"])
+    assert gaps.sum() == 2
+    assert gaps[1, 2:4, 5].all()
+    assert np.isnan(found.fields.surface["msl"]).sum() == 1
+    assert any("2 of 108 points at 850 hPa" in n for n in found.notes)
 
-    def everywhere(dataset: xr.Dataset) -> xr.Dataset:
-        dataset["msl"].values[:] = np.nan
+
+def test_a_variable_that_is_missing_everywhere_is_not_used(tmp_path: Path) -> None:
+    def no_q(dataset: xr.Dataset) -> xr.Dataset:
+        for name in ("q", "msl"):
+            dataset[name].values[:] = np.nan
         return dataset
 
-    assert "msl has 108 of 108 values missing" in message(changed(tmp_path, everywhere))
+    found = read_background(changed(tmp_path, no_q))
+    assert "q" not in found.fields.upper
+    assert "msl" not in found.fields.surface
+    assert {s.variable for s in found.sources} == {"z", "t", "u", "v", "t2m"}
+    assert sum("missing everywhere" in n for n in found.notes) == 2
 
-    def no_level(dataset: xr.Dataset) -> xr.Dataset:
-        dataset["q"].values[:] = np.nan
-        return dataset
+    def nothing(dataset: xr.Dataset) -> xr.Dataset:
+        return dataset * np.nan
 
-    assert "q is missing everywhere" in message(changed(tmp_path, no_level))
+    assert "no usable value" in message(changed(tmp_path, nothing))
 
 
 def test_wrong_units_are_recognised(tmp_path: Path) -> None:
@@ -87,19 +99,19 @@ def test_wrong_units_are_recognised(tmp_path: Path) -> None:
         dataset["t"] = dataset["t"].copy(data=dataset["t"] - 273.15)
         return dataset
 
-    assert "it looks like degC" in message(changed(tmp_path, celsius))
+    assert "look like degC" in message(changed(tmp_path, celsius))
 
     def hectopascal(dataset: xr.Dataset) -> xr.Dataset:
         dataset["msl"] = dataset["msl"].copy(data=dataset["msl"] / 100)
         return dataset
 
-    assert "it looks like hPa" in message(changed(tmp_path, hectopascal))
+    assert "look like hPa" in message(changed(tmp_path, hectopascal))
 
     def height(dataset: xr.Dataset) -> xr.Dataset:
         dataset["z"] = dataset["z"].copy(data=dataset["z"] / 9.80665)
         return dataset
 
-    assert "it looks like m (geopotential height)" in message(changed(tmp_path, height))
+    assert "look like m" in message(changed(tmp_path, height))
 
     def nonsense(dataset: xr.Dataset) -> xr.Dataset:
         dataset["t"].attrs["units"] = "furlong"
@@ -139,7 +151,7 @@ def test_model_levels_are_refused_with_the_reason(tmp_path: Path) -> None:
 
     with pytest.raises(InputError) as caught:
         read_background(changed(tmp_path, hybrid))
-    assert "t is passed through: it lies on lev, not on pressure levels" in caught.value.hint
+    assert "t (looks like t, but it lies on lev, not on pressure levels" in caught.value.hint
 
 
 def test_grids_that_are_not_regular(tmp_path: Path) -> None:

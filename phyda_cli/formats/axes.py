@@ -1,0 +1,209 @@
+"""The axes of a file's fields: latitude and longitude, and everything that is a pressure axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+
+from phyda_cli.errors import InputError
+from phyda_cli.fields.grid import Grid
+from phyda_cli.formats.families import Position
+from phyda_cli.names import COORDINATES, canonical_coordinate
+from phyda_cli.units import pressure_factor
+
+__all__ = ["Axes", "Vertical", "coordinate_kind", "find_axes", "find_vertical"]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The horizontal coordinates of a file and how its columns map to a :class:`Grid`.
+
+    ``grid`` has increasing longitudes: its columns are the file's ``take``; the file's columns are
+    the grid's ``back``.
+    """
+
+    latitude: str
+    longitude: str
+    grid: Grid
+    take: np.ndarray
+    back: np.ndarray
+
+
+@dataclass(frozen=True)
+class Vertical:
+    """Pressure [Pa] along each dimension that has it (``pressure``), where single levels are
+    (``single``: by the name of a coordinate with one value), and why other vertical axes are not
+    used (``other``: by dimension)."""
+
+    pressure: Mapping[str, np.ndarray] = field(default_factory=dict)
+    single: Mapping[str, Position] = field(default_factory=dict)
+    other: Mapping[str, str] = field(default_factory=dict)
+
+
+def coordinate_kind(name: str, rename: Mapping[str, str]) -> str | None:
+    """``latitude``, ``longitude``, ``level``, ``time``, ``member`` or ``step``: as ``rename`` says,
+    else by the name; also with a number at its end (``level_2``, ``isobaric1``)."""
+    if name in rename:
+        return canonical_coordinate(rename[name])
+    lower = name.lower()
+    return canonical_coordinate(lower) or canonical_coordinate(
+        lower.rstrip("0123456789").rstrip("_")
+    )
+
+
+def find_axes(dataset: xr.Dataset, path: object, rename: Mapping[str, str]) -> Axes:
+    """Latitude and longitude of ``dataset``. InputError, saying what is supported, for projected,
+    curvilinear or point data."""
+    latitude, longitude = (_axis(dataset, kind, path, rename) for kind in ("latitude", "longitude"))
+    if dataset[latitude].dims == dataset[longitude].dims:
+        raise _unsupported(
+            path,
+            f"{latitude} and {longitude} share the dimension {dataset[latitude].dims[0]} (a list "
+            "of points)",
+        )
+    values = np.asarray(dataset[longitude].values, np.float64)
+    if not (np.isfinite(values).all() and np.isfinite(dataset[latitude].values).all()):
+        raise InputError(f"{path}: {latitude} or {longitude} has missing values")
+    lon, take, back = _columns(values)
+    try:
+        grid = Grid(dataset[latitude].values, lon)
+    except InputError as error:
+        raise InputError(f"{path}: {error.message}") from error
+    return Axes(str(dataset[latitude].dims[0]), str(dataset[longitude].dims[0]), grid, take, back)
+
+
+def _unsupported(path: object, found: str, wrf: bool = False) -> InputError:
+    return InputError(
+        f"{path} is not on a regular latitude-longitude grid: {found}",
+        hint="take it through wrf-python or UPP to pressure levels on a latitude-longitude grid"
+        if wrf
+        else "phyda reads rectilinear latitude-longitude grids (also Gaussian or limited area); "
+        "remap the file first, as with cdo remapbil",
+    )
+
+
+def _axis(dataset: xr.Dataset, kind: str, path: object, rename: Mapping[str, str]) -> str:
+    units = {
+        "latitude": ("degrees_north", "degree_north", "degreesn", "degrees_n", "degree_n"),
+        "longitude": ("degrees_east", "degree_east", "degreese", "degrees_e", "degree_e"),
+    }[kind]
+    for test in (
+        lambda n, a: rename.get(n) == kind,
+        lambda n, a: canonical_coordinate(n) == kind,
+        lambda n, a: a.get("standard_name") == kind,
+        lambda n, a: str(a.get("units", "")).lower() in units,
+        lambda n, a: n.lower() in ("lat_0", "xlat") if kind == "latitude" else n == "lon_0",
+    ):
+        for name, variable in dataset.variables.items():
+            if variable.ndim > 0 and test(str(name), variable.attrs):
+                if variable.ndim > 1:
+                    raise _curvilinear(dataset, str(name), variable, path)
+                if not np.issubdtype(variable.dtype, np.number):
+                    raise InputError(f"{path}: {name} holds no numbers")
+                return str(name)
+    found = ", ".join(map(str, dataset.variables)) or "nothing"
+    raise InputError(
+        f"{path} has no {kind}: looked for {', '.join(COORDINATES[kind])} or standard_name "
+        f"{kind}, found {found}",
+        hint=f"name it with --rename NAME={kind}",
+    )
+
+
+def _curvilinear(dataset: xr.Dataset, name: str, variable: xr.Variable, path: object) -> InputError:
+    """The grid decides; WRF's own output is also on its own levels."""
+    found = f"{name} has dimensions {variable.dims} (projected or curvilinear)"
+    wrf = {"south_north", "west_east"} <= set(map(str, variable.dims))
+    if wrf and "bottom_top" in dataset.dims:
+        found += ", and its levels are eta levels (bottom_top)"
+    return _unsupported(path, found, wrf)
+
+
+def _columns(lon: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Increasing longitudes of a file's, the columns to take for them, and for each of the file's
+    columns its position among them."""
+    everything = np.arange(lon.size)
+    unwrapped = lon[0] + (lon - lon[0]) % 360
+    for candidate in (lon, unwrapped):
+        if np.all(np.diff(candidate) > 0) and candidate[-1] - candidate[0] < 360 - 1e-6:
+            return candidate, everything, everything
+    _, take, back = np.unique(np.round(lon % 360, 5) % 360, return_index=True, return_inverse=True)
+    return np.sort(np.round(lon[take] % 360, 5) % 360), take, back
+
+
+def find_vertical(dataset: xr.Dataset, axes: Axes, rename: Mapping[str, str]) -> Vertical:
+    """Every vertical coordinate of ``dataset``: an axis is one of pressure by its units, whatever
+    it is called; without units by its name and values."""
+    pressure: dict[str, np.ndarray] = {}
+    single: dict[str, Position] = {}
+    other: dict[str, str] = {}
+    horizontal = {axes.latitude, axes.longitude}
+    ordered = sorted(dataset.variables, key=lambda n: n not in dataset.dims)  # coordinates first
+    for name in map(str, ordered):
+        variable = dataset.variables[name]
+        if variable.ndim > 1 or not np.issubdtype(variable.dtype, np.number) or not variable.size:
+            continue
+        dim = str(variable.dims[0]) if variable.ndim else None
+        if dim in horizontal or dim in pressure or " since " in str(variable.attrs.get("units")):
+            continue
+        own = _position(name, variable, rename, dim is not None and name != dim)
+        if isinstance(own, np.ndarray):
+            if dim is not None:
+                pressure[dim] = own
+            else:
+                single[name] = Position("pressure", float(own[0]))
+        elif isinstance(own, Position) and variable.size == 1:
+            single[name] = own
+        elif isinstance(own, Position) and dim is not None:
+            other[dim] = own.text or own.kind
+    return Vertical(pressure, single, {d: t for d, t in other.items() if d not in pressure})
+
+
+def _position(
+    name: str, variable: xr.Variable, rename: Mapping[str, str], auxiliary: bool
+) -> np.ndarray | Position | None:
+    """Pressures [Pa] of a coordinate of pressure; what another vertical coordinate says; None for
+    one that is not vertical."""
+    text = {k: str(variable.attrs.get(k, "")) for k in ("standard_name", "long_name", "units")}
+    words = f"{text['standard_name']} {text['long_name']} {name}".lower()
+    values = np.atleast_1d(np.asarray(variable.values, np.float64))
+    forced = rename.get(name) == "level"
+    if not forced and (
+        "formula_terms" in variable.attrs
+        or any(word in words for word in ("hybrid", "sigma", "eta_level", "model_level", "layer"))
+    ):
+        return Position("other", text=f"{name} numbers model levels")
+    named = forced or coordinate_kind(name, rename) == "level"
+    units = text["units"].strip()
+    factor = pressure_factor(units, values) if units else None
+    if (
+        not units
+        and not auxiliary
+        and (named or text["standard_name"] == "air_pressure" or variable.attrs.get("axis") == "Z")
+    ):
+        counted = values.size > 1 and bool(np.all(np.abs(np.diff(values)) == 1))
+        factor = pressure_factor("", values) if forced or not counted else None
+        if counted and not forced:
+            return Position("other", text=f"{name} counts levels")
+    if factor is not None and np.all(np.isfinite(values)) and np.all(values > 0):
+        return values * factor
+    if "depth" in words:
+        return Position("other", text=f"{name} is a depth")
+    if units in ("m", "meters", "metres", "meter", "metre") and (
+        "height" in words or "altitude" in words or variable.attrs.get("axis") == "Z"
+    ):
+        above_sea = "altitude" in words or "sea" in words
+        if above_sea or values.size > 1:
+            what = "altitudes" if above_sea else "heights"
+            return Position("other", text=f"{name} holds {what} of {_listed(values)} m")
+        return Position("height", float(values[0]))
+    if named or variable.attrs.get("axis") == "Z":
+        return Position("other", text=f"{name} has no units of pressure ({units or 'none'})")
+    return None
+
+
+def _listed(values: np.ndarray) -> str:
+    text = [f"{v:g}" for v in values]
+    return ", ".join(text if len(text) <= 4 else [*text[:3], "…", text[-1]])
