@@ -19,6 +19,7 @@ from phyda_cli.commands.console import say, stamped
 from phyda_cli.commands.cycle import cycle
 from phyda_cli.commands.demo import demo
 from phyda_cli.commands.download import download
+from phyda_cli.commands.inspect import inspect
 from phyda_cli.commands.model import model
 from phyda_cli.commands.obs import obs
 from phyda_cli.commands.preprocess import preprocess
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 for command in (download, train, assimilate, verify, demo):
     app.command(cls=SettingsCommand)(command)
+app.command()(inspect)
 app.add_typer(preprocess, name="preprocess")
 app.add_typer(cycle, name="cycle")
 app.add_typer(simulate, name="simulate")

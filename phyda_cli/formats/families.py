@@ -125,6 +125,7 @@ _STATISTICS = re.compile(
     r"standard.?deviation|std.?dev|\bspread\b|variance|probabilit|percentile|quantile|accumulat|"
     r"anomal|\bincrement\b|\btendency\b|\berrors?\b|\bmaximum\b|\bminimum\b|climatolog|\brange\b"
 )
+_WORDS = {"avg": "mean over time", "accum": "sum over time", "diff": "difference in time"}
 _STATISTIC_NAME = re.compile(
     r"(?:^|_)(?:std|stdev|stddev|sd|spread|variance|prob|pctl|anom|anomaly|increment|error|max|min)"
     r"(?:_|$)"
@@ -147,7 +148,7 @@ def statistic_in(name: str, attributes: dict[str, str]) -> str | None:
         or re.search(r"^(?:accum|avg|max|min|diff|rms|sd|cov|ratio)\w*$", step)
     )
     if found:
-        return found[0].strip()
+        return _WORDS.get(found[0].strip(), found[0].strip())
     named = _STATISTIC_NAME.search(name.lower())
     return named[0].strip("_") if named else None
 

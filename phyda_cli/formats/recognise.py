@@ -167,14 +167,27 @@ def _told(new: str) -> tuple[str, float | None] | None:
 
 
 def inspect_variables(
-    dataset: xr.Dataset, axes: Axes, path: object, rename: Mapping[str, str]
+    dataset: xr.Dataset,
+    axes: Axes,
+    path: object,
+    rename: Mapping[str, str],
+    strict: bool = True,
 ) -> list[Finding]:
-    """A finding for every field on the grid of ``axes``, in the order of the file."""
+    """A finding for every field on the grid of ``axes``, in the order of the file. Units that
+    nobody knows are an InputError where it is ``strict``, else a reason not to use a field."""
     check_rename(dataset, rename, path)
     vertical = find_vertical(dataset, axes, rename)
     reader = _Reader(dataset, axes, vertical, path, rename)
     names = [str(n) for n in dataset.data_vars if _is_field(dataset, str(n), axes)]
-    return _without_copies([reader.finding(name, names) for name in names])
+    findings = []
+    for name in names:
+        try:
+            findings.append(reader.finding(name, names))
+        except InputError as error:
+            if strict:
+                raise
+            findings.append(Finding(name, None, None, error.message, f"--rename {name}=ignore"))
+    return _without_copies(findings)
 
 
 def _is_field(dataset: xr.Dataset, name: str, axes: Axes) -> bool:
@@ -391,8 +404,12 @@ class _Reader:
                 return self._source(name, quantity, singles[0], dim, attributes, 2)
             reason = "it has no pressure level and no height"
         else:
-            at = "" if position.value is None else f" at {position.value:g} m"
-            reason = position.text or f"it is {at.strip() or 'at the ' + position.kind}"
+            at = {
+                "height": f"{position.value or 0:g} m",
+                "surface": "the surface",
+                "sea": "sea level",
+            }
+            reason = position.text or f"it is at {at.get(position.kind, position.kind)}"
         if quantity not in VARIABLES:
             looks = {"td": "d2m", "pressure": "sp"}.get(quantity)
         certain = position is not None and position.kind != "number"
