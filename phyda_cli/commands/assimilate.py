@@ -244,7 +244,7 @@ def assimilate(
         return
     for problem in report.get("problems", []):
         warn(problem)
-    if report["status"] == "background_only":
+    if report["status"] == "background_only" and report["method"] != "none":
         warn("no usable observation: the background is published as the analysis")
     if not quiet:
         _show(report, place.size)

@@ -23,9 +23,10 @@ from phyda_cli.settings.data import (
     RetrySettings,
     TwinSettings,
 )
-from phyda_cli.settings.options import Chosen, accepts, default_text, takes_settings
+from phyda_cli.settings.options import Chosen, takes_settings
 from phyda_cli.settings.presets import Preset, preset_settings
 from phyda_cli.settings.training import TrainingSettings
+from phyda_cli.settings.words import accepts, default_text
 
 __all__ = ["config"]
 

@@ -1,4 +1,4 @@
-"""Progress of a download: a bar with rate and time left on a terminal, a line for each file
+"""Progress of downloads and trainings: bars and tables that change on a terminal, lines
 elsewhere."""
 
 from __future__ import annotations
@@ -10,12 +10,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from phyda_cli.commands.console import console, say
+from phyda_cli.commands.tables import new_table
 from phyda_cli.sources.pieces import Progress, readable
+from phyda_cli.training.progress import Lines as TrainingLines
+from phyda_cli.training.progress import Status, Watch
 
 if TYPE_CHECKING:
+    from rich.live import Live
     from rich.progress import Progress as RichProgress
+    from rich.table import Table
 
-__all__ = ["Lines", "download_progress", "spoken"]
+    from phyda_cli.training.estimate import Estimate
+
+__all__ = ["Lines", "download_progress", "estimate_table", "status_table", "training_watch"]
 
 
 @contextmanager
@@ -95,3 +102,64 @@ def spoken(seconds: float) -> str:
         if minutes < 100
         else f"{minutes // 60} h {minutes % 60:02d} min"
     )
+
+
+@contextmanager
+def training_watch(live: bool) -> Iterator[Watch]:
+    """Where a training tells of itself; ``live`` is for the one process that has the screen."""
+    if not (live and sys.stderr.isatty()):
+        yield TrainingLines(say)
+        return
+    from rich.live import Live
+
+    with Live(console=console(), refresh_per_second=4) as shown:
+        yield _Screen(shown)
+
+
+class _Screen:
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    def say(self, message: str) -> None:
+        self._live.console.print(message, highlight=False, markup=False)
+
+    def step(self, status: Status) -> None:
+        self._live.update(status_table(status))
+
+
+def status_table(status: Status) -> Table:
+    """Where a phase is: step, loss, learning rate, pace, errors on validation cases against stage
+    1's, time left."""
+    columns = {"phase": status.phase, "step": f"{status.step}/{status.total}"}
+    columns |= {name: f"{value:.4f}" for name, value in status.terms.items()}
+    columns |= {
+        "lr": f"{status.learning_rate:.2e}",
+        "steps/s": f"{status.rate:.2f}",
+        "data wait": f"{status.waiting:.1%}",
+    }
+    columns |= {f"validation {name}": f"{value:.4f}" for name, value in status.scores.items()}
+    if "oi" in status.scores and status.phase in status.scores:
+        columns["against oi"] = f"{status.scores[status.phase] / status.scores['oi'] - 1:+.1%}"
+    columns["left"] = spoken(status.seconds_left)
+    table = new_table("", (), list(columns))
+    table.add_row(*columns.values())
+    return table
+
+
+def estimate_table(found: Estimate) -> Table:
+    """What a training would take."""
+    processes = f"{found.processes} process{'es' * (found.processes > 1)}"
+    memory = f"{readable(found.memory)} (states {readable(found.states)})"
+    memory += f", {readable(found.device_memory)} on the GPU" if found.device_memory else ""
+    title = f"{processes}; memory of each {memory}; disk {readable(found.disk)}"
+    columns = ("parameters", "steps", "s a step", "data wait", "time")
+    table = new_table(title, ("",), columns)
+    seconds = found.cases * found.case_seconds
+    table.add_row("cases", "", f"{found.cases}", f"{found.case_seconds:.3f}", "", spoken(seconds))
+    for p in found.phases:
+        waiting = f"{p.waiting / p.step:.1%}"
+        numbers = (f"{p.parameters:,}", f"{p.steps}", f"{p.step:.3f}", waiting)
+        table.add_row(p.name, *numbers, spoken(p.seconds))
+    parameters = f"{sum(p.parameters for p in found.phases):,}"
+    table.add_row("in all", parameters, "", "", "", spoken(found.seconds))
+    return table

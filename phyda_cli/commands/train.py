@@ -96,7 +96,7 @@ def train(
     ```
     """
     from phyda_cli.analysis.departures import choose_device
-    from phyda_cli.commands.training_table import estimate_table, training_watch
+    from phyda_cli.commands.progress import estimate_table, training_watch
     from phyda_cli.model.checkpoint import Checkpoint
     from phyda_cli.parallel.training import World
     from phyda_cli.training.estimate import estimate

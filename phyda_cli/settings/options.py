@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import inspect
 import tomllib
-import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -20,7 +19,6 @@ from phyda_cli.errors import UsageError
 from phyda_cli.settings.base import (
     Given,
     Settings,
-    alternatives,
     fields_of,
     from_environment,
     from_file,
@@ -28,8 +26,9 @@ from phyda_cli.settings.base import (
     nearest,
     resolve,
 )
+from phyda_cli.settings.words import default_text, kinds
 
-__all__ = ["Chosen", "Flag", "SettingsCommand", "accepts", "default_text", "takes_settings"]
+__all__ = ["Chosen", "Flag", "SettingsCommand", "takes_settings"]
 
 RUNNING = "Running"
 LONGEST_METAVAR = 24
@@ -199,7 +198,7 @@ def _is_pair(kind: Any) -> bool:
 
 
 def _metavar(setting: FieldInfo, path: str) -> str:
-    text = _words(setting)
+    text = kinds(setting)
     return text if len(text) <= LONGEST_METAVAR else path.rpartition(".")[2].upper()
 
 
@@ -207,53 +206,6 @@ def _place(parameter: inspect.Parameter, panels: Sequence[str]) -> int:
     [option, *_] = parameter.annotation.__metadata__
     panel = getattr(option, "rich_help_panel", None)
     return panels.index(panel) if panel in panels else -1
-
-
-def accepts(setting: FieldInfo) -> str:
-    """What a setting may be, in short: ``oi|letkf``, ``INTEGER >=1``, ``NUMBER|none >0``."""
-    bounds = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-    limits = [
-        f" {sign}{getattr(rule, name):g}"
-        for rule in setting.metadata
-        for name, sign in bounds.items()
-        if getattr(rule, name, None) is not None
-    ]
-    return _words(setting) + "".join(limits)
-
-
-def _words(setting: FieldInfo) -> str:
-    return "|".join(dict.fromkeys(_word(kind) for kind in alternatives(setting.annotation)))
-
-
-def _word(kind: Any) -> str:
-    if get_origin(kind) is Annotated:
-        return _word(get_args(kind)[0])
-    if get_origin(kind) is Literal:
-        return "|".join(map(str, get_args(kind)))
-    if get_origin(kind) is tuple:
-        first, *rest = get_args(kind)
-        times = 2 if rest == [...] else 1 + len(rest)
-        return ",".join([_word(first)] * min(times, 2)) + (",…" if times > 2 or ... in rest else "")
-    words = {int: "INTEGER", float: "NUMBER", bool: "true|false", types.NoneType: "none"}
-    return words.get(kind, "TEXT")
-
-
-def default_text(setting: FieldInfo) -> str:
-    """The default as one would type it."""
-    return text_of(setting.get_default(call_default_factory=True))
-
-
-def text_of(value: object) -> str:
-    """A value as ``--set`` takes it."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, tuple | list):
-        return ",".join(text_of(v) for v in value) or "none"
-    return str(value)
 
 
 def _has(model: type[Settings], path: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from phyda_cli.commands.training_table import status_table
+from phyda_cli.commands.progress import status_table
 from phyda_cli.model.checkpoint import Checkpoint, build_networks
 from phyda_cli.settings.model import NetworkSettings
 from phyda_cli.training.progress import Status

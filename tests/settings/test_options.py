@@ -14,8 +14,9 @@ from phyda_cli.settings.analysis import AnalysisSettings
 from phyda_cli.settings.base import Given, fields_of, nearest, value_at, variable_of
 from phyda_cli.settings.data import DownloadSettings, ExecutionSettings, PreprocessSettings
 from phyda_cli.settings.model import SamplerSettings
-from phyda_cli.settings.options import Chosen, accepts, text_of
+from phyda_cli.settings.options import Chosen
 from phyda_cli.settings.training import TrainingSettings
+from phyda_cli.settings.words import accepts, text_of
 
 MODELS = (AnalysisSettings, TrainingSettings, PreprocessSettings, ExecutionSettings)
 
