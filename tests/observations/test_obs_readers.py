@@ -106,7 +106,7 @@ def test_mapping_of_a_long_table(tmp_path: Path) -> None:
     [
         (('unit = "degC"', 'unit = "kt"'), UsageError, "'kt' does not convert to K"),
         (("t2m =", "snow ="), UsageError, "unknown variable 'snow'"),
-        (('latitude = "y"', ""), UsageError, "latitude: Field required"),
+        (('latitude = "y"', ""), InputError, "no column for latitude"),
         (("%H:%M", "%Q"), UsageError, "time.format: .*bad directive"),
         (("missing =", "absent ="), UsageError, "absent: Extra inputs"),
         (("[variables]", "variables]"), InputError, "is no TOML"),

@@ -73,7 +73,8 @@ def unit_hints(table: pd.DataFrame) -> list[str]:
         hints.append(
             found
             + (
-                f": this looks like {unit} (give the unit as in {name}_{unit}, or use --obs-map)"
+                f": this looks like {unit} (call the column {name}_{unit}; a long table may "
+                f"have a column unit; or use --obs-map)"
                 if unit
                 else ""
             )

@@ -1,39 +1,23 @@
-"""Which column of a text table is what, in which unit: from a TOML file (``--obs-map``), or
-recognised from the header."""
+"""Which column of a text table is what, in which unit: the content of a mapping file
+(``--obs-map``), and of the layouts that are known by their header."""
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.names import OBSERVABLES, canonical_observable
-from phyda_cli.units import conversion, is_unit
+from phyda_cli.units import conversion
 
-__all__ = ["Column", "ObservationMap", "TimeColumn", "load_mapping", "recognise"]
+__all__ = ["METADATA_UNITS", "Column", "ObservationMap", "TimeColumn", "explain", "load_mapping"]
 
-MISSING = (
-    "",
-    "NA",
-    "N/A",
-    "NaN",
-    "nan",
-    "null",
-    "NULL",
-    "None",
-    "M",
-    "-",
-    "--",
-    "-9999",
-    "-9999.0",
-)
-"""Cells that mean "no value" in every column."""
-
-_METADATA_UNITS = {
+METADATA_UNITS = {
     "latitude": "degree",
     "longitude": "degree",
     "elevation": "m",
@@ -42,66 +26,55 @@ _METADATA_UNITS = {
     "height": "m",
 }
 
-_METADATA: dict[str, str] = {
-    "station_id": "station_id station stationid station_identifier id stid stnid icao wmo "
-    "wmo_id site",
-    "time": "time valid_time datetime date_time date valid obs_time obstime timestamp time_utc "
-    "datetime_utc unix_time epoch",
-    "latitude": "latitude lat",
-    "longitude": "longitude lon long lng",
-    "elevation": "elevation elev altitude alt station_height station_elevation",
-    "pressure": "pressure plev air_pressure p",
-    "pressure_top": "pressure_top",
-    "height": "height",
-    "variable": "variable parameter obs_type",
-    "value": "value obs_value obsvalue",
-    "error": "error obs_error obserror sigma",
-    "use": "use",
-}
-
-# An archive's names that stand for a unit too (IEM's ASOS export).
-_IMPLIED_UNITS = {
-    "sknt": "kt",
-    "tmpf": "degF",
-    "dwpf": "degF",
-    "tmpc": "degC",
-    "dwpc": "degC",
-    "relh": "%",
-    "alti": "inHg",
-}
-_IMPLIED_NAMES = {"tmpf": "t2m", "dwpf": "d2m", "tmpc": "t2m", "dwpc": "d2m", "relh": "rh2m"}
-
-_AT_SURFACE = {"t": "t2m", "td": "d2m", "r": "rh2m", "q": "q2m", "u": "u10", "v": "v10"}
-
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Column(_Frozen):
-    """A column of numbers: quantity = (cell * scale + offset) in ``unit``; ``missing`` lists
-    further cells without a value."""
+    """Cells of a column, or one ``value`` for every row: quantity = (cell * scale + offset) in
+    ``unit``; ``missing`` lists further cells without a value.
 
-    column: str
+    Of cells that join several things (``+0117,5``), ``part`` counts from 0 which is the value,
+    ``flag_part`` which is its quality flag; a value with one of the flags ``bad`` is rejected.
+    """
+
+    column: str | None = None
+    value: float | str | None = None
     unit: str | None = None
     scale: float = 1.0
     offset: float = 0.0
     missing: tuple[str, ...] = ()
+    part: int | None = None
+    joined_by: str = ","
+    flag_part: int | None = None
+    bad: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
     def _short(cls, data: Any) -> Any:
-        return {"column": data} if isinstance(data, str) else data
+        if isinstance(data, str):
+            return {"column": data}
+        return {"value": data} if isinstance(data, (int, float)) else data
+
+    @model_validator(mode="after")
+    def _either(self) -> Column:
+        if (self.column is None) == (self.value is None):
+            raise ValueError("expected a column, or a value for every row")
+        return self
 
 
 class TimeColumn(_Frozen):
-    """Time of observation, UTC unless it names its offset; several columns are joined by a blank.
+    """Time of observation, UTC unless it names its offset or ``timezone`` says another; several
+    columns are joined by a blank.
 
-    ``format``: ``unix`` (seconds), or a strptime pattern; without it ISO 8601.
+    ``format``: ``unix`` or ``unix_ms`` (seconds or milliseconds since 1970), ``date+hour`` or
+    ``date+hhmm`` of two columns, or a strptime pattern; without it ISO 8601.
     """
 
     column: str | tuple[str, ...]
     format: str | None = None
+    timezone: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -111,11 +84,23 @@ class TimeColumn(_Frozen):
     @field_validator("format")
     @classmethod
     def _valid(cls, pattern: str | None) -> str | None:
-        if pattern not in (None, "unix"):
+        if pattern is not None and pattern not in ("unix", "unix_ms", "date+hour", "date+hhmm"):
             pd.to_datetime(
                 ["?"], format=pattern, errors="coerce"
             )  # raises ValueError for a bad directive
         return pattern
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None:
+            try:
+                ZoneInfo(name)
+            except (KeyError, OSError, ValueError) as error:
+                raise ValueError(
+                    f"unknown time zone {name!r}: expected a name such as Europe/Rome or Etc/GMT+6"
+                ) from error
+        return name
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -125,12 +110,15 @@ class TimeColumn(_Frozen):
 
 class ObservationMap(_Frozen):
     """The columns of a text table: either ``variables`` (wide), or ``variable`` and ``value``
-    (long: one value a line)."""
+    (long: one value a line). What a mapping file leaves out is recognised from the header.
 
-    station_id: Column
-    time: TimeColumn
-    latitude: Column
-    longitude: Column
+    ``stations`` is a table of positions by identifier, beside the mapping file.
+    """
+
+    station_id: Column | None = None
+    time: TimeColumn | None = None
+    latitude: Column | None = None
+    longitude: Column | None = None
     elevation: Column | None = None
     pressure: Column | None = None
     pressure_top: Column | None = None
@@ -138,9 +126,12 @@ class ObservationMap(_Frozen):
     variables: dict[str, Column] = Field(default_factory=dict)
     variable: Column | None = None
     value: Column | None = None
+    unit: Column | None = None
     error: Column | None = None
     use: Column | None = None
     missing: tuple[str, ...] = ()
+    stations: Path | None = None
+    decimal: Literal["point", "comma"] | None = None
 
     @field_validator("variables")
     @classmethod
@@ -158,11 +149,12 @@ class ObservationMap(_Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> ObservationMap:
-        for name, units in _METADATA_UNITS.items():
+        for name, units in METADATA_UNITS.items():
             column: Column | None = getattr(self, name)
             if column is not None:
                 conversion(column.unit, units)
-        if bool(self.variables) == self.long or (self.variable is None) != (self.value is None):
+        both = bool(self.variables) and self.long
+        if both or (self.variable is None) != (self.value is None):
             raise ValueError("expected either a table [variables], or both variable and value")
         return self
 
@@ -174,23 +166,27 @@ class ObservationMap(_Frozen):
     def factors(self, name: str) -> tuple[float, float]:
         """Scale and offset from the cells of ``name`` (a variable or metadata) to canonical
         units."""
-        metadata = name in _METADATA_UNITS
+        metadata = name in METADATA_UNITS
         column: Column = getattr(self, name) if metadata else self.variables[name]
         scale, offset = conversion(
-            column.unit, _METADATA_UNITS[name] if metadata else OBSERVABLES[name].units
+            column.unit, METADATA_UNITS[name] if metadata else OBSERVABLES[name].units
         )
         return column.scale * scale, column.offset * scale + offset
 
+    def cells(self) -> dict[str, Column]:
+        """Everything but the time by what it is, the metadata first."""
+        single = {
+            name: column
+            for name in type(self).model_fields
+            if isinstance(column := getattr(self, name), Column)
+        }
+        return single | self.variables
+
     def columns(self) -> list[str]:
         """Every column the map needs."""
-        single = [
-            getattr(self, name)
-            for name in type(self).model_fields
-            if name not in ("time", "variables", "missing")
-        ]
         return [
-            *self.time.columns,
-            *(c.column for c in (*single, *self.variables.values()) if c is not None),
+            *(() if self.time is None else self.time.columns),
+            *(c.column for c in self.cells().values() if c.column is not None),
         ]
 
 
@@ -204,105 +200,21 @@ def load_mapping(path: Path) -> ObservationMap:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"the observation map {path} is no TOML: {error}") from error
     try:
-        return ObservationMap.model_validate(content)
+        mapping = ObservationMap.model_validate(content)
     except ValidationError as error:
         raise UsageError(
-            f"observation map {path}: {_explain(error)}",
-            hint="examples/metar.toml shows a working one",
+            f"observation map {path}: {explain(error)}",
+            hint="docs/observations.md lists what a map may say; `phyda obs maps` prints examples",
         ) from error
+    if mapping.stations is not None:
+        return mapping.model_copy(update={"stations": path.parent / mapping.stations})
+    return mapping
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
+    """What is wrong with a map, in one line."""
     parts = (
         (".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, "))
         for e in error.errors()
     )
     return "; ".join(": ".join(filter(None, part)) for part in parts)
-
-
-def _split(header: str) -> list[tuple[str, str | None]]:
-    """Ways to read a column name as a name and a unit: ``wind_speed_kt``, ``Temp [degC]``, ``t2m``;
-    the whole name first."""
-    text = header.strip().lower()
-    if text[-1:] in "])" and ("[" in text or "(" in text):
-        name, unit = text[:-1].replace("(", "[").split("[", 1)
-        return [(name.strip(" _").replace(" ", "_"), unit.strip() or None)]
-    text = text.replace(" ", "_")
-    if text in _IMPLIED_UNITS:
-        return [(_IMPLIED_NAMES.get(text, text), _IMPLIED_UNITS[text])]
-    cuts = [i for i, letter in enumerate(text) if letter == "_"]
-    return [(text, None), *((text[:i], text[i + 1 :]) for i in cuts if is_unit(text[i + 1 :]))]
-
-
-def _metadata(header: list[str]) -> dict[str, Column]:
-    """Metadata columns by target; of several candidates the one whose name comes first in the alias
-    table."""
-    found: dict[str, tuple[int, Column]] = {}
-    for column in header:
-        for name, unit in _split(column):
-            for target, aliases in _METADATA.items():
-                rank = aliases.split().index(name) if name in aliases.split() else -1
-                if rank >= 0 and (target not in found or rank < found[target][0]):
-                    found[target] = rank, Column(column=column, unit=unit)
-    return {target: column for target, (_, column) in found.items()}
-
-
-def recognise(header: list[str], file: str) -> ObservationMap:
-    """The map of a table with this header, by names, aliases and unit suffixes.
-
-    In a wide table without a pressure column, upper-air names (``temperature``, ``u``) mean the
-    surface. Raises InputError, with the columns found and looked for, when a required column is
-    missing or one is ambiguous.
-    """
-    metadata = _metadata(header)
-    required = ("station_id", "time", "latitude", "longitude")
-    absent = [name for name in required if name not in metadata]
-    if absent:
-        raise InputError(
-            f"{file}: no column for {', '.join(absent)}; found columns: {', '.join(header)}",
-            hint="; ".join(
-                f"{name} may be called {', '.join(_METADATA[name].split())}" for name in absent
-            )
-            + "; or name the columns in a mapping file (--obs-map)",
-        )
-    long = "variable" in metadata and "value" in metadata
-    if (
-        not long
-    ):  # in a table of stations "height" may as well be the station's: only a mapping file can tell
-        metadata = {
-            k: c for k, c in metadata.items() if k not in ("height", "variable", "value", "error")
-        }
-    upper_air = "pressure" in metadata
-    used = {c.column for c in metadata.values()}
-    variables: dict[str, Column] = {}
-    for column in [] if long else [c for c in header if c not in used]:
-        for name, unit in _split(column):
-            canonical = canonical_observable(name)
-            if canonical is not None and not upper_air:
-                canonical = (
-                    canonical if OBSERVABLES[canonical].surface else _AT_SURFACE.get(canonical)
-                )
-            if canonical is None:
-                continue
-            if canonical in variables:
-                raise InputError(
-                    f"{file}: columns {variables[canonical].column!r} and {column!r} are both "
-                    f"{canonical}",
-                    hint="say which one to read in a mapping file (--obs-map)",
-                )
-            variables[canonical] = Column(column=column, unit=unit)
-            break
-    if not long and not variables:
-        raise InputError(
-            f"{file}: no column of observed values; found columns: {', '.join(header)}",
-            hint=f"expected variable and value, or some of {', '.join(sorted(OBSERVABLES))}, "
-            "with units as in t2m_degC; or use --obs-map",
-        )
-    name = metadata.pop("time").column
-    time = TimeColumn(
-        column=name, format="unix" if name.strip().lower() in ("unix_time", "epoch") else None
-    )
-    try:
-        return ObservationMap.model_validate({**metadata, "time": time, "variables": variables})
-    except ValidationError as error:
-        raise InputError(f"{file}: {_explain(error)}") from error
