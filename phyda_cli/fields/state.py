@@ -33,7 +33,7 @@ def equiangular(n_lon: int, n_lat: int) -> Grid:
 class StateSpec(BaseModel):
     """Channels and grid with their statistics; lists are in channel order."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     channels: tuple[str, ...] = Field(
         description="Channel names such as z500 or t2m; the number is a level in hPa."
@@ -56,6 +56,9 @@ class StateSpec(BaseModel):
                     f"{name} has {len(getattr(self, name))} entries for {len(self.channels)} "
                     "channels"
                 )
+        for name in ("std", "background_std"):
+            if min(getattr(self, name), default=1.0) <= 0:
+                raise ValueError(f"{name} is not positive in every channel")
         for key in self.channels:
             parse_channel(key)
         return self

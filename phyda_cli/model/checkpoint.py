@@ -13,11 +13,10 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -29,13 +28,12 @@ from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import Encoder
 from phyda_cli.model.mean_error import MeanError
-from phyda_cli.settings.base import Settings
-from phyda_cli.settings.model import NetworkSettings, SamplerSettings, SolverSettings
+from phyda_cli.model.metadata import DESCRIPTION, Metadata, read_metadata, require_files
+from phyda_cli.settings.model import NetworkSettings
 
 __all__ = [
     "BUNDLED",
     "Checkpoint",
-    "Metadata",
     "build_networks",
     "build_spread",
     "in_season",
@@ -43,41 +41,9 @@ __all__ = [
 ]
 
 BUNDLED = Path(__file__).resolve().parents[1] / "pretrained"
-FORMAT = 2
 MEMBERS_PER_FILE = 96
-COPY = "copy the whole checkpoint again"
 Network = TypeVar("Network", Encoder, Denoiser, BackgroundSpread)
 MEAN_ERROR = "mean_error.safetensors"
-
-
-class Metadata(Settings):
-    """``model.json``."""
-
-    format: int = Field(FORMAT, description="Version of this layout.")
-    name: str = Field(description="Short name of the model.")
-    state: StateSpec = Field(description="Channels, grid and statistics.")
-    solver: SolverSettings = Field(description="Stage 1 as trained.")
-    sampler: SamplerSettings = Field(description="Stage 3 as tuned.")
-    network: NetworkSettings = Field(description="Network sizes.")
-    member_times: tuple[str, ...] = Field(
-        description="Valid time of each static member, for the choice by season."
-    )
-    physics_scale: dict[str, list[float]] = Field(
-        description="V_k of the physics term by layer: the background's mean square residual "
-        "difference."
-    )
-    training: dict[str, object] = Field(
-        description="Data, span, settings, hardware, duration and scores."
-    )
-    license: str = Field("Apache-2.0", description="Licence of the weights.")
-    files: dict[str, str] = Field(description="SHA-256 of each file beside this one.")
-
-
-def _current(record: dict[str, Any]) -> dict[str, Any]:
-    """``model.json`` in the present layout: the first had no background spread."""
-    if record.get("format") == 1:
-        return record | {"format": FORMAT, "network": record["network"] | {"spread": ()}}
-    return record
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,38 +59,9 @@ class Checkpoint:
 
         Raises InputError when something is missing, malformed or does not match its hash.
         """
-        folder = path.parent if path.name == "model.json" else path
-        try:
-            text = (folder / "model.json").read_text(encoding="utf-8")
-        except OSError as error:
-            raise InputError(
-                f"no checkpoint at {folder}: cannot read model.json ({error.strerror})",
-                hint="give the folder that phyda train has written as OUT/checkpoint, or none "
-                "for the bundled one",
-            ) from error
-        try:
-            metadata = Metadata.model_validate(_current(json.loads(text)))
-        except (ValidationError, json.JSONDecodeError) as error:
-            raise InputError(
-                f"{folder / 'model.json'} is not a phyda checkpoint: {error}", hint=COPY
-            ) from error
-        if metadata.format != FORMAT:
-            raise InputError(
-                f"{folder}: checkpoint format {metadata.format}, this phyda reads format {FORMAT}"
-            )
-        for name, expected in metadata.files.items():
-            try:
-                found = sha256(folder / name)
-            except OSError as error:
-                raise InputError(
-                    f"{folder}: the checkpoint lacks {name} ({error.strerror})", hint=COPY
-                ) from error
-            if found != expected:
-                raise InputError(
-                    f"{folder / name} does not match its hash in model.json: expected "
-                    f"{expected[:12]}…, found {found[:12]}…",
-                    hint=f"the file was changed or truncated: {COPY}",
-                )
+        folder = path.parent if path.name == DESCRIPTION else path
+        metadata = read_metadata(folder)
+        require_files(folder, metadata)
         return cls(folder, metadata)
 
     @property
@@ -135,7 +72,7 @@ class Checkpoint:
     @property
     def sha256(self) -> str:
         """Hash of ``model.json``, which holds the hashes of everything else."""
-        return sha256(self.path / "model.json")
+        return sha256(self.path / DESCRIPTION)
 
     @cached_property
     def statics(self) -> dict[str, np.ndarray]:
@@ -285,12 +222,15 @@ def save_checkpoint(
         }
     folder.parent.mkdir(parents=True, exist_ok=True)
     with publish_folder(folder, check=Checkpoint.open) as temporary:
-        files = {}
+        files, sizes = {}, {}
         for name, tensors in contents.items():
             save_file(tensors, temporary / name)
             (temporary / name).chmod(0o644)
             files[name] = sha256(temporary / name)
-        model = Metadata.model_validate(metadata | {"files": files}).model_dump(mode="json")
+            sizes[name] = (temporary / name).stat().st_size
+        model = Metadata.model_validate(metadata | {"files": files, "sizes": sizes}).model_dump(
+            mode="json"
+        )
         text = json.dumps(model, indent=1) + "\n"
-        (temporary / "model.json").write_text(text, encoding="utf-8")
+        (temporary / DESCRIPTION).write_text(text, encoding="utf-8")
     return folder
