@@ -1,0 +1,123 @@
+r"""The covariance of the background's errors that are too small for the model grid.
+
+Between two points at the horizontal distance r [km], the difference in elevation dz [m] and in the
+fraction of land dl,
+
+.. math:: C = \Big(v_1 e^{-r/L_1 - (dz/Z_1)^2/2 - c|dl|} + v_2 e^{-r/L_2 - (dz/Z_2)^2/2}\Big)
+          e^{-(d\ln p/D)^2/2}\; \psi(r/R)
+
+The terms are those of optimal interpolation at weather services: MESCAN (Soci et al. 2016, Tellus A
+68, 29879), CANARI, gridpp. Exponentials are what observations show; of two ranges, so that dense
+networks say something of a valley and lone stations of a region. Every factor is a correlation, so
+their product is. The last is Wendland's compact one, which ends all influence at the radius R.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from phyda_cli.constants import EARTH_RADIUS
+from phyda_cli.fields.earth import unit_vectors
+
+__all__ = ["Points", "Separation", "SmallScale", "covariance", "separation"]
+
+DEPTH = 0.2  # the length D in log pressure
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Where values are, arrays of any shape (...): ``position`` (..., 3) [km], ``elevation`` [m],
+    ``land`` fraction and ``log_pressure`` [ln Pa], zero at the surface."""
+
+    position: np.ndarray
+    elevation: np.ndarray
+    land: np.ndarray
+    log_pressure: np.ndarray
+
+    @classmethod
+    def at(
+        cls,
+        latitude: np.ndarray,
+        longitude: np.ndarray,
+        elevation: np.ndarray | None = None,
+        land: np.ndarray | None = None,
+        log_pressure: np.ndarray | None = None,
+    ) -> Points:
+        """Points at ``latitude`` and ``longitude`` (n,) [degrees]; what is not given is zero
+        everywhere and has no say."""
+        nothing = np.zeros(np.shape(latitude))
+        position = EARTH_RADIUS / 1e3 * unit_vectors(np.asarray(latitude), np.asarray(longitude))
+        rest = (elevation, land, log_pressure)
+        return cls(position, *(nothing if a is None else np.nan_to_num(a) for a in rest))
+
+    def take(self, index: np.ndarray) -> Points:
+        """The points ``index``."""
+        return Points(
+            self.position[index], self.elevation[index], self.land[index], self.log_pressure[index]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Separation:
+    """Between pairs of points (..., n, m): ``distance`` [km], ``height`` [m], ``land`` fraction
+    and ``depth`` in log pressure, all without sign."""
+
+    distance: Tensor
+    height: Tensor
+    land: Tensor
+    depth: Tensor
+
+
+@dataclass(frozen=True)
+class SmallScale:
+    """The parameters of the covariance; variances and the observations' own ``noise`` are in units
+    of the scaled residuals. Fields are floats, or scalar tensors while they are estimated."""
+
+    near_variance: float | Tensor
+    far_variance: float | Tensor
+    near_km: float | Tensor
+    far_km: float | Tensor
+    near_m: float | Tensor
+    far_m: float | Tensor
+    land: float | Tensor
+    noise: float | Tensor
+
+    @property
+    def variance(self) -> float | Tensor:
+        """Of the error at a point."""
+        return self.near_variance + self.far_variance
+
+
+def separation(a: Points, b: Points) -> Separation:
+    """Between points ``a`` (..., n) and ``b`` (..., m). Distances are those through the Earth,
+    which keep the covariance positive definite."""
+
+    def between(x: np.ndarray, y: np.ndarray) -> Tensor:
+        return (torch.from_numpy(x)[..., :, None] - torch.from_numpy(y)[..., None, :]).abs()
+
+    squared = sum(between(a.position[..., k], b.position[..., k]) ** 2 for k in range(3))
+    assert isinstance(squared, Tensor)
+    return Separation(
+        squared.sqrt(),
+        between(a.elevation, b.elevation),
+        between(a.land, b.land),
+        between(a.log_pressure, b.log_pressure),
+    )
+
+
+def covariance(small: SmallScale, apart: Separation, radius: float) -> Tensor:
+    """C (..., n, m) at the separations ``apart``; zero from ``radius`` [km] on."""
+    r, dz = apart.distance, apart.height
+    near = small.near_variance * torch.exp(
+        -r / small.near_km - 0.5 * (dz / small.near_m) ** 2 - small.land * apart.land
+    )
+    far = small.far_variance * torch.exp(-r / small.far_km - 0.5 * (dz / small.far_m) ** 2)
+    q = (r / radius).clamp(max=1.0)
+    taper = (1 - q) ** 4 * (4 * q + 1)
+    if bool((apart.depth > 0).any()):
+        taper = taper * torch.exp(-0.5 * (apart.depth / DEPTH) ** 2)
+    return (near + far) * taper
