@@ -14,18 +14,17 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
-from scipy import sparse
 
 from benchmarks.held_out import Pair, Scores, pairs_of_store
 from benchmarks.networks import soundings, surface
 from benchmarks.outcome import finish
-from phyda_cli.analysis.background_scale import BackgroundScale, estimate_scale
+from phyda_cli.analysis.background_scale import BackgroundScale
 from phyda_cli.analysis.localisation import Localisation
-from phyda_cli.analysis.reconstruction import Ensemble, reconstruct
+from phyda_cli.analysis.model_grid import ModelGridSettings, Networks, analyse, scaled_to_today
+from phyda_cli.analysis.prior import Prior
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
-from phyda_cli.model.encoder import Encoder, conditions
 from phyda_cli.simulation.observing_network import Network
+from phyda_cli.simulation.simulate import simulate
 
 FACTORS = (0.5, 1.0, 2.0)
 ALLOWED = 1.03
@@ -40,8 +39,8 @@ def draw(checkpoint: Checkpoint, name: str, rng: np.random.Generator) -> Network
 
 def score(
     checkpoint: Checkpoint,
-    encoder: Encoder,
-    ensemble: Ensemble,
+    networks: Networks,
+    prior: Prior,
     pair: Pair,
     network: Network,
     factor: float,
@@ -50,59 +49,16 @@ def score(
 ) -> BackgroundScale:
     """Add every analysis of one case to ``scores``; returns the estimated scale."""
     spec = checkpoint.state
-    nominal = spec.column("background_std")
-    names = [c.variable for c in spec.channel_list]
+    error = (pair.truth - pair.background) / spec.column("background_std")
     rng = np.random.default_rng([21, seed])
-    truth = network.matrix @ (pair.truth - pair.background).ravel()
-    innovation = (truth + network.error * rng.standard_normal(network.error.size)).astype(
-        np.float32
-    )
-
-    def in_units(unit: np.ndarray) -> sparse.csr_matrix:
-        return (
-            (network.matrix @ sparse.diags_array(np.repeat(unit.ravel(), spec.grid.size)))
-            .tocsr()
-            .astype(np.float32)
-        )
-
-    sigma_b = ensemble.spread_at(in_units(nominal))
-    variable = np.array(names)[network.channel]
-    found = estimate_scale(
-        variable, innovation, network.error, sigma_b, network.latitude, network.longitude
-    )
-    background = torch.from_numpy((pair.background - spec.column("mean")) / spec.column("std"))
-    place = conditions(
-        spec.grid, checkpoint.statics["orography"], checkpoint.statics["lsm"], pair.time, pair.lead
-    )
-    for label, scale in {
-        "1": BackgroundScale(),
-        "auto": found,
-        "right": BackgroundScale(factor),
-    }.items():
-        ratio = scale.of(names).astype(np.float32)[:, None, None]
-        matrix = in_units(nominal * ratio)
-        virtual = reconstruct(
-            ensemble, matrix, innovation, network.error, network.latitude, network.longitude
-        )
-        parts = (virtual.increment, virtual.spread, virtual.residual, virtual.information)
-        with torch.inference_mode():
-            posterior = encoder(
-                background[None], *(a[None] for a in parts), torch.from_numpy(place)[None]
-            )
-        scores.add(
-            f"oi {label}",
-            pair,
-            virtual.increment.numpy() * ratio,
-            virtual.spread.numpy() * ratio,
-            0.0,
-        )
-        scores.add(
-            f"encoder {label}",
-            pair,
-            posterior.mean[0].numpy() * ratio,
-            posterior.std[0].numpy() * ratio,
-            0.0,
-        )
+    observations = simulate(spec, error.astype(np.float32), network, rng)
+    _, _, found = scaled_to_today(prior, observations, ModelGridSettings())
+    scales = {"1": BackgroundScale(), "auto": found, "right": BackgroundScale(factor)}
+    for label, scale in scales.items():
+        settings = ModelGridSettings(scale=scale)
+        for name, chosen in (("oi", None), ("encoder", networks)):
+            increment = analyse(prior, observations, chosen, settings)
+            scores.add_increment(f"{name} {label}", pair, increment, 0.0)
     return found
 
 
@@ -120,7 +76,7 @@ def main() -> None:
     checkpoint = Checkpoint.open(args.checkpoint)
     spec = checkpoint.state
     pairs = list(pairs_of_store(args.data, spec, args.cases))
-    encoder, _ = checkpoint.networks()
+    networks = Networks.of(checkpoint, today=False)
     where = Localisation.of(spec, checkpoint.metadata.solver)
     missed = []
     for factor in FACTORS:
@@ -133,12 +89,10 @@ def main() -> None:
                     pair.time,
                     pair.lead,
                 )
-                ensemble = Ensemble(checkpoint.members(pair.time), where)
+                prior = Prior.static(checkpoint, pair.background, pair.time, pair.lead, where)
                 network = draw(checkpoint, name, np.random.default_rng([20, seed]))
                 scales.append(
-                    score(
-                        checkpoint, encoder, ensemble, moved, network, factor, seed, scores
-                    ).pooled
+                    score(checkpoint, networks, prior, moved, network, factor, seed, scores).pooled
                 )
             table = scores.table()
             row = "  ".join(

@@ -30,9 +30,8 @@ import pandas as pd
 
 from benchmarks.held_out import Pair, bundled_pair, pairs_of_store
 from benchmarks.outcome import finish
-from phyda_cli.analysis.analyse import analyse
-from phyda_cli.analysis.departures import quality_control
-from phyda_cli.analysis.layout import as_fields
+from phyda_cli.analysis.analyse import analyse, pose
+from phyda_cli.analysis.prior import as_fields
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.remap import to_grid
 from phyda_cli.fields.state import StateSpec
@@ -172,9 +171,9 @@ def run(
     negative = (table["variable"] == "q").to_numpy() & (noisy < 0)
     table = table.assign(value=np.where(negative, exact, noisy), error=error)
     settings = AnalysisSettings.model_validate({"method": "oi", "members": members})
-    clean = quality_control(
+    clean = pose(
         background, prepare(table, background, settings=settings.qc), checkpoint, settings
-    )
+    ).departures
     sigma = error if of == "observation" else np.hypot(error, clean.sigma_b)
     spoilt, kind = plant(table, truth, orography, sigma, least, rng)
     rows = []
@@ -186,20 +185,18 @@ def run(
                 update={"method": method, "qc": settings.qc.model_copy(update=changes)}
             )
             good, bad = (
-                quality_control(
-                    background, prepare(t, background, settings=chosen.qc), checkpoint, chosen
-                )
+                pose(background, prepare(t, background, settings=chosen.qc), checkpoint, chosen)
                 for t in (table, spoilt)
             )
-            flagged, before = ((d.table["qc"] != QC.PASS).to_numpy() for d in (bad, good))
-            planted = kind >= 0
-            known = good.table.assign(
-                qc=np.where(planted, QC.BLACKLIST, good.table["qc"]).astype(np.int16)
+            flagged, before = (
+                (p.departures.table["qc"] != QC.PASS).to_numpy() for p in (bad, good)
             )
-            runs = (good, replace(good, table=known), bad)
-            errors = [
-                rmse(analyse(background, d, checkpoint, chosen).fields, pair, spec) for d in runs
-            ]
+            planted = kind >= 0
+            codes = np.where(planted, QC.BLACKLIST, good.departures.table["qc"])
+            known = good.departures.table.assign(qc=codes.astype(np.int16))
+            kept = replace(good.departures, table=known)
+            runs = (good, replace(good, departures=kept), bad)
+            errors = [rmse(analyse(problem).fields, pair, spec) for problem in runs]
             rows.append(
                 {
                     "method": method,

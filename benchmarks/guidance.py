@@ -15,22 +15,21 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.held_out import Draw, Pair, Scores, networks, pairs_of_store
-from phyda_cli.analysis.generative import sample_members
-from phyda_cli.analysis.guided import guide, row_misfit
+from phyda_cli.analysis.guided import Guidance
 from phyda_cli.analysis.localisation import Localisation
-from phyda_cli.analysis.reconstruction import Ensemble, reconstruct, without_observations
+from phyda_cli.analysis.model_grid import Increment, ModelGridSettings, Networks, analyse
+from phyda_cli.analysis.prior import Prior
+from phyda_cli.analysis.reconstruction import Observations
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
-from phyda_cli.model.encoder import conditions
 from phyda_cli.settings.analysis import GuidanceSettings
-from phyda_cli.training.cases import innovations, scaled
+from phyda_cli.simulation.simulate import simulate
 
-CPU = torch.device("cpu")
 DEFAULT = GuidanceSettings()
 SCORED = {"guidance mmps": DEFAULT, "guidance dps": DEFAULT.model_copy(update={"rule": "dps"})}
 
@@ -55,7 +54,7 @@ class Bench:
 
     def __init__(self, checkpoint: Checkpoint, members: int) -> None:
         self.checkpoint, self.members = checkpoint, members
-        self.encoder, self.denoiser = checkpoint.networks()
+        self.networks = Networks.of(checkpoint, today=False)
         self.localisation = Localisation.of(checkpoint.state, checkpoint.metadata.solver)
         self.scores = Scores(checkpoint.state)
 
@@ -63,59 +62,40 @@ class Bench:
         self, pair: Pair, network: Draw, number: int, guidance: dict[str, GuidanceSettings]
     ) -> None:
         """Score all methods on one network's observations of one pair."""
-        spec, statics = self.checkpoint.state, self.checkpoint.statics
+        spec, solver = self.checkpoint.state, self.checkpoint.metadata.solver
         rng = np.random.default_rng([20, number])
-        ensemble = Ensemble(self.checkpoint.members(pair.time), self.localisation)
         target = ((pair.truth - pair.background) / spec.column("background_std")).astype(np.float32)
-        drawn = network(rng)
-        matrix, innovation = innovations(spec, target, drawn, rng)
-        began = time.perf_counter()
-        deviation = self.checkpoint.metadata.solver.scale_deviation
-        _, factor, matrix = scaled(ensemble, spec, drawn, matrix, innovation, deviation=deviation)
-        position = drawn.latitude, drawn.longitude
-        virtual = reconstruct(
-            ensemble, matrix, innovation, drawn.error, *position, (self.members + 1) // 2, number
+        observations = simulate(spec, target, network(rng), rng)
+        prior = Prior.static(
+            self.checkpoint, pair.background, pair.time, pair.lead, self.localisation
         )
-        stage1 = time.perf_counter() - began
-
-        def add(method: str, increment: torch.Tensor, spread: torch.Tensor, seconds: float) -> None:
-            self.scores.add(
-                method, pair, increment.numpy() * factor, spread.numpy() * factor, seconds
-            )
-
-        add("oi", virtual.increment, virtual.spread, stage1)
-        background = torch.from_numpy((pair.background - spec.column("mean")) / spec.column("std"))
-        place = conditions(spec.grid, statics["orography"], statics["lsm"], pair.time, pair.lead)
-        nothing = without_observations(ensemble)
-        parts = (
-            background,
-            nothing.increment,
-            nothing.spread,
-            nothing.residual,
-            nothing.information,
-            torch.from_numpy(place),
+        settings = ModelGridSettings(
+            members=self.members, seed=number, scale_deviation=solver.scale_deviation
         )
-        with torch.no_grad():
-            prior = self.encoder(*(a[None] for a in parts))
-        add("prior", prior.mean[0], prior.std[0], 0.0)
-        common = self.encoder, self.denoiser, background
-        sampler = self.checkpoint.metadata.sampler
+        linear = self._add("oi", pair, prior, observations, None, settings)
+        settings = replace(settings, scale=linear.scale)
+        nothing = Observations.none(prior.state.size)
+        only_mean = replace(settings, members=0)
+        self._add("prior", pair, prior, nothing, self.networks, only_mean)
+        self._add("phyda", pair, prior, observations, self.networks, settings)
+        for name, chosen in guidance.items():
+            told = Guidance(chosen, rows=True)
+            self._add(name, pair, prior, observations, self.networks, settings, told)
+
+    def _add(
+        self,
+        name: str,
+        pair: Pair,
+        prior: Prior,
+        observations: Observations,
+        networks: Networks | None,
+        settings: ModelGridSettings,
+        guidance: Guidance | None = None,
+    ) -> Increment:
         began = time.perf_counter()
-        sampled = sample_members(*common, virtual, place, self.members, number, sampler)
-        add("phyda", sampled.mean, sampled.spread, stage1 + time.perf_counter() - began)
-        misfits = [row_misfit(matrix, innovation, drawn.error, CPU)]
-        for name, settings in guidance.items():
-            began = time.perf_counter()
-            sampled = sample_members(
-                *common,
-                nothing,
-                place,
-                self.members,
-                number,
-                settings.sampler,
-                guide(settings, misfits),
-            )
-            add(name, sampled.mean, sampled.spread, time.perf_counter() - began)
+        found = analyse(prior, observations, networks, settings, guidance)
+        self.scores.add_increment(name, pair, found, time.perf_counter() - began)
+        return found
 
 
 def main() -> None:

@@ -16,26 +16,23 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.networks import soundings, surface
 from benchmarks.outcome import finish
-from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay
-from phyda_cli.analysis.generative import Sampled, sample_members
 from phyda_cli.analysis.localisation import Localisation
-from phyda_cli.analysis.reconstruction import Ensemble, Virtual
+from phyda_cli.analysis.model_grid import Increment, ModelGridSettings, Networks, analyse
+from phyda_cli.analysis.prior import Prior
 from phyda_cli.fields.remap import to_grid
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.formats.background import read_background
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
-from phyda_cli.model.encoder import Posterior, conditions
 from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.simulation.observing_network import Network, draw_network
-from phyda_cli.training.cases import simulate
+from phyda_cli.simulation.simulate import simulate
 
 BARS = {"400 soundings": 0.55, "100 soundings": 0.76}
 Draw = Callable[[np.random.Generator], Network]
@@ -116,6 +113,11 @@ class Scores:
             kept[key] += value
         self.cases.setdefault(method, []).append(float((error / prior).mean()))
 
+    def add_increment(self, method: str, pair: Pair, found: Increment, seconds: float) -> None:
+        """One analysis as the method makes it, in units of the scaled error."""
+        factor = found.unit / self.unit
+        self.add(method, pair, found.mean * factor, found.spread * factor, seconds)
+
     def table(self) -> dict[str, dict[str, float]]:
         """Ratio, spread/skill and seconds a case, by method."""
         return {
@@ -131,17 +133,16 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What stages 1 to 3 make of one pair, in units of the background error times ``factor`` (C, 1,
-    1); seconds of oi and of all.
+    """What the method makes of one pair, up to each stage; seconds of oi and of all.
 
-    ``linear`` is oi's stage 1, ``virtual`` phyda's, with the errors of the day."""
+    ``linear`` is oi's stage 1, ``virtual`` phyda's, with the errors of the day; ``encoder`` is the
+    encoder's mean and ``sampled`` all of it, None without members."""
 
     pair: Pair
-    factor: np.ndarray
-    linear: Virtual
-    virtual: Virtual
-    posterior: Posterior
-    sampled: Sampled | None
+    linear: Increment
+    virtual: Increment
+    encoder: Increment
+    sampled: Increment | None
     seconds: tuple[float, float]
 
 
@@ -149,47 +150,25 @@ def cases(
     checkpoint: Checkpoint, pairs: list[Pair], network: Draw, members: int, repeats: int = 1
 ) -> Iterator[Case]:
     """Analyses of every pair; the observations are the same for every checkpoint of one state."""
-    spec = checkpoint.state
-    encoder, denoiser = checkpoint.networks()
-    spread = checkpoint.background_spread()
-    localisation = Localisation.of(spec, checkpoint.metadata.solver)
-    land, orography = checkpoint.statics["lsm"], checkpoint.statics["orography"]
+    spec, everything = checkpoint.state, Networks.of(checkpoint)
+    first_stage = replace(everything, encoder=None)
+    where = Localisation.of(spec, checkpoint.metadata.solver)
     for number, pair in enumerate(p for p in pairs for _ in range(repeats)):
-        reports = network(np.random.default_rng([20, number]))
-        ensemble = Ensemble(checkpoint.members(pair.time), localisation)
+        drawn = network(np.random.default_rng([20, number]))
         target = ((pair.truth - pair.background) / spec.column("background_std")).astype(np.float32)
-        normalised = (pair.background - spec.column("mean")) / spec.column("std")
-        background = torch.from_numpy(normalised)
-        place = conditions(spec.grid, orography, land, pair.time, pair.lead)
-        today = None if spread is None else ErrorsOfTheDay(spread, normalised, place)
-
-        def stage1(draws: int, today: ErrorsOfTheDay | None) -> tuple[Virtual, np.ndarray]:
-            noise = np.random.default_rng([21, number])  # noqa: B023
-            return simulate(ensemble, spec, target, reports, noise, draws, today=today)  # noqa: B023
-
+        observations = simulate(spec, target, drawn, np.random.default_rng([21, number]))
+        prior = Prior.static(checkpoint, pair.background, pair.time, pair.lead, where)
+        settings = ModelGridSettings(seed=number)
         began = time.perf_counter()
-        linear, factor = stage1(0, None)
-        oi_seconds, began = time.perf_counter() - began, time.perf_counter()
-        virtual, _ = stage1((members + 1) // 2, today)
-        parts = (virtual.increment, virtual.spread, virtual.residual, virtual.information)
-        with torch.inference_mode():
-            posterior = encoder(
-                background[None], *(a[None] for a in parts), torch.from_numpy(place)[None]
-            )
-        sampler = checkpoint.metadata.sampler
-        sampled = (
-            sample_members(encoder, denoiser, background, virtual, place, members, number, sampler)
-            if members
-            else None
-        )
+        linear = analyse(prior, observations, None, settings)
+        oi_seconds = time.perf_counter() - began
+        virtual = analyse(prior, observations, first_stage, settings)
+        encoder = analyse(prior, observations, everything, settings)
+        began, sampled = time.perf_counter(), None
+        if members:
+            sampled = analyse(prior, observations, everything, replace(settings, members=members))
         yield Case(
-            pair,
-            factor,
-            linear,
-            virtual,
-            posterior,
-            sampled,
-            (oi_seconds, time.perf_counter() - began),
+            pair, linear, virtual, encoder, sampled, (oi_seconds, time.perf_counter() - began)
         )
 
 
@@ -211,27 +190,11 @@ def run(
     scores = Scores(checkpoint.state)
     for case in cases(checkpoint, pairs, network, members, repeats):
         oi, all_stages = case.seconds
-
-        def add(
-            method: str,
-            increment: torch.Tensor,
-            spread: torch.Tensor,
-            seconds: float,
-            case: Case = case,
-        ) -> None:
-            scores.add(
-                method,
-                case.pair,
-                increment.numpy() * case.factor,
-                spread.numpy() * case.factor,
-                seconds,
-            )
-
-        add("oi", case.linear.increment, case.linear.spread, oi)
-        add("virtual", case.virtual.increment, case.virtual.spread, all_stages)
-        add("encoder", case.posterior.mean[0], case.posterior.std[0], all_stages)
+        scores.add_increment("oi", case.pair, case.linear, oi)
+        scores.add_increment("virtual", case.pair, case.virtual, all_stages)
+        scores.add_increment("encoder", case.pair, case.encoder, all_stages)
         if case.sampled is not None:
-            add("phyda", case.sampled.mean, case.sampled.spread, all_stages)
+            scores.add_increment("phyda", case.pair, case.sampled, all_stages)
     return scores
 
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from phyda_cli.analysis.analyse import analyse
-from phyda_cli.analysis.departures import quality_control
-from phyda_cli.analysis.layout import as_fields
+from phyda_cli.analysis.analyse import analyse, pose
+from phyda_cli.analysis.prior import as_fields
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.checkpoint import Checkpoint
@@ -81,10 +80,8 @@ def score(case: Case, checkpoint: Checkpoint, settings: AnalysisSettings) -> dic
     spec = checkpoint.state
     empty = Fields(spec.grid, case.time, np.zeros(0), {}, {}, case.lead)
     background = as_fields(case.background, spec, empty, np.ones(spec.n_channels, bool))
-    departures = quality_control(background, _table(case, spec), checkpoint, settings)
-    analysis = analyse(
-        background, departures, checkpoint, settings, keep_members=settings.method == "phyda"
-    )
+    problem = pose(background, _table(case, spec), checkpoint, settings)
+    analysis = analyse(problem, keep_members=settings.method == "phyda")
     truth = case.truth.astype(np.float64)
     mean, before, spread = (_stack(f, spec) for f in (analysis.fields, background, analysis.spread))
     if analysis.members:

@@ -15,12 +15,15 @@ import numpy as np
 import torch
 
 from benchmarks.limited_cases import stations
+from phyda_cli.analysis.background_scale import BackgroundScale
 from phyda_cli.analysis.localisation import Localisation
-from phyda_cli.analysis.reconstruction import Ensemble, reconstruct
+from phyda_cli.analysis.model_grid import ModelGridSettings, analyse
+from phyda_cli.analysis.prior import Prior
+from phyda_cli.analysis.reconstruction import Ensemble
 from phyda_cli.model.checkpoint import in_season
 from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.settings.model import SolverSettings
-from phyda_cli.training.cases import innovations, scaled
+from phyda_cli.simulation.simulate import simulate
 from phyda_cli.training.statistics import difference, state_spec
 
 __all__ = ["START", "TrainingYears", "search"]
@@ -72,19 +75,20 @@ class TrainingYears:
             rng = np.random.default_rng([51, number])
             truth = self.members[case].numpy()
             network = stations(spec, count, rng)
-            matrix, innovation = innovations(spec, truth, network, rng)
-            ensemble = Ensemble(self._members(case, settings), where)
-            if settings["scale"] == "auto":
-                _, factor, matrix = scaled(ensemble, spec, network, matrix, innovation)
-            else:
-                factor, matrix = (
-                    np.full((spec.n_channels, 1, 1), settings["scale"], np.float32),
-                    (matrix * settings["scale"]).astype(np.float32),
-                )
-            virtual = reconstruct(
-                ensemble, matrix, innovation, network.error, network.latitude, network.longitude
+            observations = simulate(spec, truth, network, rng)
+            fixed = None if settings["scale"] == "auto" else BackgroundScale(settings["scale"])
+            start, _ = self.store.pairs[case]
+            prior = Prior.of(
+                state=self.states[start],
+                spec=spec,
+                statics=self.store.statics,
+                time=self.times[case],
+                lead_hours=float(self.store.lead[case]),
+                ensemble=Ensemble(self._members(case, settings), where),
             )
-            errors = np.stack([truth - factor * virtual.increment.numpy(), truth])
+            found = analyse(prior, observations, None, ModelGridSettings(scale=fixed))
+            factor = found.unit / spec.column("background_std")
+            errors = np.stack([truth - factor * found.mean, truth])
             sums += (errors**2 * weights).mean(axis=(2, 3))
         return np.sqrt(sums[0] / sums[1])
 

@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from phyda_cli.analysis.ensemble_filter import ensemble_transform
 from phyda_cli.analysis.localisation import Draws, Layer, gaspari_cohn
 from phyda_cli.analysis.solver import normal_equations, solve_members
-from phyda_cli.analysis.transform import ensemble_transform
 
 SIZE, FORCING, STEP = 40, 8.0, 0.05
 BOXES = np.arange(SIZE)  # every observation is a box of its own

@@ -6,30 +6,30 @@ points.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
-from scipy import sparse
 
-from phyda_cli.analysis.ensemble_filter import filter_members, hybrid
-from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay
-from phyda_cli.analysis.generative import Sampled, sample_members
-from phyda_cli.analysis.guided import Guide, guide, row_misfit
+from phyda_cli.analysis.ensemble_filter import hybrid
+from phyda_cli.analysis.guided import Guidance
 from phyda_cli.analysis.localisation import Localisation
-from phyda_cli.analysis.reconstruction import Ensemble, Virtual, reconstruct, without_observations
+from phyda_cli.analysis.model_grid import (
+    Increment,
+    ModelGridSettings,
+    Networks,
+    analyse,
+    analyse_ensemble,
+)
+from phyda_cli.analysis.prior import Prior
+from phyda_cli.analysis.reconstruction import Ensemble
 from phyda_cli.model.checkpoint import Checkpoint
-from phyda_cli.model.encoder import conditions
 from phyda_cli.settings.analysis import GuidanceSettings
-from phyda_cli.settings.model import SamplerSettings
 from phyda_cli.simulation.observing_network import Network
-from phyda_cli.training.cases import innovations, scaled
+from phyda_cli.simulation.simulate import simulate
 
 __all__ = ["CYCLED", "METHODS", "Analyser", "Method", "Step", "Valid"]
-
-Reports = tuple[sparse.csr_matrix, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,7 @@ class Analyser:
         self.checkpoint, self.samples = checkpoint, samples
         self.spec = checkpoint.state
         self.unit = self.spec.column("background_std")
-        self.encoder, self.denoiser = checkpoint.networks()
-        self.background_spread = checkpoint.background_spread()
+        self.networks = Networks.of(checkpoint)
 
     def __call__(
         self,
@@ -110,129 +109,70 @@ class Analyser:
         truth: np.ndarray,
         network: Network,
         valid: Valid,
-        prior: float = 1.0,
+        expected: float = 1.0,
     ) -> Step:
         """Analyse ``forecasts`` (M, C, H, W) with ``network``'s observations of ``truth`` (C, H,
-        W)."""
+        W); the scale's estimate starts from ``expected``."""
         mean = forecasts.mean(axis=0)
         rng = np.random.default_rng([40, valid.seed])
-        matrix, innovation = innovations(
-            self.spec, ((truth - mean) / self.unit).astype(np.float32), network, rng
+        error = ((truth - mean) / self.unit).astype(np.float32)
+        observations = simulate(self.spec, error, network, rng)
+        prior = self._prior(method, forecasts, valid)
+        settings = ModelGridSettings(
+            members=0 if method.networks in ("none", "encoder") else self.samples,
+            seed=valid.seed,
+            expected_scale=expected,
+            scale_deviation=self.checkpoint.metadata.solver.scale_deviation,
         )
-        where = self._localisation(method)
-        anomalies = torch.from_numpy(
-            ((forecasts - mean) / self.unit / max(len(forecasts) - 1, 1) ** 0.5).astype(np.float32)
-        )
-        ensemble = Ensemble(self._background_members(method, anomalies, valid.time), where)
-        deviation = self.checkpoint.metadata.solver.scale_deviation
-        scale, factor, operator = scaled(
-            ensemble, self.spec, network, matrix, innovation, prior, deviation
-        )
-        reports = (operator, innovation, network.error, network.latitude, network.longitude)
-        if method.today and self.background_spread:
-            today = ErrorsOfTheDay(
-                self.background_spread, self._normalised(mean), self._place(valid)
+        networks, guidance = self._networks(method)
+        found = analyse(prior, observations, networks, settings, guidance)
+        if not method.ensemble_weight:
+            return _step(found, found.mean[None], found.members)
+        known = replace(settings, scale=found.scale)
+        filtered = analyse_ensemble(prior, observations, known, method.rtps)
+        each = found.mean + (filtered.members - filtered.mean)
+        if method.networks != "none":
+            return _step(found, each, found.members)
+        members = each + (forecasts - mean) / found.unit
+        if method.ensemble_weight == 1:
+            found = replace(
+                found,
+                spread=np.sqrt(((members - found.mean) ** 2).sum(axis=0) / (len(forecasts) - 1)),
             )
-            ensemble = today.ensemble(ensemble, *reports[:3])
-        increment, spread, members = self._analysis(method, ensemble, reports, mean, valid)
-        each = increment[None]
-        if method.ensemble_weight:
-            before = anomalies / torch.from_numpy(factor)
-            found = filter_members(
-                Ensemble(anomalies, where), *reports, rtps=method.rtps, prior=before
-            )
-            root = (len(forecasts) - 1) ** 0.5
-            each = increment + root * (found.anomalies - before).numpy()
-            if method.networks == "none":
-                members = increment + root * found.anomalies.numpy()
-                spread = found.spread.numpy() if method.ensemble_weight == 1 else spread
-        unit = factor * self.unit
-        return Step(increment * unit, spread * unit, each * unit, members * unit, scale.pooled)
+        return _step(found, each, members)
 
-    def _localisation(self, method: Method) -> Localisation:
-        solver = self.checkpoint.metadata.solver
-        return Localisation.of(
-            self.spec,
-            solver.model_copy(update={"radius_km": method.radius_km})
-            if method.radius_km
-            else solver,
+    def _prior(self, method: Method, forecasts: np.ndarray, valid: Valid) -> Prior:
+        checkpoint, solver = self.checkpoint, self.checkpoint.metadata.solver
+        if method.radius_km:
+            solver = solver.model_copy(update={"radius_km": method.radius_km})
+        where, mean = Localisation.of(self.spec, solver), forecasts.mean(axis=0)
+        prior = Prior.static(checkpoint, mean, valid.time, valid.lead, where)
+        if not method.ensemble_weight:
+            return prior
+        scaled = (forecasts - mean) / self.unit / max(len(forecasts) - 1, 1) ** 0.5
+        anomalies = torch.from_numpy(scaled.astype(np.float32))
+        mixed = hybrid(anomalies, prior.ensemble.members, method.ensemble_weight)
+        return replace(
+            prior,
+            ensemble=Ensemble(mixed, where),
+            anomalies=Ensemble(anomalies, where),
+            centred=True,
         )
 
-    def _background_members(
-        self, method: Method, anomalies: torch.Tensor, time: np.datetime64
-    ) -> torch.Tensor:
-        weight = method.ensemble_weight
-        return (
-            anomalies if weight == 1 else hybrid(anomalies, self.checkpoint.members(time), weight)
-        )
-
-    def _analysis(
-        self,
-        method: Method,
-        ensemble: Ensemble,
-        reports: Reports,
-        background: np.ndarray,
-        valid: Valid,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Increment and spread (C, H, W) and members (K, C, H, W), normalised."""
+    def _networks(self, method: Method) -> tuple[Networks | None, Guidance | None]:
+        today = self.networks.errors_of_the_day if method.today else None
+        chosen = replace(self.networks, errors_of_the_day=today)
         if method.networks in ("mmps", "dps"):
             settings = GuidanceSettings(rule=method.networks)  # type: ignore[arg-type]
-            guided = guide(settings, [row_misfit(*reports[:3], CPU)])
-            sampled = self._sampled(
-                without_observations(ensemble),
-                background,
-                valid,
-                self.samples,
-                settings.sampler,
-                guided,
-            )
-            return sampled.mean.numpy(), sampled.spread.numpy(), sampled.members.numpy()
-        draws = {"phyda": (self.samples + 1) // 2, "encoder": 1}.get(method.networks, 0)
-        virtual = reconstruct(ensemble, *reports, draws, valid.seed)
+            return chosen, Guidance(settings, rows=True)
         if method.networks == "none":
-            return (
-                virtual.increment.numpy(),
-                virtual.spread.numpy(),
-                np.zeros((0, *background.shape), np.float32),
-            )
-        sampled = self._sampled(
-            virtual, background, valid, 1 if method.networks == "encoder" else self.samples
-        )
-        kept = sampled.members if method.networks == "phyda" else sampled.members[:0]
-        return sampled.mean.numpy(), sampled.spread.numpy(), kept.numpy()
+            return replace(chosen, encoder=None), None
+        return chosen, None
 
-    def _sampled(
-        self,
-        virtual: Virtual,
-        background: np.ndarray,
-        valid: Valid,
-        count: int,
-        sampler: SamplerSettings | None = None,
-        guided: Guide | None = None,
-    ) -> Sampled:
-        settings, normalised = (
-            sampler or self.checkpoint.metadata.sampler,
-            torch.from_numpy(self._normalised(background)),
-        )
-        return sample_members(
-            self.encoder,
-            self.denoiser,
-            normalised,
-            virtual,
-            self._place(valid),
-            count,
-            valid.seed,
-            settings,
-            guided,
-        )
 
-    def _normalised(self, background: np.ndarray) -> np.ndarray:
-        return ((background - self.spec.column("mean")) / self.spec.column("std")).astype(
-            np.float32
-        )
-
-    def _place(self, valid: Valid) -> np.ndarray:
-        statics = self.checkpoint.statics
-        return conditions(
-            self.spec.grid, statics["orography"], statics["lsm"], valid.time, valid.lead
-        )
+def _step(found: Increment, each: np.ndarray, members: np.ndarray) -> Step:
+    """In physical units, of the increments ``each`` (M, C, H, W) and ``members`` (K, C, H, W)."""
+    unit = found.unit
+    return Step(
+        found.mean * unit, found.spread * unit, each * unit, members * unit, found.scale.pooled
+    )

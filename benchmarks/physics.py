@@ -163,9 +163,9 @@ def words(
 def score(scores: Physics, checkpoint: Checkpoint, case: Case, weights: str, shared: bool) -> None:
     """Add every word of phyda and its members under the name of their ``weights``; ``shared``
     methods too."""
-    pair, unit, sampled = case.pair, scores.unit * case.factor, case.sampled
+    pair, unit, sampled = case.pair, case.linear.unit, case.sampled
     assert sampled is not None
-    width = case.virtual.spread.numpy() * unit
+    width = case.virtual.spread * unit
     began = time.perf_counter()
     constraints = Constraints(
         checkpoint.state,
@@ -183,7 +183,7 @@ def score(scores: Physics, checkpoint: Checkpoint, case: Case, weights: str, sha
     if shared:
         for name, state in (("truth", pair.truth), ("background", pair.background)):
             scores.add((name, ""), pair, (state - pair.background.astype(float))[None], None, 0.0)
-        increment = case.linear.increment.numpy()[None] * unit
+        increment = case.linear.mean[None] * unit
         for word, increments in versions(increment, constraints(increment[0])[None]).items():
             scores.add(("oi", word), pair, increments, width, 0.0)
     members = versions(raw[1:], projected[1:])

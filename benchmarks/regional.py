@@ -71,7 +71,7 @@ def main() -> None:
         results[method] = rmse(result.analysis.fields, truth)
         print(f"{method:20}" + "".join(f"{v:10.2f}" for v in results[method].values()))
     assert result.analysis is not None
-    table = result.analysis.table
+    table = result.analysis.feedback.table
     stations = sorted(table["station_id"][table["qc"] == 0].unique())
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder, "withheld.txt")

@@ -21,17 +21,16 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.networks import soundings
 from benchmarks.outcome import finish
 from phyda_cli.analysis.balance import Constraints
-from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay
-from phyda_cli.analysis.generative import sample_members
 from phyda_cli.analysis.localisation import Localisation
-from phyda_cli.analysis.reconstruction import Ensemble, Virtual
+from phyda_cli.analysis.model_grid import Increment, ModelGridSettings, Networks, analyse
+from phyda_cli.analysis.prior import Prior
+from phyda_cli.analysis.reconstruction import Observations
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
-from phyda_cli.model.encoder import MIN_SPREAD, conditions
+from phyda_cli.model.encoder import MIN_SPREAD
 from phyda_cli.simulation.jcm import (
     PROGNOSTIC,
     Native,
@@ -41,8 +40,8 @@ from phyda_cli.simulation.jcm import (
     load_states,
     perturbed,
 )
+from phyda_cli.simulation.simulate import simulate
 from phyda_cli.simulation.speedy_link import SpeedyLink
-from phyda_cli.training.cases import simulate
 
 SAVED_PER_DAY = 48
 LEAD = 4  # outputs of 6 h between the background's start and the analysis
@@ -57,19 +56,6 @@ def noise(states: list[Native], weights: np.ndarray) -> dict[str, float]:
         "first_6h": float(tendency[: SAVED_PER_DAY // 4].mean()),
         "first_24h": float(tendency.mean()),
     }
-
-
-def increments(
-    checkpoint: Checkpoint, virtual: Virtual, background: np.ndarray, place: np.ndarray, seed: int
-) -> dict[str, np.ndarray]:
-    """Normalised increments of the full model: the mean of 16 members and the first member."""
-    spec = checkpoint.state
-    encoder, denoiser = checkpoint.networks()
-    normal = torch.from_numpy((background - spec.column("mean")) / spec.column("std"))
-    sampled = sample_members(
-        encoder, denoiser, normal, virtual, place, 16, seed, checkpoint.metadata.sampler
-    )
-    return {"mean": sampled.mean.numpy(), "member": sampled.members[0].numpy()}
 
 
 class Shock:
@@ -101,31 +87,20 @@ class Shock:
         checkpoint, spec = self.checkpoint, self.checkpoint.state
         unit = spec.column("background_std")
         stacks = self.link.stack([background, self.states[index]])
-        ensemble = Ensemble(checkpoint.members(self.times[index]), self.localisation)
         target = ((stacks[1] - stacks[0]) / unit).astype(np.float32)
         network, seed = soundings(spec, 400, rng), rng.integers(2**32)
-
-        def stage1(today: ErrorsOfTheDay | None) -> tuple[Virtual, np.ndarray]:
-            return simulate(
-                ensemble, spec, target, network, np.random.default_rng(seed), draws=8, today=today
-            )
-
-        linear, factor = stage1(None)
-        unit = unit * factor
-        normalised = {"oi": linear.increment.numpy(), "perfect increment": target / factor}
+        observations = simulate(spec, target, network, np.random.default_rng(seed))
+        linear = self.analysed(checkpoint, stacks[0], index, observations, stages=1)
+        increment = {"oi": linear.mean * linear.unit, "perfect increment": target * unit}
         for name, model in (("phyda", checkpoint), ("phyda without PRDO", self.without)):
             if model is not None:
-                spread, place = model.background_spread(), self.place(model, index)
-                normal = (stacks[0] - spec.column("mean")) / spec.column("std")
-                today = None if spread is None else ErrorsOfTheDay(spread, normal, place)
-                virtual, _ = stage1(today)
-                made = increments(model, virtual, stacks[0], place, index)
-                normalised |= {f"{name} {kind}": value for kind, value in made.items()}
-        increment = {k: v * unit for k, v in normalised.items()}
+                found = self.analysed(model, stacks[0], index, observations)
+                increment[f"{name} mean"] = found.mean * found.unit
+                increment[f"{name} member"] = found.members[0] * found.unit
         project = Constraints(
             spec,
             stacks[0],
-            linear.spread.clamp(min=MIN_SPREAD).numpy() * unit,
+            np.maximum(linear.linear_spread, MIN_SPREAD) * linear.unit,
             np.ones(spec.n_channels, bool),
         )
         increment |= {
@@ -134,15 +109,20 @@ class Shock:
         out = {"truth": truth, "background": background}
         return out | {k: self.link.add(background, v) for k, v in increment.items()}
 
-    def place(self, model: Checkpoint, index: int) -> np.ndarray:
-        """Conditions of the analysis at output ``index``."""
-        return conditions(
-            model.state.grid,
-            model.statics["orography"],
-            model.statics["lsm"],
-            self.times[index],
-            6.0 * LEAD,
-        )
+    def analysed(
+        self,
+        model: Checkpoint,
+        background: np.ndarray,
+        index: int,
+        observations: Observations,
+        stages: int = 3,
+    ) -> Increment:
+        """The analysis at output ``index``: the mean of 16 members, or stage 1 alone."""
+        time = self.times[index]
+        prior = Prior.static(model, background, time, 6.0 * LEAD, self.localisation)
+        networks = Networks.of(model) if stages > 1 else None
+        settings = ModelGridSettings(members=16 if stages > 1 else 0, seed=index)
+        return analyse(prior, observations, networks, settings)
 
     def run(self, index: int) -> dict[str, dict[str, float]]:
         """Noise by method of the case at output ``index``."""

@@ -135,9 +135,7 @@ def write_cases(folder: Path) -> None:
     noise = rng.standard_normal((CASES + 1, *shape), np.float32)
     np.save(folder / "states.npy", spec.column("mean") + 0.3 * spec.column("std") * noise)
     for chunk in range(CASES // CHUNK):
-        parts = np.abs(rng.standard_normal((CHUNK, len(PARTS), *shape), np.float32)).astype(
-            np.float16
-        )
+        parts = np.abs(rng.standard_normal((CHUNK, PARTS, *shape), np.float32)).astype(np.float16)
         np.save(folder / f"{chunk:05d}.npy", parts)
         np.save(folder / f"{chunk:05d}.factor.npy", np.ones((CHUNK, spec.n_channels), np.float32))
 

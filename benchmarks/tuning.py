@@ -17,10 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.networks import NETWORKS, draw
+from phyda_cli.analysis.model_grid import ModelGridSettings, analyse
+from phyda_cli.analysis.prior import Prior
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.settings.model import SolverSettings
-from phyda_cli.training.cases import simulate
+from phyda_cli.simulation.simulate import simulate
 from phyda_cli.training.members import MemberPool
 from phyda_cli.training.statistics import choose_members, difference, split_pairs, state_spec
 
@@ -62,16 +64,20 @@ class Season:
                 rng = np.random.default_rng([31, number])
                 truth = difference(self.store, self.states, pair) / unit
                 network = draw(name, 1.0, self.spec, self.store.statics["lsm"], rng)
-                virtual, factor = simulate(
-                    pool.ensemble(self.store.time[self.store.pairs[pair, 1]]),
-                    self.spec,
-                    truth,
-                    network,
-                    rng,
+                start, end = self.store.pairs[pair]
+                time = self.store.time[end]
+                prior = Prior.of(
+                    state=self.states[start],
+                    spec=self.spec,
+                    statics=self.store.statics,
+                    time=time,
+                    lead_hours=float(self.store.lead[pair]),
+                    ensemble=pool.ensemble(time),
                 )
-                sums[0] += ((truth - factor * virtual.increment.numpy()) ** 2 * weights).mean(
-                    axis=(1, 2)
-                )
+                observations = simulate(self.spec, truth, network, rng)
+                found = analyse(prior, observations, None, ModelGridSettings())
+                left = truth - found.unit / unit * found.mean
+                sums[0] += (left**2 * weights).mean(axis=(1, 2))
                 sums[1] += (truth**2 * weights).mean(axis=(1, 2))
             ratios.append(float((sums[0] / sums[1]).mean()))
             out[name] = ratios[-1]

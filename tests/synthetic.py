@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy import sparse
 
+from phyda_cli.analysis.reconstruction import Observations
 from phyda_cli.fields.grid import Grid
 from phyda_cli.fields.state import StateSpec, equiangular
 
@@ -24,6 +26,7 @@ __all__ = [
     "dataset",
     "fields_at",
     "history",
+    "observations",
     "reports",
     "spec",
 ]
@@ -178,3 +181,23 @@ def reports(
     ]
     pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
     return path
+
+
+def observations(
+    matrix: sparse.csr_matrix,
+    innovation: np.ndarray,
+    error: np.ndarray,
+    latitude: np.ndarray | None = None,
+    longitude: np.ndarray | None = None,
+) -> Observations:
+    """Observations (P,) of the normalised increment, all of temperature; anywhere where the place
+    does not matter."""
+    anywhere = np.zeros(innovation.size)
+    return Observations(
+        matrix=matrix,
+        innovation=innovation,
+        error=error,
+        variable=np.full(innovation.size, "t", object),
+        latitude=anywhere if latitude is None else latitude,
+        longitude=anywhere if longitude is None else longitude,
+    )

@@ -1,118 +1,171 @@
-"""One analysis: observations and background in, analysis with spread and departures out. No files,
-no printing."""
+"""One analysis on the user's fields: background and observations in, analysis with spread and
+departures out. No files, no printing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-import torch
-from scipy import sparse
 
 from phyda_cli.analysis.balance import Constraints
-from phyda_cli.analysis.departures import Departures
-from phyda_cli.analysis.ensemble_filter import filter_members
-from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay
-from phyda_cli.analysis.generative import sample_members
-from phyda_cli.analysis.guided import Guide, UserObservations, guide, row_misfit, user_misfit
-from phyda_cli.analysis.reconstruction import Ensemble, Virtual, reconstruct, without_observations
-from phyda_cli.analysis.robust import reweighted
+from phyda_cli.analysis.departures import Departures, observe_background, with_robust_weights
+from phyda_cli.analysis.guided import Guidance, UserObservations
+from phyda_cli.analysis.model_grid import (
+    Increment,
+    ModelGridSettings,
+    Networks,
+    analyse_ensemble,
+)
+from phyda_cli.analysis.model_grid import analyse as analyse_on_model_grid
+from phyda_cli.analysis.prior import Forecasts, Prior, add, corrected, prior_of_fields
+from phyda_cli.analysis.reconstruction import in_units
 from phyda_cli.errors import GateError, UsageError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.remap import increments_to_fields
 from phyda_cli.model.checkpoint import Checkpoint
-from phyda_cli.model.encoder import MIN_SPREAD, conditions
+from phyda_cli.model.encoder import MIN_SPREAD
 from phyda_cli.names import VARIABLES
+from phyda_cli.observations.feedback import Feedback
 from phyda_cli.observations.operators import build_operator
 from phyda_cli.observations.qc import require_usable
-from phyda_cli.observations.table import QC
 from phyda_cli.settings.analysis import AnalysisSettings
 
-__all__ = ["FILTERS", "Analysis", "Estimate", "analyse", "complete", "estimate"]
+__all__ = ["FILTERS", "Analysis", "Estimate", "Problem", "analyse", "complete", "estimate", "pose"]
 
 FILTERS = ("letkf", "hybrid")
-Reports = tuple[sparse.csr_matrix, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-Increments = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 _GATE_MARGIN = 0.05  # of a variable's plausible range
 
 
-@dataclass(frozen=True, eq=False)
-class Analysis:
-    """Everything on the user's grid; ``members`` only when asked for. ``status`` is ok or
-    background_only.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Problem:
+    """What is to be analysed.
 
-    Of each row (P,): ``hofx0``, ``hofx1``, ``sigma_b``, and as used its ``innovation``, its
-    ``error`` with the ``weight`` that the robust norm gave it, and the number of rows ``merged`` in
-    it.
+    ``background`` is the user's; ``start`` is what the analysis starts from, the same with its
+    expected error taken off where the checkpoint knows that: ``prior`` and ``departures`` are of
+    it. ``forecasts`` are the user's ensemble, where there is one.
+    """
+
+    background: Fields
+    start: Fields
+    prior: Prior
+    departures: Departures
+    forecasts: Forecasts | None
+    checkpoint: Checkpoint
+    settings: AnalysisSettings
+
+    @property
+    def filtered(self) -> bool:
+        """Whether an ensemble filter analyses it."""
+        return self.settings.method in FILTERS
+
+    @property
+    def notes(self) -> list[str]:
+        """What was assumed or left out."""
+        return [*self.prior.notes, *self.departures.notes]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Estimate:
+    """``increment`` on the model grid, and ``departures`` with the robust weights in their errors;
+    ``status`` is as in :class:`Analysis`."""
+
+    increment: Increment
+    departures: Departures
+    status: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Analysis:
+    """Everything on the user's grid; ``members`` only when asked for.
+
+    ``increment`` is analysis minus the user's background; ``feedback`` has a row for each
+    observation; ``status`` is ok or background_only.
     """
 
     fields: Fields
     increment: Fields
     spread: Fields
     members: list[Fields]
-    table: pd.DataFrame
-    hofx0: np.ndarray
-    hofx1: np.ndarray
-    sigma_b: np.ndarray
-    innovation: np.ndarray
-    error: np.ndarray
-    weight: np.ndarray
-    merged: np.ndarray
+    feedback: Feedback
     status: str
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
 
 
-@dataclass(frozen=True, eq=False)
-class Estimate:
-    """The increment on the model grid [physical units]: ``mean`` and ``spread`` (C, H, W),
-    ``members`` (M, C, H, W).
+def pose(
+    background: Fields,
+    table: pd.DataFrame,
+    checkpoint: Checkpoint,
+    settings: AnalysisSettings,
+    forecasts: Forecasts | None = None,
+) -> Problem:
+    """The background without its expected error, its prior on the model grid, and what the prepared
+    observations of ``table`` say against it.
 
-    Increments are to be balanced with the weights ``sigma`` (C, H, W) where there are some;
-    ``spread`` is then that of the members if ``of_members``. ``departures`` have the ``weight``
-    (P,) of each row in their errors; ``status`` is as in :class:`Analysis`.
+    An ensemble's errors are of another kind than those that a checkpoint knows beforehand.
     """
-
-    mean: np.ndarray
-    spread: np.ndarray
-    members: np.ndarray
-    sigma: np.ndarray | None
-    of_members: bool
-    departures: Departures
-    weight: np.ndarray
-    status: str
+    start = background
+    if forecasts is None and settings.method != "none":
+        start = corrected(background, checkpoint)
+    prior = prior_of_fields(start, checkpoint, settings, forecasts)
+    return Problem(
+        background=background,
+        start=start,
+        prior=prior,
+        departures=observe_background(start, table, prior, checkpoint, settings),
+        forecasts=forecasts,
+        checkpoint=checkpoint,
+        settings=settings,
+    )
 
 
 def analyse(
-    background: Fields,
-    departures: Departures,
-    checkpoint: Checkpoint,
-    settings: AnalysisSettings,
+    problem: Problem,
     keep_members: bool = False,
     allow_none: bool = False,
     extra: Sequence[UserObservations] = (),
 ) -> Analysis:
-    """The analysis of ``departures``' passing rows and of ``extra`` observations with the caller's
-    own operators.
+    """The analysis of the passing rows and of ``extra`` observations with the caller's own
+    operators.
 
     Raises NoObservationsError when none passes and not ``allow_none``, UsageError when the method
     cannot use ``extra``, GateError when the result is not plausible.
     """
-    found = estimate(background, departures, checkpoint, settings, allow_none, extra)
-    return complete(background, found, checkpoint, settings, keep_members)
+    return complete(problem, estimate(problem, allow_none, extra), keep_members)
 
 
 def estimate(
-    background: Fields,
-    departures: Departures,
-    checkpoint: Checkpoint,
-    settings: AnalysisSettings,
-    allow_none: bool = False,
-    extra: Sequence[UserObservations] = (),
+    problem: Problem, allow_none: bool = False, extra: Sequence[UserObservations] = ()
 ) -> Estimate:
-    """The part of :func:`analyse` that ranks do together: stage 1 and the networks."""
+    """The part of :func:`analyse` on the model grid, which ranks do together."""
+    settings, prior = problem.settings, problem.prior
+    _check_extra(settings, extra)
+    rows = problem.departures.used if settings.method != "none" else np.zeros(0, int)
+    if settings.method != "none" and not ((allow_none or extra) and not rows.size):
+        require_usable(problem.departures.table, problem.background.time)
+    departures = problem.departures
+    if settings.method != "none":
+        departures = with_robust_weights(departures, prior, settings.qc)
+    observations = departures.observations(rows)
+    told = bool(rows.size or extra)
+    sampled = settings.method in ("phyda", "guidance") and told
+    on_model_grid = ModelGridSettings(
+        members=settings.members if sampled else 0, seed=settings.seed, scale=departures.scale
+    )
+    if problem.filtered:
+        increment = _filtered(problem, departures, on_model_grid)
+    else:
+        networks = _networks(problem) if sampled else None
+        guided = settings.method == "guidance"
+        guidance = Guidance(settings.guidance, guided, extra) if guided or extra else None
+        increment = analyse_on_model_grid(prior, observations, networks, on_model_grid, guidance)
+    status = "ok" if told else "background_only"
+    return Estimate(increment=increment, departures=departures, status=status)
+
+
+def _check_extra(settings: AnalysisSettings, extra: Sequence[UserObservations]) -> None:
     if extra and settings.method not in ("phyda", "guidance"):
         raise UsageError(
             f"the method {settings.method} cannot use operators of your own",
@@ -122,118 +175,116 @@ def estimate(
         raise UsageError(
             "operators of your own need at least 2 members: the analysis is their mean"
         )
-    used = (departures.table["qc"] == QC.PASS).to_numpy() & (settings.method != "none")
-    if settings.method != "none" and not ((allow_none or extra) and not used.any()):
-        require_usable(departures.table, background.time)
-    weight = np.ones(len(departures.table))
-    weight[used] = _robust_weights(departures, settings, np.flatnonzero(used))
-    departures = replace(departures, error=departures.error / np.sqrt(weight))
-    increments, sigma = _increments(background, departures, checkpoint, settings, used, extra)
-    if used.any() or extra:
-        increments = (
-            increments[0] + departures.correction,
-            increments[1],
-            increments[2] + departures.correction,
+
+
+def _networks(problem: Problem) -> Networks:
+    """Forecasts of the user's own have the spread of the day already, and guidance has no stage 1
+    to scale."""
+    today = problem.forecasts is None and problem.settings.method == "phyda"
+    device = problem.prior.ensemble.members.device
+    return Networks.of(problem.checkpoint, device, today)
+
+
+def _filtered(
+    problem: Problem, departures: Departures, on_model_grid: ModelGridSettings
+) -> Increment:
+    settings = problem.settings
+    if problem.prior.anomalies is None:
+        raise UsageError(
+            f"the method {settings.method} needs an ensemble",
+            hint="give its members with --ensemble",
         )
-    status = "ok" if used.any() or extra else "background_only"
-    filtered = settings.method in FILTERS
-    balanced = settings.physics == "project" and (status == "ok" or filtered)
-    return Estimate(
-        *increments, sigma if balanced else None, not filtered, departures, weight, status
+    return analyse_ensemble(
+        problem.prior,
+        departures.observations(departures.used),
+        on_model_grid,
+        rtps=settings.ensemble.rtps,
+        mixed=settings.method == "hybrid",
     )
 
 
-def complete(
-    background: Fields,
-    found: Estimate,
-    checkpoint: Checkpoint,
-    settings: AnalysisSettings,
-    keep_members: bool = False,
-) -> Analysis:
-    """The rest: balance, the way back to the user's grid, and the departures from the analysis."""
-    departures, spec = found.departures, checkpoint.state
-    mean, spread, members = _balanced(found, checkpoint)
-
-    def to_user(stack: np.ndarray) -> Fields:
-        return increments_to_fields(stack, spec.channel_list, spec.grid, background)
-
-    humidity = settings.physics != "off"
-    fields = _add(background, to_user(mean), humidity)
-    _plausible(background, fields, humidity)
+def complete(problem: Problem, found: Estimate, keep_members: bool = False) -> Analysis:
+    """The rest: balance, the way to the user's grid, and the departures from the analysis."""
+    background, settings = problem.background, problem.settings
+    start = background if found.status == "background_only" else problem.start
+    mean, spread, members = _balanced(problem, found)
+    humid = settings.physics != "off"
+    fields = add(start, on_user_grid(mean, problem), humid)
+    _plausible(background, fields, humid)
     increment = _subtract(fields, background)
-    hofx1 = _observed_analysis(background, fields, increment, departures, mean / departures.unit)
-    signed = to_user(spread)  # interpolated like the wind, so negative across a pole
+    hofx1 = _observed_analysis(problem, fields, increment, found, mean)
+    signed = on_user_grid(spread, problem)  # interpolated like the wind, so negative across a pole
     widths = replace(
         signed,
         upper={k: abs(v) for k, v in signed.upper.items()},
         surface={k: abs(v) for k, v in signed.surface.items()},
     )
-    bases = _member_backgrounds(background, departures, settings, len(members))
-    kept = (
-        [_add(base, to_user(m), humidity) for base, m in zip(bases, members, strict=True)]
-        if keep_members
-        else []
-    )
+    kept = []
+    if keep_members:
+        bases = _member_backgrounds(problem, start, len(members))
+        kept = [
+            add(base, on_user_grid(member, problem), humid)
+            for base, member in zip(bases, members, strict=True)
+        ]
     return Analysis(
-        fields,
-        increment,
-        widths,
-        kept,
-        departures.table,
-        departures.hofx0,
-        hofx1,
-        departures.sigma_b,
-        departures.innovation,
-        departures.error,
-        found.weight,
-        departures.merged,
-        found.status,
-        departures.notes,
+        fields=fields,
+        increment=increment,
+        spread=widths,
+        members=kept,
+        feedback=_feedback(problem, found, hofx1),
+        status=found.status,
+        notes=problem.notes,
     )
 
 
-def _robust_weights(
-    departures: Departures, settings: AnalysisSettings, rows: np.ndarray
-) -> np.ndarray:
-    """Weights of ``rows`` (n,) under the robust norm, one without it."""
-    if settings.qc.robust == "none" or not rows.size:
-        return np.ones(rows.size)
-    table, matrix = departures.table.iloc[rows], departures.matrix[rows]
-    innovation = departures.innovation[rows].astype(np.float32)
-    position = table["latitude"].to_numpy(), table["longitude"].to_numpy()
+def on_user_grid(increment: np.ndarray, problem: Problem) -> Fields:
+    """``increment`` (C, H, W) on the model grid [physical units], on the grid and the levels of the
+    user's background."""
+    spec = problem.checkpoint.state
+    return increments_to_fields(increment, spec.channel_list, spec.grid, problem.background)
 
-    def fit(error: np.ndarray) -> np.ndarray:
-        virtual = reconstruct(
-            departures.ensemble, matrix, innovation, error.astype(np.float32), *position
+
+def _feedback(problem: Problem, found: Estimate, hofx1: np.ndarray) -> Feedback:
+    departures, hofx0, corrected_hofx0 = found.departures, found.departures.hofx0, None
+    if problem.start is not problem.background:
+        # H of the user's own background: where it is not linear it is not that of the corrected one
+        corrected_hofx0 = hofx0
+        operator = build_operator(
+            problem.background,
+            departures.table,
+            departures.orography,
+            problem.settings.qc.height_limit_m,
         )
-        return np.asarray(matrix @ virtual.increment.cpu().numpy().ravel())
-
-    return reweighted(
-        fit, innovation, departures.error[rows], settings.qc.huber_k, settings.qc.robust_iterations
+        hofx0 = operator.apply(np.nan_to_num(problem.background.vector()))
+    return Feedback(
+        table=departures.table,
+        hofx0=hofx0,
+        hofx1=hofx1,
+        sigma_b=departures.sigma_b,
+        innovation=departures.innovation,
+        error=departures.error,
+        weight=departures.weight,
+        merged=departures.merged,
+        corrected=corrected_hofx0,
     )
 
 
-def _member_backgrounds(
-    background: Fields, departures: Departures, settings: AnalysisSettings, count: int
-) -> Sequence[Fields]:
+def _member_backgrounds(problem: Problem, start: Fields, count: int) -> Sequence[Fields]:
     """What each member's increment is added to: the member itself where the background is the
     ensemble's mean."""
-    forecasts = departures.forecasts
-    if settings.method in FILTERS and forecasts is not None and forecasts.centred:
+    forecasts = problem.forecasts
+    if problem.filtered and forecasts is not None and forecasts.centred:
         return forecasts.members
-    return [background] * count
+    return [start] * count
 
 
 def _observed_analysis(
-    background: Fields,
-    analysis: Fields,
-    increment: Fields,
-    departures: Departures,
-    normalised: np.ndarray,
+    problem: Problem, analysis: Fields, increment: Fields, found: Estimate, mean: np.ndarray
 ) -> np.ndarray:
     """H(x_a) (P,); for variables of the background that the model does not analyse (such as sp)
-    H(x_b) + H dx."""
-    hofx1 = departures.full.apply(np.nan_to_num(analysis.vector()))
+    H(x_b) + H dx with the increment ``mean`` (C, H, W) on the model grid."""
+    departures, unit = found.departures, found.increment.unit
+    hofx1 = departures.operator.apply(np.nan_to_num(analysis.vector()))
     curved = np.flatnonzero(
         departures.table["variable"] == "wind_speed"
     )  # the tangent at the background is too low beside it
@@ -241,191 +292,30 @@ def _observed_analysis(
         hofx1[curved] = build_operator(analysis, departures.table.iloc[curved], None).apply(
             np.nan_to_num(analysis.vector())
         )
-    fixed = [name for name in background.surface if name not in increment.surface]
-    linear = departures.table["variable"].isin(fixed).to_numpy()
-    hofx1[linear] = (
-        departures.hofx0[linear] + departures.matrix[np.flatnonzero(linear)] @ normalised.ravel()
-    )
+    fixed = [name for name in problem.background.surface if name not in increment.surface]
+    linear = np.flatnonzero(departures.table["variable"].isin(fixed).to_numpy())
+    matrix = in_units(departures.matrix[linear], unit)
+    hofx1[linear] = departures.hofx0[linear] + matrix @ (mean / unit).ravel()
     return hofx1
 
 
-def _increments(
-    background: Fields,
-    departures: Departures,
-    checkpoint: Checkpoint,
-    settings: AnalysisSettings,
-    used: np.ndarray,
-    extra: Sequence[UserObservations],
-) -> tuple[Increments, np.ndarray]:
-    """Mean, spread (C, H, W) and members (M, C, H, W) of the increment on the model grid [physical
-    units], and the analysis error (C, H, W) of stage 1.
-
-    Every observation enters once: rows through stage 1, or with the method guidance in the sampler,
-    where ``extra`` always does.
-    """
-    unit, ensemble, rows = departures.unit, departures.ensemble, np.flatnonzero(used)
-    table, matrix = departures.table.iloc[rows], departures.matrix[rows]
-    innovation, error = (
-        departures.innovation[rows].astype(np.float32),
-        departures.error[rows].astype(np.float32),
+def _balanced(problem: Problem, found: Estimate) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and spread (C, H, W) and members (M, C, H, W) in physical units. With the physics
+    projected, mean and every member are, and the spread is that of the members then."""
+    increment = found.increment
+    unit, prior = increment.unit, problem.prior
+    mean, spread, members = (
+        a * unit for a in (increment.mean, increment.spread, increment.members)
     )
-    reports = (
-        matrix,
-        innovation,
-        error,
-        table["latitude"].to_numpy(),
-        table["longitude"].to_numpy(),
-    )
-    if settings.method in FILTERS:
-        filtered = _filtered(departures, checkpoint, settings, reports)
-        return filtered, filtered[1]
-    device, misfits = ensemble.members.device, []
-    if settings.method == "guidance":
-        virtual = without_observations(ensemble)
-        misfits.append(row_misfit(matrix, innovation, error, device))
-    else:
-        draws = 0
-        if settings.method == "phyda":
-            draws, ensemble = (
-                (settings.members + 1) // 2,
-                _of_today(background, departures, checkpoint, reports),
-            )
-        virtual = reconstruct(ensemble, *reports, draws, settings.seed)
-    sigma = virtual.spread.cpu().numpy() * unit
-    if not (used.any() or extra) or settings.method in ("oi", "none"):
-        return (
-            virtual.increment.cpu().numpy() * unit,
-            sigma,
-            np.zeros((0, *unit.shape), np.float32),
-        ), sigma
-    state, scale = (torch.from_numpy(a).to(device) for a in (departures.state, unit))
-    misfits += [user_misfit(observations, state, scale) for observations in extra]
-    guided = guide(settings.guidance, misfits) if misfits else None
-    return _generate(background, departures, checkpoint, settings, virtual, guided), sigma
-
-
-def _of_today(
-    background: Fields, departures: Departures, checkpoint: Checkpoint, reports: Reports
-) -> Ensemble:
-    """The members with the spread of the day, which forecasts of the user's own have already."""
-    network = checkpoint.background_spread()
-    if network is None or departures.forecasts is not None:
-        return departures.ensemble
-    today = ErrorsOfTheDay(
-        network, _normalised(departures, checkpoint), _place(background, checkpoint)
-    )
-    return today.ensemble(departures.ensemble, *reports[:3])
-
-
-def _normalised(departures: Departures, checkpoint: Checkpoint) -> np.ndarray:
-    return (departures.state - checkpoint.state.column("mean")) / checkpoint.state.column("std")
-
-
-def _place(background: Fields, checkpoint: Checkpoint) -> np.ndarray:
-    statics = checkpoint.statics
-    return conditions(
-        checkpoint.state.grid,
-        statics["orography"],
-        statics["lsm"],
-        background.time,
-        background.lead_hours,
-    )
-
-
-def _balanced(found: Estimate, checkpoint: Checkpoint) -> Increments:
-    """Mean and every member projected, and the spread of the members then, where ``found`` is to be
-    balanced."""
-    if found.sigma is None:
-        return found.mean, found.spread, found.members
-    departures, sigma = (
-        found.departures,
-        np.maximum(found.sigma, MIN_SPREAD * found.departures.unit),
-    )
-    constraints = Constraints(
-        checkpoint.state, departures.state - departures.correction, sigma, departures.available
-    )
-    projected = np.stack([constraints(m) for m in (found.mean, *found.members)])
-    several = (
-        found.of_members and len(found.members) > 1
-    )  # a filter's increments are from members' own forecasts: the spread is not theirs
-    return projected[0], projected[1:].std(axis=0) if several else found.spread, projected[1:]
-
-
-def _filtered(
-    departures: Departures, checkpoint: Checkpoint, settings: AnalysisSettings, reports: Reports
-) -> Increments:
-    """The methods letkf and hybrid. Members are relaxed to the forecasts' own spread, before
-    ``scale``."""
-    anomalies, forecasts, unit = departures.anomalies, departures.forecasts, departures.unit
-    if anomalies is None or forecasts is None:
-        raise UsageError(
-            f"the method {settings.method} needs an ensemble",
-            hint="give its members with --ensemble",
-        )
-    members = anomalies.members
-    scale = torch.from_numpy(unit / checkpoint.state.column("background_std")).to(members)
-    mixed = departures.ensemble if settings.method == "hybrid" else None
-    found = filter_members(
-        anomalies, *reports, rtps=settings.ensemble.rtps, prior=members / scale, mixed=mixed
-    )
-    change = found.anomalies - members / scale if forecasts.centred else found.anomalies
-    each = found.increment + (len(members) - 1) ** 0.5 * change
-    return (
-        found.increment.cpu().numpy() * unit,
-        found.spread.cpu().numpy() * unit,
-        each.cpu().numpy() * unit,
-    )
-
-
-def _generate(
-    background: Fields,
-    departures: Departures,
-    checkpoint: Checkpoint,
-    settings: AnalysisSettings,
-    virtual: Virtual,
-    guided: Guide | None,
-) -> Increments:
-    device = departures.ensemble.members.device
-    encoder, denoiser = checkpoint.networks()
-    place, normalised = (
-        _place(background, checkpoint),
-        torch.from_numpy(_normalised(departures, checkpoint)).to(device),
-    )
-    sampler = checkpoint.metadata.sampler
-    if guided:
-        sampler = settings.guidance.sampler
-    sampled = sample_members(
-        encoder.to(device),
-        denoiser.to(device),
-        normalised,
-        virtual,
-        place,
-        settings.members,
-        settings.seed,
-        sampler,
-        guided,
-    )
-    unit = departures.unit
-    return (
-        sampled.mean.cpu().numpy() * unit,
-        sampled.spread.cpu().numpy() * unit,
-        sampled.members.cpu().numpy() * unit,
-    )
-
-
-def _add(background: Fields, increment: Fields, humidity: bool) -> Fields:
-    """Background plus increment; with ``humidity`` it is kept non-negative."""
-    upper = {
-        k: v + increment.upper[k] if k in increment.upper else v
-        for k, v in background.upper.items()
-    }
-    surface = {
-        k: v + increment.surface[k] if k in increment.surface else v
-        for k, v in background.surface.items()
-    }
-    if humidity and "q" in increment.upper:
-        upper["q"] = np.maximum(upper["q"], np.minimum(background.upper["q"], 0.0))
-    return replace(background, upper=upper, surface=surface)
+    analysed = found.status == "ok" or problem.filtered
+    if problem.settings.physics != "project" or not analysed:
+        return mean, spread, members
+    sigma = np.maximum(increment.linear_spread * unit, MIN_SPREAD * unit)
+    constraints = Constraints(prior.spec, prior.state, sigma, prior.available)
+    projected = np.stack([constraints(m) for m in (mean, *members)])
+    # a filter's increments are from members' own forecasts: the spread is not theirs
+    several = not problem.filtered and len(members) > 1
+    return projected[0], projected[1:].std(axis=0) if several else spread, projected[1:]
 
 
 def _subtract(analysis: Fields, background: Fields) -> Fields:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,64 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli import __version__
-from phyda_cli.analysis.analyse import Analysis, complete, estimate
-from phyda_cli.analysis.departures import Departures, quality_control
-from phyda_cli.analysis.request import Request, check_methods, read_forecasts
-from phyda_cli.analysis.verdict import Measured, Verdict, evidence_of, increments_of, judge
+from phyda_cli.analysis.analyse import FILTERS, Analysis, Problem, complete, estimate, pose
+from phyda_cli.analysis.prior import Forecasts
+from phyda_cli.analysis.verdict import Verdict, verdict_of
 from phyda_cli.errors import GateError, InputError, NoObservationsError, OutputError, UsageError
 from phyda_cli.files.publish import check_target, sha256
-from phyda_cli.formats.background import Background
+from phyda_cli.formats.background import Background, read_background
+from phyda_cli.formats.ensemble import member_labels, read_ensemble
 from phyda_cli.formats.write import write_analysis
-from phyda_cli.model.checkpoint import Checkpoint
-from phyda_cli.observations.feedback import AsUsed, write_feedback
+from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
+from phyda_cli.observations.departures import departures_by_variable
+from phyda_cli.observations.feedback import write_feedback
 from phyda_cli.observations.pre_qc import prepare
 from phyda_cli.observations.qc import require_usable, summary, unit_hints
 from phyda_cli.observations.read.read import read_observations
 from phyda_cli.observations.report import ReadResult
 from phyda_cli.observations.stations import StationLists, read_rules, read_stations
-from phyda_cli.observations.table import QC
 from phyda_cli.parallel.ranks import Ranks
 from phyda_cli.settings.analysis import AnalysisSettings
 
 __all__ = ["Request", "Result", "assimilate", "assist"]
+
+
+ENSEMBLE_METHODS = (*FILTERS, "phyda")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to assimilate and where to put it; ``None`` outputs are not written. Without
+    ``background`` it is the mean of ``ensemble``."""
+
+    obs: list[Path]
+    background: Path | None
+    out: Path | None
+    feedback: Path | None = None
+    ensemble: list[Path] = field(default_factory=list)
+    checkpoint: Path = BUNDLED
+    obs_map: Path | None = None
+    withhold_file: Path | None = None
+    blacklist: Path | None = None
+    whitelist: Path | None = None
+    time: np.datetime64 | None = None
+    valid_time: np.datetime64 | None = None
+    member: int | None = None
+    rename: dict[str, str] = field(default_factory=dict)
+    strict: bool = False
+    overwrite: bool = False
+    allow_no_obs: bool = False
+    save_members: bool = False
+
+    @property
+    def lists(self) -> tuple[Path | None, ...]:
+        """The small files beside the observations."""
+        return self.obs_map, self.withhold_file, self.blacklist, self.whitelist
+
+    @property
+    def fields(self) -> list[Path]:
+        """The files that hold fields."""
+        return [*([] if self.background is None else [self.background]), *self.ensemble]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +81,7 @@ class Result:
     analysis: Analysis | None = None
     background: Background | None = None
     read: ReadResult | None = None
-    departures: Departures | None = None
+    problem: Problem | None = None
 
 
 def assimilate(
@@ -59,7 +97,7 @@ def assimilate(
     """
     began, place = time.monotonic(), place or Ranks()
     checkpoint = Checkpoint.open(request.checkpoint)
-    check_methods(request, settings)
+    _check_methods(request, settings)
     for path in (*request.obs, *request.fields):
         if path.is_dir():
             raise UsageError(f"{path} is a folder, expected a file")
@@ -85,42 +123,44 @@ def assimilate(
 
     read = read_observations(request.obs, request.obs_map, request.strict)
     note("read")
-    background, forecasts = read_forecasts(request, settings, read.table["time"])
+    background, forecasts = _read_forecasts(request, settings, read.table["time"])
     table = _prepared(request, settings, read, background)
     place.share(None if dry_run else (request, settings, background.fields, table, forecasts))
-    departures = quality_control(background.fields, table, checkpoint, settings, forecasts)
+    problem = pose(background.fields, table, checkpoint, settings, forecasts)
     note("controlled")
-    report = _report(request, settings, read, background, departures)
+    report = _report(request, read, background, problem)
     if dry_run:
         if settings.method != "none" and not request.allow_no_obs:
-            _require_usable(departures.table, background, read)
-        report |= _stated(_verdict(departures, None, checkpoint, settings), settings)
+            _require_usable(problem.departures.table, background, read)
+        report |= _stated(verdict_of(problem), settings)
         return Result(
             report | {"status": "dry run", "seconds": round(time.monotonic() - began, 2)},
             None,
             background,
             read,
-            departures,
+            problem,
         )
-    found = estimate(background.fields, departures, checkpoint, settings, request.allow_no_obs)
-    analysis = complete(background.fields, found, checkpoint, settings, request.save_members)
+    analysis = complete(problem, estimate(problem, request.allow_no_obs), request.save_members)
     note("analysed")
-    verdict = _verdict(departures, analysis, checkpoint, settings)
+    verdict = verdict_of(problem, analysis)
     report |= _stated(verdict, settings)
-    provenance |= {"background_error_scale": json.dumps(_scale(departures))}
+    provenance |= {"background_error_scale": json.dumps(_scale(problem))}
     _publish(request, background, analysis, provenance | {"phyda_verdict": str(verdict)})
     note("written")
     report |= {
         "status": analysis.status,
         "stages": {name: round(seconds, 2) for name, seconds in stages.items()},
-        "departures": departure_statistics(analysis.table, analysis.hofx0, analysis.hofx1),
+        "departures": {
+            kind: {found.variable: found.as_dict() for found in rows}
+            for kind, rows in departures_by_variable(analysis.feedback.frame()).items()
+        },
         "increment_rms": {
             k: _rms(v)
             for k, v in {**analysis.increment.upper, **analysis.increment.surface}.items()
         },
         "seconds": round(time.monotonic() - began, 2),
     }
-    return Result(report, analysis, background, read, departures)
+    return Result(report, analysis, background, read, problem)
 
 
 def assist(place: Ranks) -> None:
@@ -130,8 +170,80 @@ def assist(place: Ranks) -> None:
         return
     request, settings, background, table, forecasts = shared
     checkpoint = Checkpoint.open(request.checkpoint)
-    departures = quality_control(background, table, checkpoint, settings, forecasts)
-    estimate(background, departures, checkpoint, settings, request.allow_no_obs)
+    estimate(pose(background, table, checkpoint, settings, forecasts), request.allow_no_obs)
+
+
+def _check_methods(request: Request, settings: AnalysisSettings) -> None:
+    """Raise UsageError where method and files do not go together."""
+    if not request.fields:
+        raise UsageError(
+            "there is nothing to correct: no background and no ensemble",
+            hint="give --background, or --ensemble",
+        )
+    if request.ensemble and settings.method not in ENSEMBLE_METHODS:
+        raise UsageError(
+            f"the method {settings.method} makes no use of --ensemble",
+            hint="use --method letkf, hybrid or phyda; or give the mean of the ensemble as "
+            "--background",
+        )
+
+
+def _read_forecasts(
+    request: Request, settings: AnalysisSettings, times: pd.Series
+) -> tuple[Background, Forecasts | None]:
+    """The background and, for the methods that use one, the ensemble: that of ``request``, or a
+    background file's own members.
+
+    Of several times the one nearest to the observations, valid when ``valid_time`` says, if it
+    does.
+    """
+    near, middle = request.valid_time, times.dropna().median()
+    if near is None and not pd.isna(middle):
+        near = np.datetime64(middle)
+    single, files = request.background, request.ensemble
+    forecasts: Forecasts | None = None
+    if (
+        single is not None
+        and not files
+        and request.member is None
+        and settings.method in ENSEMBLE_METHODS
+    ):
+        if len(member_labels(single)) > 1:
+            files, single = [single], None
+        elif settings.method in FILTERS:
+            raise UsageError(
+                f"the method {settings.method} needs an ensemble: {single} is a single forecast",
+                hint="give its members with --ensemble",
+            )
+    if single is None:
+        found, members = read_ensemble(
+            files, request.time, near, request.rename, request.valid_time
+        )
+        forecasts = Forecasts(members, centred=True)
+    else:
+        found = read_background(
+            single, request.time, near, request.rename, request.member, request.valid_time
+        )
+        if files:
+            time = found.fields.time
+            forecasts = Forecasts(
+                read_ensemble(files, time, None, request.rename, time)[1], centred=False
+            )
+            found = replace(
+                found,
+                notes=[
+                    *found.notes,
+                    f"ensemble of {len(forecasts.members)} members beside the background",
+                ],
+            )
+    if request.valid_time is None or request.valid_time == found.fields.time:
+        return found, forecasts
+    note = (
+        f"treated as valid at {request.valid_time} (--valid-time) instead of "
+        f"{str(found.fields.time)[:19]}"
+    )
+    fields = replace(found.fields, time=request.valid_time.astype("datetime64[ns]"))
+    return replace(found, fields=fields, notes=[*found.notes, note]), forecasts
 
 
 def _prepared(
@@ -261,37 +373,6 @@ def _attribute(path: Path | None, name: str) -> str | None:
         return None
 
 
-def _verdict(
-    departures: Departures,
-    analysis: Analysis | None,
-    checkpoint: Checkpoint,
-    settings: AnalysisSettings,
-) -> Verdict:
-    """What the rules say, without an analysis those about the observations alone."""
-    rows = departures.table
-    oman = None
-    if analysis is not None:
-        oman = rows["value"].to_numpy(float) - analysis.hofx1
-    variable = rows["variable"].to_numpy(str)
-    evidence = evidence_of(
-        variable,
-        rows["qc"].to_numpy(),
-        departures.innovation,
-        oman,
-        departures.error,
-        departures.sigma_b,
-        departures.scale.of(variable.tolist()),
-    )
-    if settings.background_error_scale == "auto":
-        evidence["scale"] = {k: Measured(v) for k, v in departures.scale.groups.items()}
-    if analysis is not None:
-        spec = checkpoint.state
-        deviation = spec.column("background_std").ravel()
-        evidence["increment"] = increments_of(analysis.increment, spec.channel_list, deviation)
-    only = analysis is not None and analysis.status == "background_only"
-    return judge(evidence, settings.verdict, only)
-
-
 def _stated(verdict: Verdict, settings: AnalysisSettings) -> dict[str, Any]:
     """The verdict for the report. Raises GateError where the user wants none that is suspect."""
     if verdict.word == "suspect" and settings.verdict.fail_on == "suspect":
@@ -312,17 +393,7 @@ def _publish(
     }
     if request.feedback is not None:
         overwrite = _replaces(request.feedback, request, provenance)
-        used = AsUsed(analysis.innovation, analysis.error, analysis.weight, analysis.merged)
-        write_feedback(
-            request.feedback,
-            analysis.table,
-            analysis.hofx0,
-            analysis.hofx1,
-            analysis.sigma_b,
-            attributes,
-            overwrite,
-            used,
-        )
+        write_feedback(request.feedback, analysis.feedback, attributes, overwrite)
     if request.out is not None:
         spread = analysis.spread if analysis.status == "ok" else None
         overwrite, members = _replaces(request.out, request, provenance), analysis.members or None
@@ -339,12 +410,9 @@ def _publish(
 
 
 def _report(
-    request: Request,
-    settings: AnalysisSettings,
-    read: ReadResult,
-    background: Background,
-    departures: Departures,
+    request: Request, read: ReadResult, background: Background, problem: Problem
 ) -> dict[str, Any]:
+    settings, table, forecasts = problem.settings, problem.departures.table, problem.forecasts
     rows = {
         "read": read.rows_read,
         "with_values": read.rows_with_values,
@@ -358,44 +426,22 @@ def _report(
         "out": None if request.out is None else str(request.out),
         "feedback": None if request.feedback is None else str(request.feedback),
         "valid_time": str(background.fields.time.astype("datetime64[s]")),
-        "background_error_scale": _scale(departures),
-        "ensemble_members": 0
-        if departures.forecasts is None
-        else len(departures.forecasts.members),
+        "background_error_scale": _scale(problem),
+        "ensemble_members": 0 if forecasts is None else len(forecasts.members),
         "rows": rows,
-        "observations": summary(departures.table),
-        "problems": [*unit_hints(departures.table), *map(str, read.problems[:20])],
-        "notes": [*background.notes, *departures.notes],
+        "observations": summary(table),
+        "problems": [*unit_hints(table), *map(str, read.problems[:20])],
+        "notes": [*background.notes, *problem.notes],
     }
 
 
-def _scale(departures: Departures) -> dict[str, float]:
+def _scale(problem: Problem) -> dict[str, float]:
     """The factors on the background error: ``pooled`` and those of the groups that were
     observed."""
-    factors = {"pooled": departures.scale.pooled, **departures.scale.groups}
+    scale = problem.departures.scale
+    factors = {"pooled": scale.pooled, **scale.groups}
     return {name: float(f"{factor:.4g}") for name, factor in factors.items()}
 
 
 def _rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.nanmean(np.square(values)))) if values.size else 0.0
-
-
-def departure_statistics(
-    table: pd.DataFrame, hofx0: np.ndarray, hofx1: np.ndarray
-) -> dict[str, dict[str, dict[str, float]]]:
-    """For ``used`` and ``passive`` rows and each variable: count, rms and mean of O-B and O-A."""
-    out: dict[str, dict[str, dict[str, float]]] = {}
-    value, qc = table["value"].to_numpy(), table["qc"].to_numpy()
-    for name, code in (("used", QC.PASS), ("passive", QC.PASSIVE)):
-        out[name] = {}
-        for variable, index in table[qc == code].groupby("variable").indices.items():
-            rows = np.flatnonzero(qc == code)[index]
-            ombg, oman = value[rows] - hofx0[rows], value[rows] - hofx1[rows]
-            out[name][str(variable)] = {
-                "n": len(rows),
-                "ombg_rms": _rms(ombg),
-                "oman_rms": _rms(oman),
-                "ombg_mean": float(ombg.mean()),
-                "oman_mean": float(oman.mean()),
-            }
-    return out

@@ -1,27 +1,25 @@
-"""Observations against the background: operators, the scale of the background error, and the checks
-that need both."""
+"""What the observations say against the prior: operators, the scale of the background error, the
+checks that need both, and the weights of observations that stage 1 cannot fit.
+
+Variational quality control weighs such observations less, smoothly rather than all or nothing. With
+the Huber norm (Huber 1964, Ann. Math. Stat. 35, 73; in weather prediction Tavolato and Isaksen
+2015, QJRMS 141, 1514) the cost of a misfit r = (y - H x_a) / sigma_o is quadratic up to k and
+linear beyond. Its minimum is that of a quadratic cost whose weights w = min(1, k / |r|) come from
+the minimum itself: it is found by solving again with the errors sigma_o / sqrt(w).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy import sparse
 
 from phyda_cli.analysis.background_scale import DEVIATION, BackgroundScale, estimate_scale
-from phyda_cli.analysis.ensemble_filter import hybrid
-from phyda_cli.analysis.layout import (
-    as_fields,
-    ensemble_anomalies,
-    in_channel_order,
-    model_background,
-)
-from phyda_cli.analysis.localisation import Localisation
-from phyda_cli.analysis.reconstruction import Ensemble
-from phyda_cli.errors import UsageError
+from phyda_cli.analysis.prior import Prior, as_fields, in_channel_order
+from phyda_cli.analysis.reconstruction import Observations, in_units, reconstruct
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.interpolate import grid_to_grid
 from phyda_cli.model.checkpoint import Checkpoint
@@ -37,176 +35,152 @@ from phyda_cli.observations.qc import (
 from phyda_cli.observations.table import QC
 from phyda_cli.settings.analysis import AnalysisSettings, QualityControlSettings
 
-__all__ = ["Departures", "Forecasts", "choose_device", "quality_control"]
+__all__ = ["Departures", "huber_weights", "observe_background", "reweighted", "with_robust_weights"]
 
 
-@dataclass(frozen=True, eq=False)
-class Forecasts:
-    """The members of the user's ensemble; ``centred`` where the background is their mean."""
-
-    members: Sequence[Fields]
-    centred: bool
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Departures:
-    """Observations after all quality control, with what both sides of the increment need.
+    """P observations after all quality control, against a background.
 
-    ``table`` carries the final codes; ``hofx0`` and ``sigma_b`` (P,) in the rows' units.
+    ``table`` carries the final codes; ``hofx0``, the background at the observations, and
+    ``sigma_b``, the standard deviation of its error there, are (P,) in the rows' units.
     ``innovation`` and ``error`` (P,) are what the analysis uses: those of the row, or of the
-    superobservation of ``merged`` (P,) rows that it stands for. ``full`` is the operator on the
-    user's fields, ``matrix`` (P, C*H*W) the one on the model grid's normalised increment.
-    Increments are normalised by ``unit`` (C, 1, 1), the checkpoint's background-error standard
-    deviation times ``scale``: stage 1 and the networks see every background as being as good as
-    those of the training. ``ensemble`` is what B is made of, ``anomalies`` the user's own members'.
-    ``correction`` (C, H, W) is what the checkpoint knows of the background's error beforehand
-    [physical units]: ``innovation`` and ``state``, the background on the model grid, are those
-    after it, ``hofx0`` is not.
+    superobservation of ``merged`` (P,) rows that it stands for; the error holds the robust
+    ``weight`` (P,). ``operator`` is H on the user's fields, made with ``orography`` (H, W) where
+    these have none, ``matrix`` (P, C*H*W) H on the model grid's increment in physical units.
+    ``scale`` multiplies the prior's unit.
     """
 
     table: pd.DataFrame
-    full: Operator
+    operator: Operator
+    orography: np.ndarray | None
     matrix: sparse.csr_matrix
     hofx0: np.ndarray
     sigma_b: np.ndarray
     innovation: np.ndarray
     error: np.ndarray
+    weight: np.ndarray
     merged: np.ndarray
     scale: BackgroundScale
-    unit: np.ndarray
-    ensemble: Ensemble
-    anomalies: Ensemble | None
-    forecasts: Forecasts | None
-    state: np.ndarray
-    correction: np.ndarray
-    available: np.ndarray
-    notes: list[str]
+    notes: tuple[str, ...]
 
+    @property
+    def used(self) -> np.ndarray:
+        """The rows that passed every check (n,)."""
+        return np.flatnonzero((self.table["qc"] == QC.PASS).to_numpy())
 
-def choose_device(name: str) -> torch.device:
-    """The device called ``auto``, ``cpu`` or ``cuda``. Raises UsageError when CUDA is asked for and
-    absent."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            "--device cuda: this machine has no usable CUDA device", hint="use --device auto or cpu"
+    def observations(self, rows: np.ndarray) -> Observations:
+        """``rows`` (n,) as observations of the increment in physical units."""
+        table = self.table.iloc[rows]
+        return Observations(
+            matrix=self.matrix[rows],
+            innovation=self.innovation[rows].astype(np.float32),
+            error=self.error[rows].astype(np.float32),
+            variable=table["variable"].to_numpy(object),
+            latitude=table["latitude"].to_numpy(),
+            longitude=table["longitude"].to_numpy(),
         )
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def quality_control(
+def observe_background(
     background: Fields,
     table: pd.DataFrame,
+    prior: Prior,
     checkpoint: Checkpoint,
     settings: AnalysisSettings,
-    forecasts: Forecasts | None = None,
 ) -> Departures:
     """Operators, background-error spread at the observations, the checks against both, and
-    thinning, for a prepared ``table``."""
+    thinning, for a prepared ``table``; ``prior`` is that of ``background``.
+
+    All ranks of an analysis repeat this, so it must come out the same for each."""
     spec = checkpoint.state
-    state, available, notes = model_background(background, spec)
-    ensemble, anomalies = _ensembles(background, checkpoint, settings, forecasts)
-    statics = (
-        None if "orography" in background.surface else _static_orography(checkpoint, background)
-    )
-    full = build_operator(background, table, statics, settings.qc.height_limit_m)
-    table = operator_check(table, full)
-    layout = as_fields(state, spec, background, available)
+    statics = None
+    if "orography" not in background.surface:
+        statics = _static_orography(checkpoint, background)
+    operator = build_operator(background, table, statics, settings.qc.height_limit_m)
+    table = operator_check(table, operator)
+    layout = as_fields(prior.state, spec, background, prior.available)
     model = build_operator(layout, table, checkpoint.statics["orography"])
     # The user's fields decide on heights and levels; the model grid only has to have the variable.
     table = operator_check(table, replace(model, qc=np.where(model.qc == QC.H_FAILED, model.qc, 0)))
     matrix = in_channel_order(model.matrix, layout, spec)
-    unit = spec.column("background_std")
-    hofx0 = full.apply(np.nan_to_num(background.vector()))
-    correction = _correction(state, background.time, checkpoint, settings, forecasts)
-    innovation = table["value"].to_numpy() - hofx0 - matrix @ correction.ravel()
-    deviation = checkpoint.metadata.solver.scale_deviation if forecasts is None else DEVIATION
-    table, scale = _check(
-        table, innovation, ensemble.observed(_in_units(matrix, unit)), settings, deviation
-    )
+    hofx0 = operator.apply(np.nan_to_num(background.vector()))
+    innovation = table["value"].to_numpy() - hofx0
+    own = prior.anomalies is not None  # forecasts of the user's, of any kind
+    deviation = DEVIATION if own else checkpoint.metadata.solver.scale_deviation
+    members = prior.ensemble.observed(in_units(matrix, prior.unit))
+    table, scale = _check(table, innovation, members, settings, deviation)
     used = _thinned(table, innovation, background.time, settings.qc)
-    unit = (
-        unit * scale.of([c.variable for c in spec.channel_list]).astype(np.float32)[:, None, None]
-    )
-    matrix = _in_units(matrix, unit)
-    sigma_b = ensemble.spread_at(matrix)
+    notes = list(operator.notes)
     if scale.at_bound:
-        notes.append(
+        notes.insert(
+            0,
             "the innovations do not fit the background's errors even times a quarter or four: "
-            "look at times, units and errors"
+            "look at times, units and errors",
         )
     return Departures(
-        used.table,
-        full,
-        matrix,
-        hofx0,
-        sigma_b,
-        used.innovation,
-        used.error,
-        used.size,
-        scale,
-        unit,
-        ensemble,
-        anomalies,
-        forecasts,
-        state + correction,
-        correction,
-        available,
-        [*notes, *full.notes],
+        table=used.table,
+        operator=operator,
+        orography=statics,
+        matrix=matrix,
+        hofx0=hofx0,
+        sigma_b=prior.ensemble.spread_at(in_units(matrix, prior.scaled(scale).unit)),
+        innovation=used.innovation,
+        error=used.error,
+        weight=np.ones(len(table)),
+        merged=used.size,
+        scale=scale,
+        notes=tuple(notes),
     )
 
 
-def _correction(
-    state: np.ndarray,
-    time: np.datetime64,
-    checkpoint: Checkpoint,
-    settings: AnalysisSettings,
-    forecasts: Forecasts | None,
+def with_robust_weights(
+    departures: Departures, prior: Prior, settings: QualityControlSettings
+) -> Departures:
+    """``departures`` whose errors hold the weights of the robust norm, where ``settings`` ask for
+    it."""
+    rows = departures.used
+    if settings.robust == "none" or not rows.size:
+        return departures
+    observations = departures.observations(rows).in_units(prior.scaled(departures.scale).unit)
+
+    def fit(error: np.ndarray) -> np.ndarray:
+        told = replace(observations, error=error.astype(np.float32))
+        virtual = reconstruct(prior.ensemble, told)
+        return np.asarray(observations.matrix @ virtual.increment.cpu().numpy().ravel())
+
+    weight = departures.weight.copy()
+    weight[rows] = reweighted(
+        fit,
+        observations.innovation,
+        departures.error[rows],
+        settings.huber_k,
+        settings.robust_iterations,
+    )
+    return replace(departures, weight=weight, error=departures.error / np.sqrt(weight))
+
+
+def huber_weights(misfit: np.ndarray, k: float) -> np.ndarray:
+    """Weights (P,) in 0..1 of normalised misfits (P,)."""
+    return np.asarray(k / np.maximum(np.abs(misfit), k))
+
+
+def reweighted(
+    fit: Callable[[np.ndarray], np.ndarray],
+    observed: np.ndarray,
+    error: np.ndarray,
+    k: float,
+    iterations: int,
 ) -> np.ndarray:
-    """The checkpoint's correction of the background ``state`` (C, H, W); none of an ensemble's,
-    which is of another kind."""
-    known = checkpoint.mean_error
-    if known is None or forecasts is not None or settings.method == "none":
-        return np.zeros_like(state)
-    return np.asarray(known(state[None], np.array([time]))[0])
+    """Weights (P,) for the last of ``iterations`` solutions.
 
-
-def _ensembles(
-    background: Fields,
-    checkpoint: Checkpoint,
-    settings: AnalysisSettings,
-    forecasts: Forecasts | None,
-) -> tuple[Ensemble, Ensemble | None]:
-    """What B is made of (static members, the anomalies of ``forecasts``, or both), and those
-    anomalies."""
-    spec, solver, own = checkpoint.state, checkpoint.metadata.solver, settings.ensemble
-    device = choose_device(settings.device)
-    if forecasts is None:
-        return Ensemble(
-            checkpoint.members(background.time).to(device), Localisation.of(spec, solver)
-        ), None
-    radii = {
-        name: radius
-        for name in ("radius_km", "radius_log_p")
-        if (radius := getattr(own, name)) is not None
-    }
-    where = Localisation.of(spec, solver.model_copy(update=radii))
-    anomalies = Ensemble(
-        torch.from_numpy(ensemble_anomalies(forecasts.members, spec)).to(device), where
-    )
-    if settings.method == "letkf":
-        return anomalies, anomalies
-    return Ensemble(
-        hybrid(
-            anomalies.members, checkpoint.members(background.time).to(device), own.hybrid_weight
-        ),
-        where,
-    ), anomalies
-
-
-def _in_units(matrix: sparse.csr_matrix, unit: np.ndarray) -> sparse.csr_matrix:
-    """The operator ``matrix`` (P, C*H*W) on increments in units of ``unit`` (C, 1, 1)."""
-    points = matrix.shape[1] // unit.size
-    return (matrix @ sparse.diags_array(np.repeat(unit.ravel(), points))).tocsr().astype(np.float32)
+    ``fit`` maps observation errors (P,) to the analysed equivalents (P,) of ``observed`` (P,), all
+    in one unit.
+    """
+    weight = np.ones_like(error)
+    for _ in range(iterations - 1):
+        weight = huber_weights((observed - fit(error / np.sqrt(weight))) / error, k)
+    return weight
 
 
 def _check(

@@ -21,17 +21,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from scipy import sparse
 
 from phyda_cli.analysis.localisation import Draws, Layer, Localisation, Observed
-from phyda_cli.analysis.reconstruction import Ensemble, observe, solve_in_parts
+from phyda_cli.analysis.reconstruction import Ensemble, Observations, observe, solve_in_parts
 from phyda_cli.analysis.solver import combine, normal_equations
-from phyda_cli.analysis.transform import ensemble_transform
 from phyda_cli.parallel.ranks import in_parts
 
-__all__ = ["Filtered", "filter_members", "hybrid", "relax_to_prior_spread", "transform"]
+__all__ = [
+    "Filtered",
+    "ensemble_transform",
+    "filter_members",
+    "hybrid",
+    "relax_to_prior_spread",
+    "transform",
+]
 
 
 @dataclass(frozen=True)
@@ -57,21 +61,16 @@ def hybrid(ensemble: torch.Tensor, static: torch.Tensor, weight: float) -> torch
 
 def filter_members(
     ensemble: Ensemble,
-    matrix: sparse.csr_matrix,
-    innovation: np.ndarray,
-    error: np.ndarray,
-    latitude: np.ndarray,
-    longitude: np.ndarray,
+    observations: Observations,
     rtps: float = 0.0,
     prior: torch.Tensor | None = None,
     mixed: Ensemble | None = None,
 ) -> Filtered:
-    """Analyse P observations of the mean of an ensemble.
+    """Analyse P ``observations`` of the mean of an ensemble.
 
     Args:
         ensemble: its anomalies over sqrt(N - 1), inflated as wanted.
-        matrix, innovation, error, latitude, longitude: as in
-            :func:`~phyda_cli.analysis.reconstruction.reconstruct`.
+        observations: of the normalised increment.
         rtps: see :func:`relax_to_prior_spread`.
         prior: the anomalies whose spread that is, before any inflation; the ensemble's own by
             default.
@@ -79,8 +78,7 @@ def filter_members(
             default.
     """
     where = ensemble.localisation
-    reports = (matrix, innovation, error, latitude, longitude)
-    observed = observe(ensemble, *reports)
+    observed = observe(ensemble, observations)
     double = replace(
         observed, members=observed.members.double(), innovation=observed.innovation.double()
     )
@@ -95,7 +93,7 @@ def filter_members(
     anomalies = relax_to_prior_spread(anomalies, ensemble.members if prior is None else prior, rtps)
     if mixed is None:
         return Filtered(increment, anomalies.square().sum(dim=0).sqrt(), anomalies)
-    linear = solve_in_parts(mixed, observe(mixed, *reports))
+    linear = solve_in_parts(mixed, observe(mixed, observations))
     return Filtered(linear.increment, linear.spread, anomalies)
 
 
@@ -131,6 +129,22 @@ def transform(
         increment[layer.channels] = combine(own, mean[:, :, None], where)[0]
         anomalies[:, layer.channels] = combine(own, roots, where)
     return increment, anomalies
+
+
+def ensemble_transform(gram: torch.Tensor, pull: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    r"""Weights of the mean (M, N) and the transform (M, N, N), float64, of M columns with the Gram
+    matrices ``gram`` G = Y^T rho Y (M, N, N) and the pulls ``pull`` b = Y^T rho d (M, N).
+
+    Hunt et al. 2007, eqs. 21 and 24, with the symmetric root:
+
+    .. math:: w = (I + G)^{-1} b, \qquad T = (I + G)^{-1/2}
+
+    It is the root closest to the identity; members that sum to zero still do afterwards.
+    """
+    values, vectors = torch.linalg.eigh(gram.double())
+    shrink = 1 / (1 + values.clamp(min=0.0))[:, None, :]
+    weights = (vectors * shrink) @ (vectors.mT @ pull.double()[:, :, None])
+    return weights[:, :, 0], (vectors * shrink.sqrt()) @ vectors.mT
 
 
 def _weights(layer: Layer) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,47 +3,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy import sparse
 
-from phyda_cli.analysis.reconstruction import Ensemble
+from phyda_cli.analysis.prior import Prior
+from phyda_cli.analysis.reconstruction import Ensemble, Observations
 from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.evidence import evidence
 
-__all__ = ["ErrorsOfTheDay", "observed_evidence"]
+__all__ = ["observed_evidence", "with_errors_of_the_day"]
 
 
-def observed_evidence(
-    ensemble: Ensemble, matrix: sparse.csr_matrix, innovation: np.ndarray, error: np.ndarray
-) -> np.ndarray:
-    """What P innovations say of the errors that static members expect, (N_MAPS * C, H, W);
-    arguments as of :func:`phyda_cli.analysis.reconstruction.reconstruct`."""
+def observed_evidence(ensemble: Ensemble, observations: Observations) -> np.ndarray:
+    """What P innovations say of the errors that static members expect, (N_MAPS * C, H, W)."""
     prior = ensemble.members.square().sum(dim=0).cpu().numpy()
     return evidence(
-        ensemble.localisation.grid, prior, matrix, innovation, error, ensemble.spread_at(matrix)
+        ensemble.localisation.grid,
+        prior,
+        observations.matrix,
+        observations.innovation,
+        observations.error,
+        ensemble.spread_at(observations.matrix),
     )
 
 
-@dataclass(frozen=True, eq=False)
-class ErrorsOfTheDay:
-    """One background: ``state`` (C, H, W), (x_b - mean) / std of the climate, its ``place``
-    (N_CONDITIONS, H, W), and the network."""
-
-    network: BackgroundSpread
-    state: np.ndarray
-    place: np.ndarray
-
-    @torch.no_grad()
-    def ensemble(
-        self, static: Ensemble, matrix: sparse.csr_matrix, innovation: np.ndarray, error: np.ndarray
-    ) -> Ensemble:
-        """The members of ``static`` with the spread that the network finds, in the same units."""
-        maps = observed_evidence(static, matrix, innovation, error)
-        device = static.members.device
-        inputs = (torch.from_numpy(a)[None].to(device) for a in (self.state, self.place, maps))
-        spread = self.network.to(device)(*inputs)[0]
-        prior = static.members.square().sum(dim=0).sqrt()
-        return Ensemble(static.members * (spread / prior.clamp(min=1e-6)), static.localisation)
+@torch.no_grad()
+def with_errors_of_the_day(
+    prior: Prior, observations: Observations, network: BackgroundSpread
+) -> Prior:
+    """``prior`` whose members have the spread that ``network`` finds, in the same units."""
+    static = prior.ensemble
+    maps = observed_evidence(static, observations)
+    device = static.members.device
+    arrays = prior.normalised, prior.conditions, maps
+    spread = network.to(device)(*(torch.from_numpy(a)[None].to(device) for a in arrays))[0]
+    before = static.members.square().sum(dim=0).sqrt()
+    members = static.members * (spread / before.clamp(min=1e-6))
+    return replace(prior, ensemble=Ensemble(members, static.localisation))

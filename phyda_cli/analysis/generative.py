@@ -1,4 +1,4 @@
-"""Stages 2 and 3 on one case: from the virtual reconstruction to analysis members of the normalised
+"""Stage 3 on one case: from the encoder's posterior to analysis members of the normalised
 increment."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from phyda_cli.analysis.guided import Guide
 from phyda_cli.analysis.reconstruction import Virtual
 from phyda_cli.model.denoiser import Denoiser
-from phyda_cli.model.encoder import MIN_SPREAD, Encoder, cosine_of_latitude
+from phyda_cli.model.encoder import MIN_SPREAD, Posterior, cosine_of_latitude
 from phyda_cli.model.guidance import guided_samples
 from phyda_cli.model.sampler import antithetic, heun, initial_noise, noise_levels
 from phyda_cli.parallel.ranks import in_parts
@@ -48,11 +48,10 @@ class Sampled:
 
 @torch.no_grad()
 def sample_members(
-    encoder: Encoder,
     denoiser: Denoiser,
-    background: torch.Tensor,
+    posterior: Posterior,
     virtual: Virtual,
-    place: np.ndarray,
+    conditions: np.ndarray,
     members: int,
     seed: int,
     settings: SamplerSettings,
@@ -67,17 +66,15 @@ def sample_members(
     (compare SDEdit, Meng et al. 2022, arXiv 2108.01073).
 
     Args:
+        posterior: the encoder's, of one case.
         virtual: with ceil(members / 2) perturbations where sampling starts from them.
-        background: (x_b - mean) / std of the climate, (C, H, W), on the device of the networks.
-        place: conditions (N_CONDITIONS, H, W).
-        guide: brings in observations that the encoder was not told of.
+        conditions: (N_CONDITIONS, H, W), which the encoder saw.
+        guide: brings in observations that the encoder did not see.
     """
-    parts = (virtual.increment, virtual.spread, virtual.residual, virtual.information)
-    one = [a[None].to(background) for a in (background, *parts)]
-    posterior = encoder(*one, torch.from_numpy(place)[None].to(background))
+    mean, std = posterior.mean[0], posterior.std[0]
     denoise = denoiser.conditioned(posterior.latent)
     levels = noise_levels(settings.steps, settings.sigma_min, settings.sigma_max)
-    noise = initial_noise(members, tuple(background.shape), seed, background.device)
+    noise = initial_noise(members, tuple(mean.shape), seed, mean.device)
     if guide is None:
         sample, together = partial(heun, denoise), 2  # antithetic pairs
         start = levels[0].item() * noise
@@ -86,10 +83,8 @@ def sample_members(
                 virtual.perturbations / virtual.spread.clamp(min=MIN_SPREAD), members
             )
     else:
-        sample, together = (
-            partial(guided_samples, guide(denoise, posterior)),
-            MEMBERS_AT_ONCE,
-        )  # which share a centre
+        # members that share a centre
+        sample, together = partial(guided_samples, guide(denoise, posterior)), MEMBERS_AT_ONCE
         start = noise
 
     def drawn(groups: slice) -> torch.Tensor:
@@ -98,8 +93,8 @@ def sample_members(
 
     residual = in_parts(-(-members // together), drawn, start)
     if guide is None:
-        residual = of_unit_variance(residual, cosine_of_latitude(place))
-    return Sampled(posterior.mean + posterior.std * residual, posterior.mean[0], posterior.std[0])
+        residual = of_unit_variance(residual, cosine_of_latitude(conditions))
+    return Sampled(posterior.mean + posterior.std * residual, mean, std)
 
 
 def of_unit_variance(residual: torch.Tensor, area: np.ndarray) -> torch.Tensor:

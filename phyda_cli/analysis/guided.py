@@ -11,7 +11,7 @@ will do::
         return torch.hypot(state[:, u, rows, columns], state[:, v, rows, columns])
 
     extra = [UserObservations(speed, value, error)]
-    analysis = analyse(background, departures, checkpoint, settings, extra=extra)
+    analysis = analyse(pose(background, table, checkpoint, settings), extra=extra)
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from phyda_cli.analysis.prior import Prior
+from phyda_cli.analysis.reconstruction import Observations
 from phyda_cli.errors import UsageError
 from phyda_cli.model.denoiser import Denoises
 from phyda_cli.model.encoder import Posterior
 from phyda_cli.model.guidance import Misfit, dps, mmps
 from phyda_cli.settings.analysis import GuidanceSettings
 
-__all__ = ["Guide", "UserObservations", "guide", "row_misfit", "user_misfit"]
+__all__ = ["Guidance", "Guide", "UserObservations", "guide", "row_misfit", "user_misfit"]
 
 Guide = Callable[[Denoises, Posterior], Denoises]
 
@@ -106,3 +108,24 @@ def guide(settings: GuidanceSettings, misfits: Sequence[Misfit]) -> Guide:
         return mmps(denoise, misfit, settings.iterations, settings.tolerance)
 
     return guided
+
+
+@dataclass(frozen=True, eq=False)
+class Guidance:
+    """Observations that enter in the sampler: all ``rows``, which stage 1 then is not shown, and
+    ``extra`` ones with the caller's own operators."""
+
+    settings: GuidanceSettings
+    rows: bool = False
+    extra: Sequence[UserObservations] = ()
+
+    def guide(self, prior: Prior, observations: Observations) -> Guide:
+        """The guide of all of them; ``prior`` and ``observations`` in the same units."""
+        device = prior.ensemble.members.device
+        misfits = []
+        if self.rows:
+            told = observations.matrix, observations.innovation, observations.error
+            misfits.append(row_misfit(*told, device))
+        state, unit = (torch.from_numpy(a).to(device) for a in (prior.state, prior.unit))
+        misfits += [user_misfit(each, state, unit) for each in self.extra]
+        return guide(self.settings, misfits)

@@ -6,7 +6,7 @@ Everything here is in normalised increments, d = (x - x_b) / s_b.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -18,11 +18,12 @@ from phyda_cli.parallel.ranks import in_parts
 
 __all__ = [
     "Ensemble",
+    "Observations",
     "Virtual",
+    "in_units",
     "observe",
     "reconstruct",
     "solve_in_parts",
-    "without_observations",
 ]
 
 
@@ -60,6 +61,47 @@ class Ensemble:
         )
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Observations:
+    """P observations of an increment on the model grid.
+
+    ``matrix`` (P, C*H*W) is their operator on the flattened increment, in whatever units that has;
+    ``innovation`` is y - H(x_b) and ``error`` its standard deviation sigma_o, both (P,) in the
+    observations' units. ``variable`` (P,) holds canonical names; ``latitude`` and ``longitude`` are
+    (P,) [degrees].
+    """
+
+    matrix: sparse.csr_matrix
+    innovation: np.ndarray
+    error: np.ndarray
+    variable: np.ndarray
+    latitude: np.ndarray
+    longitude: np.ndarray
+
+    @classmethod
+    def none(cls, size: int) -> Observations:
+        """No observation of an increment of ``size`` values."""
+        nothing = np.zeros(0, np.float32)
+        return cls(
+            matrix=sparse.csr_matrix((0, size)),
+            innovation=nothing,
+            error=nothing,
+            variable=np.zeros(0, object),
+            latitude=nothing,
+            longitude=nothing,
+        )
+
+    def in_units(self, unit: np.ndarray) -> Observations:
+        """The same of increments divided by ``unit`` (C, 1, 1)."""
+        return replace(self, matrix=in_units(self.matrix, unit))
+
+
+def in_units(matrix: sparse.csr_matrix, unit: np.ndarray) -> sparse.csr_matrix:
+    """The operator ``matrix`` (P, C*H*W) on increments in units of ``unit`` (C, 1, 1), float32."""
+    points = matrix.shape[1] // unit.size
+    return (matrix @ sparse.diags_array(np.repeat(unit.ravel(), points))).tocsr().astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Virtual:
     """Fields (C, H, W): ``increment``, its ``spread``, the background's own ``prior_spread``;
@@ -74,26 +116,17 @@ class Virtual:
     information: torch.Tensor
     perturbations: torch.Tensor
 
+    @property
+    def seen(self) -> tuple[torch.Tensor, ...]:
+        """What the encoder sees of it, in the order of its arguments."""
+        return self.increment, self.spread, self.residual, self.information
 
-def observe(
-    ensemble: Ensemble,
-    matrix: sparse.csr_matrix,
-    innovation: np.ndarray,
-    error: np.ndarray,
-    latitude: np.ndarray,
-    longitude: np.ndarray,
-) -> Observed:
-    """What the solver needs of P observations, in the order it works in; arguments as in
-    :func:`reconstruct`."""
+
+def observe(ensemble: Ensemble, observations: Observations) -> Observed:
+    """What the solver needs of P observations, in the order it works in."""
     like, where = ensemble.members, ensemble.localisation
-    order = where.order(latitude, longitude)
-    matrix, innovation, error, latitude, longitude = (
-        matrix[order],
-        innovation[order],
-        error[order],
-        latitude[order],
-        longitude[order],
-    )
+    order = where.order(observations.latitude, observations.longitude)
+    matrix, error = observations.matrix[order], observations.error[order]
     scaled = (sparse.diags_array((1.0 / error).astype(matrix.dtype)) @ matrix).tocsr()
     members = np.ascontiguousarray(ensemble.observed(scaled).T)
     log_pressure = None
@@ -101,9 +134,9 @@ def observe(
         log_pressure = _log_pressure(matrix, where.log_pressure)
     return Observed(
         torch.as_tensor(members).to(like),
-        torch.as_tensor(innovation / error).to(like),
-        latitude,
-        longitude,
+        torch.as_tensor(observations.innovation[order] / error).to(like),
+        observations.latitude[order],
+        observations.longitude[order],
         log_pressure,
     )
 
@@ -141,33 +174,20 @@ def solve_in_parts(
 
 
 def reconstruct(
-    ensemble: Ensemble,
-    matrix: sparse.csr_matrix,
-    innovation: np.ndarray,
-    error: np.ndarray,
-    latitude: np.ndarray,
-    longitude: np.ndarray,
-    draws: int = 0,
-    seed: int = 0,
+    ensemble: Ensemble, observations: Observations, draws: int = 0, seed: int = 0
 ) -> Virtual:
-    """Stage 1 for P observations.
-
-    Args:
-        matrix: operator on the flattened normalised increment, (P, C*H*W) [observation units].
-        innovation: y - H(x_b), (P,) [observation units]; error: its standard deviation sigma_o,
-            (P,).
-        latitude, longitude: (P,) [degrees].
-        draws: perturbations to draw from the posterior with ``seed``.
+    """Stage 1 for P ``observations`` of the normalised increment, with ``draws`` perturbations from
+    the posterior with ``seed``.
 
     The residual field is g / (1 + i) with g = H' R^-1 (y - H x_a) and i = diag(H' R^-1 H): a scalar
     analysis of the remaining innovation at each point, whatever the operator.
     """
-    like = ensemble.members
+    like, error = ensemble.members, observations.error
     shape = like.shape[1:]
-    observed = observe(ensemble, matrix, innovation, error, latitude, longitude)
+    observed = observe(ensemble, observations)
     stage1 = solve_in_parts(ensemble, observed, Draws.random(observed, draws, seed))
-    scaled = sparse.diags_array(1.0 / error) @ matrix
-    left = innovation / error - scaled @ stage1.increment.cpu().numpy().ravel()
+    scaled = sparse.diags_array(1.0 / error) @ observations.matrix
+    left = observations.innovation / error - scaled @ stage1.increment.cpu().numpy().ravel()
     information = np.asarray(scaled.multiply(scaled).sum(axis=0)).reshape(shape)
     residual = (scaled.T @ left).reshape(shape) / (1 + information)
 
@@ -175,23 +195,10 @@ def reconstruct(
         return torch.as_tensor(np.asarray(values, np.float32)).to(like)
 
     return Virtual(
-        stage1.increment,
-        stage1.spread,
-        stage1.prior_spread,
-        as_field(residual),
-        as_field(information / (1 + information)),
-        stage1.perturbations,
-    )
-
-
-def without_observations(ensemble: Ensemble) -> Virtual:
-    """What stage 1 makes of no observation at all: the background and its spread."""
-    nothing = np.zeros(0, np.float32)
-    return reconstruct(
-        ensemble,
-        sparse.csr_matrix((0, ensemble.members[0].numel())),
-        nothing,
-        nothing,
-        nothing,
-        nothing,
+        increment=stage1.increment,
+        spread=stage1.spread,
+        prior_spread=stage1.prior_spread,
+        residual=as_field(residual),
+        information=as_field(information / (1 + information)),
+        perturbations=stage1.perturbations,
     )

@@ -12,12 +12,22 @@ from typing import NamedTuple
 
 import numpy as np
 
+from phyda_cli.analysis.analyse import Analysis, Problem
 from phyda_cli.fields.grid import Fields
 from phyda_cli.names import Channel
 from phyda_cli.observations.table import QC
 from phyda_cli.settings.analysis import VerdictSettings
 
-__all__ = ["RULES", "Measured", "Rule", "Verdict", "evidence_of", "increments_of", "judge"]
+__all__ = [
+    "RULES",
+    "Measured",
+    "Rule",
+    "Verdict",
+    "evidence_of",
+    "increments_of",
+    "judge",
+    "verdict_of",
+]
 
 AGAINST_BACKGROUND = (QC.FIRST_GUESS, QC.BUDDY, QC.PARTNER)
 ELSEWHERE = (QC.DOMAIN, QC.TIME_WINDOW)
@@ -163,3 +173,30 @@ def increments_of(
             rms = float(np.sqrt(np.nanmean(np.square(values, dtype=float))))
             out[channel.key] = Measured(rms / float(deviation))
     return out
+
+
+def verdict_of(problem: Problem, analysis: Analysis | None = None) -> Verdict:
+    """What the rules say, without an analysis those about the observations alone."""
+    departures, settings = problem.departures, problem.settings
+    rows = departures.table
+    oman = None
+    if analysis is not None:
+        oman = rows["value"].to_numpy(float) - analysis.feedback.hofx1
+    variable = rows["variable"].to_numpy(str)
+    evidence = evidence_of(
+        variable,
+        rows["qc"].to_numpy(),
+        departures.innovation,
+        oman,
+        departures.error,
+        departures.sigma_b,
+        departures.scale.of(variable.tolist()),
+    )
+    if settings.background_error_scale == "auto":
+        evidence["scale"] = {k: Measured(v) for k, v in departures.scale.groups.items()}
+    if analysis is not None:
+        spec = problem.prior.spec
+        deviation = spec.column("background_std").ravel()
+        evidence["increment"] = increments_of(analysis.increment, spec.channel_list, deviation)
+    only = analysis is not None and analysis.status == "background_only"
+    return judge(evidence, settings.verdict, only)

@@ -106,10 +106,10 @@ def _show(
 ) -> None:
     """Score what lies in ``out``, as a user would: everything comes from the files."""
     from phyda_cli.formats.background import read_background
+    from phyda_cli.observations.departures import summarise_feedback
     from phyda_cli.observations.feedback import read_feedback
     from phyda_cli.observations.read.read import read_observations
     from phyda_cli.verification.analysis_file import read_analysis
-    from phyda_cli.verification.departures import summarise_feedback
     from phyda_cli.verification.fields import score_fields
     from phyda_cli.verification.plots import draw_channel
 

@@ -11,7 +11,7 @@ from phyda_cli.verification.readable import READABLE
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from phyda_cli.verification.departures import Departure
+    from phyda_cli.observations.departures import Departure
     from phyda_cli.verification.fields import FieldScore
 
 __all__ = [

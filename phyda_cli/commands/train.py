@@ -95,7 +95,7 @@ def train(
     torchrun --nproc-per-node 4 -m phyda_cli train --data era5.zarr --out runs/era5 --preset 240x121
     ```
     """
-    from phyda_cli.analysis.departures import choose_device
+    from phyda_cli.analysis.prior import choose_device
     from phyda_cli.commands.progress import estimate_table, training_watch
     from phyda_cli.model.checkpoint import Checkpoint
     from phyda_cli.parallel.training import World

@@ -279,7 +279,7 @@ def _physics(
 
 
 def _from_feedback(rows: pd.DataFrame, name: str) -> Section:
-    from phyda_cli.verification.departures import summarise_feedback
+    from phyda_cli.observations.departures import summarise_feedback
 
     summary = summarise_feedback(rows)
     kinds = {"used": summary.used, "passive": summary.passive}

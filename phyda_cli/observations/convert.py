@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.errors import UsageError
-from phyda_cli.observations.feedback import write_feedback
+from phyda_cli.observations.feedback import Feedback, write_feedback
 from phyda_cli.observations.qc import set_codes
 from phyda_cli.observations.qc.preliminary import duplicates
 from phyda_cli.observations.read.csv import write_csv
@@ -50,9 +50,8 @@ def write_observations(
     """
     if kind == "nc":
         unknown = np.full(len(table), np.nan)
-        write_feedback(
-            path, table, unknown, unknown, unknown, {"phyda_status": "observations only"}, overwrite
-        )
+        rows = Feedback.as_observed(table, unknown, unknown, unknown)
+        write_feedback(path, rows, {"phyda_status": "observations only"}, overwrite)
         return len(table), 0
     good = table[(table["qc"] <= QC.PASSIVE) & np.isfinite(table["value"])]
     write_csv(path, good, overwrite)

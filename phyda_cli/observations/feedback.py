@@ -17,7 +17,7 @@ from phyda_cli.files.publish import publish
 from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.table import QC
 
-__all__ = ["AsUsed", "read_feedback", "write_feedback"]
+__all__ = ["Feedback", "read_feedback", "write_feedback"]
 
 _MODEL_CODES = (
     QC.H_FAILED,
@@ -69,6 +69,8 @@ _AS_USED = {
     "DerivedObsValue": "value as used: the observed one, or that of the superobservation it "
     "stands for",
     "VarQCWeight": "weight under the robust norm, 1 at most; EffectiveError holds it already",
+    "hofx0_corrected": "background in observation space after the correction of its mean error, "
+    "which the analysis started from",
 }
 _TEXTS = {
     "station_id": "station identifier",
@@ -78,56 +80,80 @@ _TEXTS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class AsUsed:
-    """What the analysis made of the rows, each (P,): ``innovation`` and ``error`` in the row's
-    units, the robust ``weight``, and how many rows were ``merged`` into one."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Feedback:
+    """Observations with what an analysis made of them, arrays (P,) in the rows' units.
 
+    ``table`` carries the final codes. ``hofx0`` and ``hofx1`` are the background and the analysis
+    at the observations, ``corrected`` the background after the correction of its mean error where
+    there is one; ``sigma_b`` is the standard deviation of the background's error. The analysis took
+    a row with the ``innovation`` and the ``error`` (which holds the robust ``weight``) of the
+    ``merged`` rows that it stands for.
+    """
+
+    table: pd.DataFrame
+    hofx0: np.ndarray
+    hofx1: np.ndarray
+    sigma_b: np.ndarray
     innovation: np.ndarray
     error: np.ndarray
     weight: np.ndarray
     merged: np.ndarray
+    corrected: np.ndarray | None = None
 
     @classmethod
-    def as_observed(cls, table: pd.DataFrame, hofx0: np.ndarray) -> AsUsed:
-        """Every row for itself."""
-        ones = np.ones(len(table))
+    def as_observed(
+        cls, table: pd.DataFrame, hofx0: np.ndarray, hofx1: np.ndarray, sigma_b: np.ndarray
+    ) -> Feedback:
+        """Every row for itself, with its own error."""
         return cls(
-            table["value"].to_numpy() - hofx0, table["error"].to_numpy(), ones, ones.astype(int)
+            table=table,
+            hofx0=hofx0,
+            hofx1=hofx1,
+            sigma_b=sigma_b,
+            innovation=table["value"].to_numpy() - hofx0,
+            error=table["error"].to_numpy(),
+            weight=np.ones(len(table)),
+            merged=np.ones(len(table), int),
         )
+
+    def numbers(self) -> dict[str, np.ndarray]:
+        """The columns of numbers (P,) under their names in the file."""
+        passes = (self.table["qc"] <= QC.PASSIVE).to_numpy()
+        value = self.table["value"].to_numpy()
+        start = self.hofx0 if self.corrected is None else self.corrected
+        found = {
+            "ObsValue": value,
+            "ObsError": self.table["error"].to_numpy(),
+            "EffectiveError": np.where(passes, self.error, np.nan),
+            "hofx0": self.hofx0,
+            "hofx1": self.hofx1,
+            "ombg": value - self.hofx0,
+            "oman": value - self.hofx1,
+            "hofx0_error": self.sigma_b,
+            "DerivedObsValue": np.where(passes, start + self.innovation, np.nan),
+            "VarQCWeight": np.where(passes, self.weight, np.nan),
+        }
+        return found if self.corrected is None else found | {"hofx0_corrected": self.corrected}
+
+    def frame(self) -> pd.DataFrame:
+        """What statistics of departures need, as :func:`read_feedback` gives it."""
+        texts = {"variable": self.table["variable"].to_numpy(object)}
+        return pd.DataFrame(texts | self.numbers() | {"EffectiveQC": self.table["qc"].to_numpy()})
 
 
 def write_feedback(
     path: Path,
-    table: pd.DataFrame,
-    hofx0: np.ndarray,
-    hofx1: np.ndarray,
-    sigma_b: np.ndarray,
+    feedback: Feedback,
     attributes: Mapping[str, str | int | float],
     overwrite: bool = False,
-    used: AsUsed | None = None,
 ) -> None:
-    """Write the rows of ``table`` in their order with H(x) of background and analysis and sigma_b,
-    each (P,) in the row's units.
+    """Write ``feedback``, its rows in their order.
 
     PreQC is the code given before the model and other reports were consulted, EffectiveQC the final
     one. Raises OutputError.
     """
-    used = used or AsUsed.as_observed(table, hofx0)
-    passes = (table["qc"] <= QC.PASSIVE).to_numpy()
-    effective = np.where(passes, used.error, np.nan)
-    value = table["value"].to_numpy()
-    numbers = dict(
-        zip(
-            _VALUES,
-            (value, table["error"], effective, hofx0, hofx1, value - hofx0, value - hofx1, sigma_b),
-            strict=True,
-        )
-    )
-    numbers |= {
-        "DerivedObsValue": np.where(passes, hofx0 + used.innovation, np.nan),
-        "VarQCWeight": np.where(passes, used.weight, np.nan),
-    }
+    table, numbers = feedback.table, feedback.numbers()
     units = table["variable"].map({k: v.units for k, v in OBSERVABLES.items()})
     texts = dict(
         zip(_TEXTS, (table["station_id"], table["variable"], units, table["file"]), strict=True)
@@ -145,6 +171,8 @@ def write_feedback(
         for name, attrs in _COORDINATES.items():
             _number(data, name, _seconds(table["time"]) if name == "time" else table[name], attrs)
         for name, long_name in (_VALUES | _AS_USED).items():
+            if name not in numbers:
+                continue
             extra = {"ancillary_variables": "EffectiveQC"} if name == "ObsValue" else {}
             _number(
                 data,
@@ -162,7 +190,7 @@ def write_feedback(
         _integer(
             data,
             "superob_size",
-            used.merged,
+            feedback.merged,
             "i4",
             "number of observations that this one stands for",
         )

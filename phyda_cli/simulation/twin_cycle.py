@@ -13,18 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 import xarray as xr
 
 from phyda_cli.analysis.background_scale import BackgroundScale
 from phyda_cli.analysis.localisation import Localisation
-from phyda_cli.analysis.reconstruction import Ensemble, reconstruct
+from phyda_cli.analysis.model_grid import ModelGridSettings, Networks, analyse
+from phyda_cli.analysis.prior import Prior, expected_error
 from phyda_cli.errors import UsageError
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.files.arrays import read_arrays, write_arrays
 from phyda_cli.files.resume import claim
 from phyda_cli.model.checkpoint import Checkpoint
-from phyda_cli.model.encoder import conditions
 from phyda_cli.settings.data import TwinSettings
 from phyda_cli.simulation.jcm import (
     STEPS_PER_DAY,
@@ -35,8 +34,8 @@ from phyda_cli.simulation.jcm import (
 )
 from phyda_cli.simulation.nature_files import write_netcdf
 from phyda_cli.simulation.observing_network import Network, draw_network
+from phyda_cli.simulation.simulate import simulate
 from phyda_cli.simulation.speedy_link import SpeedyLink
-from phyda_cli.training.cases import Reports, StageOne, innovations, scaled
 
 __all__ = ["cycle_network", "network_size", "run_twin_cycle"]
 
@@ -105,48 +104,32 @@ class _TwinCycle:
                 hint="extend it with `phyda download --source nature --days N` in the same folder",
             )
         self.position = _Position(first, dict(self.truth[0]), FIRST_SCALE)
-        phyda = settings.method == "phyda"
-        self.encoder = checkpoint.networks()[0] if phyda else None
-        self.spread = checkpoint.background_spread() if phyda else None
+        self.networks = Networks.of(checkpoint) if settings.method == "phyda" else None
 
     def analyse(self, index: int, background: Native) -> tuple[Native, BackgroundScale]:
         """The analysis at nature state ``index`` and the scale of the background error it was made
         with."""
-        spec = self.spec
-        unit = spec.column("background_std")
-        stacks = self.link.stack([background, self.truth[index]])
-        network = cycle_network(spec, self.checkpoint.statics["lsm"], self.settings, index)
+        spec, checkpoint, time = self.spec, self.checkpoint, self.times[index]
+        state, truth = self.link.stack([background, self.truth[index]])
+        correction = expected_error(checkpoint, state, time)
+        if correction is not None:
+            state = state + correction
+        network = cycle_network(spec, checkpoint.statics["lsm"], self.settings, index)
         rng = np.random.default_rng([self.settings.seed, 3, index])
-        matrix, innovation = innovations(spec, (stacks[1] - stacks[0]) / unit, network, rng)
-
-        ensemble = Ensemble(self.checkpoint.members(self.times[index]), self.localisation)
-        deviation = self.checkpoint.metadata.solver.scale_deviation
-        scale, factor, operator = scaled(
-            ensemble, spec, network, matrix, innovation, self.position.prior, deviation
+        error = (truth - state) / spec.column("background_std")
+        found = analyse(
+            Prior.static(checkpoint, state, time, HOURS, self.localisation),
+            simulate(spec, error, network, rng),
+            self.networks,
+            ModelGridSettings(
+                expected_scale=self.position.prior,
+                scale_deviation=checkpoint.metadata.solver.scale_deviation,
+            ),
         )
-        reports = (operator, innovation, network.error, network.latitude, network.longitude)
-        increment = self._increment(ensemble, reports, stacks[0], index)
-        return self.link.add(background, increment * factor * unit), scale
-
-    @torch.no_grad()
-    def _increment(
-        self, ensemble: Ensemble, reports: Reports, background: np.ndarray, index: int
-    ) -> np.ndarray:
-        """The normalised increment (C, H, W) to ``background`` (C, H, W) at nature state
-        ``index``."""
-        if self.encoder is None:
-            return reconstruct(ensemble, *reports).increment.numpy()
-        spec, statics = self.spec, self.checkpoint.statics
-        state = (background - spec.column("mean")) / spec.column("std")
-        place = conditions(
-            spec.grid, statics["orography"], statics["lsm"], self.times[index], HOURS
-        )
-        parts = StageOne(self.spread)(ensemble, reports, state, place)
-        return (
-            self.encoder(*(torch.from_numpy(a)[None].float() for a in (state, *parts, place)))
-            .mean[0]
-            .numpy()
-        )
+        increment = found.mean * found.unit
+        if correction is not None:
+            increment = increment + correction
+        return self.link.add(background, increment), found.scale
 
     def dataset(self, index: int, forecast: list[Native]) -> xr.Dataset:
         """Forecasts from the analysis at ``index`` on the model grid, one variable a channel."""

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
-from scipy import sparse
 
-from phyda_cli.analysis.background_scale import DEVIATION, BackgroundScale, estimate_scale
-from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay, observed_evidence
-from phyda_cli.analysis.reconstruction import Ensemble, Virtual, reconstruct
+from phyda_cli.analysis.background_scale import BackgroundScale
+from phyda_cli.analysis.errors_of_the_day import observed_evidence
+from phyda_cli.analysis.model_grid import ModelGridSettings, Networks, analyse, scaled_to_today
+from phyda_cli.analysis.prior import Prior, normalised
+from phyda_cli.analysis.reconstruction import Observations
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.files.publish import publish
 from phyda_cli.model.background_spread import BackgroundSpread
@@ -31,7 +32,8 @@ from phyda_cli.model.encoder import conditions
 from phyda_cli.model.evidence import N_MAPS
 from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.settings.training import TrainingSettings
-from phyda_cli.simulation.observing_network import Network, draw_network
+from phyda_cli.simulation.observing_network import draw_network
+from phyda_cli.simulation.simulate import simulate
 from phyda_cli.training.members import MemberPool
 from phyda_cli.training.statistics import difference
 
@@ -40,90 +42,16 @@ if TYPE_CHECKING:  # a simulation needs no processes
 
 __all__ = [
     "Batch",
+    "CaseBuilder",
     "Cases",
     "EvidenceBatch",
-    "Maker",
     "StageOne",
     "build_cases",
     "evidence_maps",
-    "innovations",
-    "scaled",
-    "simulate",
 ]
 
 CHUNK = 32
-PARTS = ("increment", "spread", "residual", "information")
-Reports = tuple[
-    sparse.csr_matrix, np.ndarray, np.ndarray, np.ndarray, np.ndarray
-]  # of :func:`reconstruct`
-
-
-def innovations(
-    spec: StateSpec, truth: np.ndarray, network: Network, rng: np.random.Generator
-) -> tuple[sparse.csr_matrix, np.ndarray]:
-    """Operator (P, C*H*W) on the normalised increment and simulated innovations (P,) of the
-    increment ``truth`` (C, H, W)."""
-    scale = np.broadcast_to(spec.column("background_std"), truth.shape).ravel()
-    matrix = (network.matrix @ sparse.diags_array(scale)).tocsr()
-    return matrix, matrix @ truth.ravel() + network.error * rng.standard_normal(
-        network.error.size
-    ).astype(np.float32)
-
-
-def scaled(
-    ensemble: Ensemble,
-    spec: StateSpec,
-    network: Network,
-    matrix: sparse.csr_matrix,
-    innovation: np.ndarray,
-    prior: float = 1.0,
-    deviation: float = DEVIATION,
-) -> tuple[BackgroundScale, np.ndarray, sparse.csr_matrix]:
-    """The scale of the background error, its factor for each channel (C, 1, 1), and the operator
-    (P, C*H*W) on increments so scaled."""
-    sigma_b = ensemble.spread_at(matrix)
-    names = np.array([c.variable for c in spec.channel_list])
-    where = network.latitude, network.longitude
-    scale = estimate_scale(
-        names[network.channel], innovation, network.error, sigma_b, *where, prior, deviation
-    )
-    factor = scale.of(list(names)).astype(np.float32)[:, None, None]
-    return (
-        scale,
-        factor,
-        (matrix @ sparse.diags_array(np.repeat(factor.ravel(), spec.grid.size))).tocsr(),
-    )
-
-
-def simulate(
-    ensemble: Ensemble,
-    spec: StateSpec,
-    truth: np.ndarray,
-    network: Network,
-    rng: np.random.Generator,
-    draws: int = 0,
-    seed: int = 0,
-    today: ErrorsOfTheDay | None = None,
-) -> tuple[Virtual, np.ndarray]:
-    """Stage 1, with ``draws`` perturbations, on simulated observations of the normalised increment
-    ``truth`` (C, H, W); ``today`` scales the members to the errors of the day.
-
-    Times the factors (C, 1, 1) that come with it, the result is in the units of ``truth``.
-    """
-    matrix, innovation = innovations(spec, truth, network, rng)
-    _, factor, operator = scaled(ensemble, spec, network, matrix, innovation)
-    if today is not None:
-        ensemble = today.ensemble(ensemble, operator, innovation, network.error)
-    return reconstruct(
-        ensemble,
-        operator,
-        innovation,
-        network.error,
-        network.latitude,
-        network.longitude,
-        draws,
-        seed,
-    ), factor
+PARTS = 4  # fields of C channels that the encoder sees of stage 1
 
 
 def build_cases(
@@ -136,13 +64,12 @@ def build_cases(
     settings: TrainingSettings,
     report: Callable[[str], None],
     world: World | None = None,
-    make: Maker | None = None,
+    builder: CaseBuilder | None = None,
 ) -> None:
     """Simulate a case for each of ``pairs`` into chunk files of ``folder``, the factors beside;
     complete chunks are kept.
 
-    ``make`` is what becomes of the observations, stage 1 without errors of the day where it is not
-    given.
+    ``builder`` makes the parts, those of stage 1 without errors of the day where it is not given.
 
     One thread a core, each with single-threaded algebra: a case is too small to share. The
     processes of ``world`` divide the chunks.
@@ -157,7 +84,7 @@ def build_cases(
         numbers = range(index * CHUNK, min((index + 1) * CHUNK, pairs.size))
         parts, factors = zip(
             *(
-                _case(store, states, spec, pool, int(pairs[n]), n, settings, make or StageOne())
+                _case(store, states, spec, pool, int(pairs[n]), n, settings, builder or StageOne())
                 for n in numbers
             ),
             strict=True,
@@ -182,7 +109,7 @@ def _case(
     pair: int,
     number: int,
     settings: TrainingSettings,
-    make: Maker,
+    build: CaseBuilder,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The parts of one case (parts, C, H, W) float16, and its factors (C,)."""
     rng = np.random.default_rng([settings.seed, number])
@@ -195,19 +122,18 @@ def _case(
         error_factor=settings.error_factor,
     )
     truth = difference(store, states, pair) / spec.column("background_std")
-    matrix, innovation = innovations(spec, truth, network, rng)
-    ensemble = pool.ensemble(store.time[store.pairs[pair, 1]])
-    _, factor, operator = scaled(
-        ensemble, spec, network, matrix, innovation, deviation=settings.solver.scale_deviation
+    time = store.time[store.pairs[pair, 1]]
+    prior = Prior.of(
+        state=states[store.pairs[pair, 0]],
+        spec=spec,
+        statics=store.statics,
+        time=time,
+        lead_hours=float(store.lead[pair]),
+        ensemble=pool.ensemble(time),
     )
-    state = (states[store.pairs[pair, 0]] - spec.column("mean")) / spec.column("std")
-    parts = make(
-        ensemble,
-        (operator, innovation, network.error, network.latitude, network.longitude),
-        state,
-        place_of(store, pair),
-    )
-    return parts.astype(np.float16), factor.ravel()
+    options = ModelGridSettings(scale_deviation=settings.solver.scale_deviation)
+    parts, scale = build(prior, simulate(spec, truth, network, rng), options)
+    return parts.astype(np.float16), scale.of(prior.variables).astype(np.float32)
 
 
 def place_of(store: PairStore, pair: int) -> np.ndarray:
@@ -218,13 +144,13 @@ def place_of(store: PairStore, pair: int) -> np.ndarray:
     )
 
 
-class Maker(Protocol):
-    """Makes the parts of a case (parts, C, H, W) of stage 1's static members, the observations, the
-    normalised background and its place."""
+class CaseBuilder(Protocol):
+    """Makes the parts of a case (parts, C, H, W) of its prior and its observations; returns the
+    scale of the background's errors too."""
 
     def __call__(
-        self, ensemble: Ensemble, reports: Reports, state: np.ndarray, place: np.ndarray
-    ) -> np.ndarray: ...
+        self, prior: Prior, observations: Observations, settings: ModelGridSettings
+    ) -> tuple[np.ndarray, BackgroundScale]: ...
 
 
 @dataclass(frozen=True)
@@ -234,19 +160,20 @@ class StageOne:
     spread: BackgroundSpread | None = None
 
     def __call__(
-        self, ensemble: Ensemble, reports: Reports, state: np.ndarray, place: np.ndarray
-    ) -> np.ndarray:
-        if self.spread is not None:
-            ensemble = ErrorsOfTheDay(self.spread, state, place).ensemble(ensemble, *reports[:3])
-        virtual = reconstruct(ensemble, *reports)
-        return np.stack([getattr(virtual, name).numpy() for name in PARTS])
+        self, prior: Prior, observations: Observations, settings: ModelGridSettings
+    ) -> tuple[np.ndarray, BackgroundScale]:
+        found = analyse(prior, observations, Networks(errors_of_the_day=self.spread), settings)
+        assert found.virtual is not None
+        return np.stack([part.numpy() for part in found.virtual.seen]), found.scale
 
 
 def evidence_maps(
-    ensemble: Ensemble, reports: Reports, state: np.ndarray, place: np.ndarray
-) -> np.ndarray:
+    prior: Prior, observations: Observations, settings: ModelGridSettings
+) -> tuple[np.ndarray, BackgroundScale]:
     """What the network of the background spread sees of the observations."""
-    return observed_evidence(ensemble, *reports[:3]).reshape(N_MAPS, *ensemble.members.shape[1:])
+    prior, observations, scale = scaled_to_today(prior, observations, settings)
+    maps = observed_evidence(prior.ensemble, observations)
+    return maps.reshape(N_MAPS, *prior.state.shape), scale
 
 
 def _factor_file(path: Path) -> Path:
@@ -334,9 +261,8 @@ class Cases:
             )  # float16 is faster to send, and torch to convert
             return made.to(memory_format=torch.channels_last) if channels_last else made
 
-        background = (state - spec.column("mean")) / spec.column("std")
         return self._kind(
-            to(background),
+            to(normalised(state, spec)),
             tuple(to(part) for part in parts),
             to(place),
             to(target),

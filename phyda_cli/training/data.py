@@ -20,7 +20,7 @@ from phyda_cli.model.mean_error import MeanError
 from phyda_cli.parallel.training import World
 from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.settings.training import TrainingSettings
-from phyda_cli.training.cases import Batch, Cases, Maker, StageOne, build_cases
+from phyda_cli.training.cases import Batch, CaseBuilder, Cases, StageOne, build_cases
 from phyda_cli.training.mean_error import corrected
 from phyda_cli.training.members import MemberPool
 from phyda_cli.training.objectives import Physics
@@ -105,7 +105,7 @@ def cases_of(
     settings: TrainingSettings,
     world: World,
     report: Report,
-    make: Maker,
+    builder: CaseBuilder,
     kind: type[Batch] = Batch,
     held: int | None = None,
 ) -> tuple[Cases, Cases]:
@@ -137,7 +137,7 @@ def cases_of(
             settings,
             _prefixed(report, name),
             world,
-            make,
+            builder,
         )
         world.meet()
         made[name] = Cases(folder / name, store, basis.states, spec, pairs, kind)

@@ -122,7 +122,7 @@ def _measured(
     phases.append(_phase(phase, phase.pace(STEPS), settings.denoiser_epochs, settings))
 
     cases = settings.samples + min(settings.validation_cases, basis.split.validation.size)
-    disk = cases * len(PARTS) * 2 * basis.states[0].size + sum(
+    disk = cases * PARTS * 2 * basis.states[0].size + sum(
         STATE_BYTES * p.parameters * (settings.keep + 1) for p in phases
     )
     on_device = torch.cuda.max_memory_allocated() if world.device.type == "cuda" else 0

@@ -1,8 +1,7 @@
 """Scores of numbers: no files, no fields. NaN means absent and is left out, with its weight.
 
 The ensemble score is the fair CRPS (Ferro 2014, eq. 8), which a finite ensemble cannot improve by
-being too narrow; the Gaussian one is Gneiting et al. 2005, eq. 5. The estimates of errors from
-departures are those of Desroziers et al. 2005.
+being too narrow; the Gaussian one is Gneiting et al. 2005, eq. 5.
 """
 
 from __future__ import annotations
@@ -10,24 +9,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import erf
 
-__all__ = ["crps_ensemble", "crps_gaussian", "desroziers", "mae", "mean", "rms"]
+from phyda_cli.observations.departures import mean, rms
 
-
-def mean(values: np.ndarray, weights: np.ndarray | float = 1.0) -> float:
-    """Mean of the finite ``values``, weighted by ``weights`` (broadcast against them); NaN when
-    there is none."""
-    values = np.asarray(values, np.float64)
-    known = np.isfinite(values)
-    weights = np.where(known, np.broadcast_to(weights, values.shape), 0.0)
-    total = weights.sum()
-    return (
-        float((weights * np.where(known, values, 0.0)).sum() / total) if total > 0 else float("nan")
-    )
-
-
-def rms(values: np.ndarray, weights: np.ndarray | float = 1.0) -> float:
-    """Root of the weighted mean square."""
-    return float(np.sqrt(mean(np.square(np.asarray(values, np.float64)), weights)))
+__all__ = ["crps_ensemble", "crps_gaussian", "mae", "mean", "rms"]
 
 
 def mae(values: np.ndarray, weights: np.ndarray | float = 1.0) -> float:
@@ -63,15 +47,3 @@ def crps_gaussian(centre: np.ndarray, spread: np.ndarray, truth: np.ndarray) -> 
     density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     closed = spread * (z * erf(z / np.sqrt(2)) + 2 * density - 1 / np.sqrt(np.pi))
     return np.where(spread > 0, closed, np.where(spread == 0, np.abs(error), np.nan))
-
-
-def desroziers(ombg: np.ndarray, oman: np.ndarray) -> tuple[float, float]:
-    """Standard deviations of observation and background error that the departures (P,) of
-    assimilated rows suggest.
-
-    sigma_o^2 = E[(O-A)(O-B)], sigma_b^2 = E[(A-B)(O-B)]; NaN where the estimate is negative.
-    """
-    ombg, oman = np.asarray(ombg, np.float64), np.asarray(oman, np.float64)
-    variances = np.array([mean(oman * ombg), mean((ombg - oman) * ombg)])
-    sigma_o, sigma_b = np.sqrt(np.where(variances >= 0, variances, np.nan))
-    return float(sigma_o), float(sigma_b)

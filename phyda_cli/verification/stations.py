@@ -10,10 +10,10 @@ import pandas as pd
 
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields
+from phyda_cli.observations.departures import Departure, departure
 from phyda_cli.observations.operators import build_operator, operator_check
 from phyda_cli.observations.qc import first_guess_check, summary
 from phyda_cli.observations.table import QC
-from phyda_cli.verification.departures import Departure, departure
 
 __all__ = ["StationReport", "score_stations"]
 

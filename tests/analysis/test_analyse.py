@@ -10,9 +10,9 @@ import pytest
 import torch
 from synthetic import GRID, LEVELS, TIME, amplitudes, fields_at
 
-from phyda_cli.analysis.analyse import Analysis, analyse
-from phyda_cli.analysis.departures import choose_device, quality_control
+from phyda_cli.analysis.analyse import Analysis, analyse, pose
 from phyda_cli.analysis.generative import of_unit_variance
+from phyda_cli.analysis.prior import choose_device
 from phyda_cli.errors import NoObservationsError, UsageError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.model.checkpoint import Checkpoint
@@ -30,13 +30,7 @@ def run(
     settings: AnalysisSettings = OI,
     **options: bool,
 ) -> Analysis:
-    return analyse(
-        background,
-        quality_control(background, table, checkpoint, settings),
-        checkpoint,
-        settings,
-        **options,
-    )
+    return analyse(pose(background, table, checkpoint, settings), **options)
 
 
 def on_model_grid() -> Fields:
@@ -70,22 +64,22 @@ def test_increment_is_the_difference(
 def test_departures_shrink_and_are_those_of_the_fields(
     background: Fields, table: pd.DataFrame, checkpoint: Checkpoint
 ) -> None:
-    departures = quality_control(background, table, checkpoint, OI)
-    result = analyse(background, departures, checkpoint, OI)
-    used = (result.table["qc"] == QC.PASS).to_numpy()
+    problem = pose(background, table, checkpoint, OI)
+    result, operator = analyse(problem), problem.departures.operator
+    used = (result.feedback.table["qc"] == QC.PASS).to_numpy()
     np.testing.assert_allclose(
-        result.hofx0[used], departures.full.apply(np.nan_to_num(background.vector()))[used]
+        result.feedback.hofx0[used], operator.apply(np.nan_to_num(background.vector()))[used]
     )
     np.testing.assert_allclose(
-        result.hofx1[used], departures.full.apply(np.nan_to_num(result.fields.vector()))[used]
+        result.feedback.hofx1[used], operator.apply(np.nan_to_num(result.fields.vector()))[used]
     )
     for name in ("msl", "t", "u", "v"):
-        rows = used & (result.table["variable"] == name).to_numpy()
-        value = result.table["value"].to_numpy()[rows]
-        assert ((value - result.hofx1[rows]) ** 2).mean() < (
-            (value - result.hofx0[rows]) ** 2
+        rows = used & (result.feedback.table["variable"] == name).to_numpy()
+        value = result.feedback.table["value"].to_numpy()[rows]
+        assert ((value - result.feedback.hofx1[rows]) ** 2).mean() < (
+            (value - result.feedback.hofx0[rows]) ** 2
         ).mean()
-    assert (result.sigma_b[used] > 0).all()
+    assert (result.feedback.sigma_b[used] > 0).all()
 
 
 def test_the_method_phyda_samples_around_its_mean(
@@ -144,8 +138,8 @@ def test_passive_and_rejected_rows_change_nothing(
     )
     both = run(background, pd.concat([table, extra], ignore_index=True), checkpoint)
     np.testing.assert_allclose(both.increment.upper["t"], whole.increment.upper["t"], atol=1e-9)
-    passive = (both.table["qc"] == QC.PASSIVE).to_numpy()
-    assert np.isfinite(both.hofx1[passive]).all()
+    passive = (both.feedback.table["qc"] == QC.PASSIVE).to_numpy()
+    assert np.isfinite(both.feedback.hofx1[passive]).all()
 
 
 def test_gross_errors_are_left_out(
@@ -154,8 +148,8 @@ def test_gross_errors_are_left_out(
     table = table.copy()
     table.loc[5, "value"] += 60.0
     result = run(background, table, checkpoint)
-    assert result.table["qc"][5] == QC.FIRST_GUESS
-    assert (result.table["qc"] == QC.FIRST_GUESS).sum() < 5
+    assert result.feedback.table["qc"][5] == QC.FIRST_GUESS
+    assert (result.feedback.table["qc"] == QC.FIRST_GUESS).sum() < 5
 
 
 def test_the_scale_multiplies_the_background_error(
@@ -167,10 +161,13 @@ def test_the_scale_multiplies_the_background_error(
         run(background, table, checkpoint, OI.model_copy(update={"background_error_scale": s}))
         for s in (0.25, 1.0, 4.0)
     ]
-    used = (results[0].table["qc"] == QC.PASS).to_numpy()
-    np.testing.assert_allclose(results[2].sigma_b[used], 16 * results[0].sigma_b[used], rtol=1e-5)
+    used = (results[0].feedback.table["qc"] == QC.PASS).to_numpy()
+    np.testing.assert_allclose(
+        results[2].feedback.sigma_b[used], 16 * results[0].feedback.sigma_b[used], rtol=1e-5
+    )
     misfit = [
-        np.mean(((r.table["value"] - r.hofx1) / r.table["error"])[used] ** 2) for r in results
+        np.mean(((f.table["value"] - f.hofx1) / f.table["error"])[used] ** 2)
+        for f in (r.feedback for r in results)
     ]
     assert misfit[0] > misfit[1] > misfit[2]
 
@@ -197,7 +194,7 @@ def test_the_scale_is_found(table: pd.DataFrame, checkpoint: Checkpoint) -> None
     """Errors three times as large make the scale three times as large, and are not taken for gross
     ones."""
     background = on_model_grid()
-    departures = quality_control(background, table, checkpoint, OI)
+    departures = pose(background, table, checkpoint, OI).departures
     innovation = table["value"].to_numpy() - departures.hofx0
     error, sigma_b = (
         table["error"].to_numpy(),
@@ -210,7 +207,7 @@ def test_the_scale_is_found(table: pd.DataFrame, checkpoint: Checkpoint) -> None
         wrong = table.assign(
             value=table["value"] - innovation + drawn * np.hypot(error, factor * sigma_b)
         )
-        scales.append(quality_control(background, wrong, checkpoint, OI))
+        scales.append(pose(background, wrong, checkpoint, OI).departures)
         assert (scales[-1].table["qc"] == QC.PASS).mean() > 0.97
     assert scales[1].scale.pooled / scales[0].scale.pooled == pytest.approx(3.0, rel=0.25)
 
@@ -221,7 +218,7 @@ def test_the_checkpoint_says_how_far_the_scale_may_go(
     solver = checkpoint.metadata.solver.model_copy(update={"scale_deviation": 1e-3})
     held = Checkpoint(checkpoint.path, checkpoint.metadata.model_copy(update={"solver": solver}))
     free, fixed = (
-        abs(np.log(quality_control(background, table, c, OI).scale.pooled))
+        abs(np.log(pose(background, table, c, OI).departures.scale.pooled))
         for c in (checkpoint, held)
     )
     assert fixed < 1e-3 < 0.02 < free
@@ -231,9 +228,9 @@ def test_a_scale_below_one_rejects_no_more(
     background: Fields, table: pd.DataFrame, checkpoint: Checkpoint
 ) -> None:
     codes = [
-        quality_control(
+        pose(
             background, table, checkpoint, OI.model_copy(update={"background_error_scale": s})
-        ).table["qc"]
+        ).departures.table["qc"]
         for s in (0.3, 1.0)
     ]
     assert (codes[0] == codes[1]).all()

@@ -8,9 +8,8 @@ import pytest
 import torch
 from synthetic import CHANNELS, GRID, LEVELS, TIME, amplitudes, fields_at, spec
 
-from phyda_cli.analysis.analyse import Analysis, analyse
+from phyda_cli.analysis.analyse import Analysis, analyse, pose
 from phyda_cli.analysis.balance import Constraints
-from phyda_cli.analysis.departures import quality_control
 from phyda_cli.errors import GateError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.model.checkpoint import Checkpoint
@@ -141,13 +140,7 @@ def analysed(table: pd.DataFrame, checkpoint: Checkpoint, method: str, physics: 
         {"method": method, "physics": physics, "members": 4, "device": "cpu"}
     )
     background = on_model_grid()
-    return analyse(
-        background,
-        quality_control(background, table, checkpoint, settings),
-        checkpoint,
-        settings,
-        keep_members=True,
-    )
+    return analyse(pose(background, table, checkpoint, settings), keep_members=True)
 
 
 def excess(fields: Fields) -> dict[str, float]:
@@ -203,13 +196,7 @@ def test_one_member_keeps_the_spread_of_the_encoder(
     settings = AnalysisSettings(method="phyda", members=1, physics="project", device="cpu")
     background = on_model_grid()
     one, plain = (
-        analyse(
-            background,
-            quality_control(background, table, checkpoint, s),
-            checkpoint,
-            s,
-            keep_members=True,
-        )
+        analyse(pose(background, table, checkpoint, s), keep_members=True)
         for s in (settings, settings.model_copy(update={"physics": "train"}))
     )
     np.testing.assert_array_equal(one.spread.upper["t"], plain.spread.upper["t"])
@@ -225,9 +212,7 @@ def test_humidity_as_it_comes(table: pd.DataFrame, checkpoint: Checkpoint) -> No
         settings = AnalysisSettings.model_validate(
             {"method": "oi", "physics": word, "device": "cpu"}
         )
-        results[word] = analyse(
-            dry, quality_control(dry, table, checkpoint, settings), checkpoint, settings
-        ).fields.upper
+        results[word] = analyse(pose(dry, table, checkpoint, settings)).fields.upper
     assert results["off"]["q"].min() < -1e-6
     np.testing.assert_array_equal(results["train"]["q"], np.maximum(results["off"]["q"], 0))
     for name in "ztuv":
@@ -239,7 +224,7 @@ def test_increments_that_are_not_finite_are_still_refused(
 ) -> None:
     background = on_model_grid()
     settings = AnalysisSettings(method="oi", physics="project", device="cpu")
-    departures = quality_control(background, table, checkpoint, settings)
-    departures.innovation[:] = np.nan
+    problem = pose(background, table, checkpoint, settings)
+    problem.departures.innovation[:] = np.nan
     with pytest.raises(GateError, match="not finite"):
-        analyse(background, departures, checkpoint, settings)
+        analyse(problem)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from scipy import sparse
-from synthetic import GRID, spec
+from synthetic import GRID, observations, spec
 
-from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay
+from phyda_cli.analysis.errors_of_the_day import with_errors_of_the_day
 from phyda_cli.analysis.localisation import Localisation
-from phyda_cli.analysis.reconstruction import Ensemble, reconstruct
+from phyda_cli.analysis.prior import Prior
+from phyda_cli.analysis.reconstruction import Ensemble, Observations, reconstruct
 from phyda_cli.model.background_spread import MAX_LOG_FACTOR, BackgroundSpread
 from phyda_cli.model.encoder import N_CONDITIONS
 from phyda_cli.settings.model import SolverSettings
@@ -32,26 +35,37 @@ def network(climate: torch.Tensor) -> BackgroundSpread:
     return made.eval().requires_grad_(False)
 
 
-def today(net: BackgroundSpread) -> ErrorsOfTheDay:
-    return ErrorsOfTheDay(
-        net,
-        np.zeros((C, *GRID.shape), np.float32),
-        np.zeros((N_CONDITIONS, *GRID.shape), np.float32),
+def today(net: BackgroundSpread, of: Observations) -> Ensemble:
+    """The static members with the spread that ``net`` finds for the mean state."""
+    state = spec()
+    prior = Prior(
+        spec=state,
+        state=np.broadcast_to(state.column("mean"), (C, *GRID.shape)),
+        conditions=np.zeros((N_CONDITIONS, *GRID.shape), np.float32),
+        available=np.ones(C, bool),
+        unit=state.column("background_std"),
+        ensemble=static(),
     )
+    return with_errors_of_the_day(prior, of, net).ensemble
 
 
-def reports(count: int = 30) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
+def reports(count: int = 30) -> Observations:
     rng = np.random.default_rng(1)
     columns = rng.integers(0, C * GRID.size, count)
     matrix = sparse.csr_matrix(
         (np.ones(count, np.float32), (np.arange(count), columns)), shape=(count, C * GRID.size)
     )
-    return matrix, rng.standard_normal(count).astype(np.float32), np.full(count, 0.5, np.float32)
+    return observations(
+        matrix,
+        rng.standard_normal(count).astype(np.float32),
+        np.full(count, 0.5, np.float32),
+        longitude=np.linspace(0, 350, count),
+    )
 
 
 def test_an_untrained_network_gives_the_spread_of_the_climate() -> None:
     climate = torch.rand(C, *GRID.shape, generator=torch.Generator().manual_seed(0)) + 0.5
-    found = today(network(climate)).ensemble(static(), *reports())
+    found = today(network(climate), reports())
     torch.testing.assert_close(
         found.members.square().sum(dim=0).sqrt(), climate, rtol=1e-4, atol=1e-5
     )
@@ -60,7 +74,7 @@ def test_an_untrained_network_gives_the_spread_of_the_climate() -> None:
 def test_it_changes_variances_and_no_correlation() -> None:
     net = network(torch.ones(C, *GRID.shape))
     torch.nn.init.normal_(net.net.head.conv.weight, std=0.5)
-    before, after = static(), today(net).ensemble(static(), *reports())
+    before, after = static(), today(net, reports())
 
     def correlation(members: torch.Tensor) -> torch.Tensor:
         flat = members.flatten(1)[:, ::37].double()
@@ -76,26 +90,22 @@ def test_it_changes_variances_and_no_correlation() -> None:
 def test_the_factor_is_bounded() -> None:
     net = network(torch.ones(C, *GRID.shape))
     torch.nn.init.normal_(net.net.head.conv.weight, std=1e4)
-    spread = today(net).ensemble(static(), *reports()).members.square().sum(dim=0).sqrt()
+    spread = today(net, reports()).members.square().sum(dim=0).sqrt()
     assert float(spread.log().abs().max()) <= MAX_LOG_FACTOR + 1e-4
 
 
 def test_the_sign_of_the_innovations_turns_the_increment_only() -> None:
     net = network(torch.ones(C, *GRID.shape))
     torch.nn.init.normal_(net.net.head.conv.weight, std=0.5)
-    matrix, innovation, error = reports()
-    place = np.zeros(innovation.size), np.linspace(0, 350, innovation.size)
+    plain = reports()
     one, other = (
-        reconstruct(today(net).ensemble(static(), matrix, d, error), matrix, d, error, *place)
-        for d in (innovation, -innovation)
+        reconstruct(today(net, each), each)
+        for each in (plain, replace(plain, innovation=-plain.innovation))
     )
     torch.testing.assert_close(one.increment, -other.increment)
     torch.testing.assert_close(one.spread, other.spread)
 
 
 def test_without_observations() -> None:
-    empty = np.zeros(0, np.float32)
-    found = today(network(torch.ones(C, *GRID.shape))).ensemble(
-        static(), sparse.csr_matrix((0, C * GRID.size)), empty, empty
-    )
+    found = today(network(torch.ones(C, *GRID.shape)), Observations.none(C * GRID.size))
     assert bool(torch.isfinite(found.members).all())

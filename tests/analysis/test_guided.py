@@ -11,8 +11,7 @@ import torch
 from scipy import sparse
 from synthetic import GRID, amplitudes, fields_at
 
-from phyda_cli.analysis.analyse import Analysis, analyse
-from phyda_cli.analysis.departures import quality_control
+from phyda_cli.analysis.analyse import Analysis, analyse, pose
 from phyda_cli.analysis.guided import UserObservations, row_misfit, user_misfit
 from phyda_cli.errors import NoObservationsError, UsageError
 from phyda_cli.fields.grid import Fields
@@ -32,13 +31,7 @@ def run(
     settings: AnalysisSettings = GUIDANCE,
     **options: object,
 ) -> Analysis:
-    return analyse(
-        background,
-        quality_control(background, table, checkpoint, settings),
-        checkpoint,
-        settings,
-        **options,
-    )
+    return analyse(pose(background, table, checkpoint, settings), **options)
 
 
 @pytest.fixture
@@ -90,11 +83,13 @@ def test_the_analysis_fits_the_observations(
     result = run(background, table, checkpoint, keep_members=True)
     assert result.status == "ok"
     assert len(result.members) == 6
-    used = (result.table["qc"] == QC.PASS).to_numpy()
+    used = (result.feedback.table["qc"] == QC.PASS).to_numpy()
     for name in ("msl", "t", "u", "v"):
-        rows = used & (result.table["variable"] == name).to_numpy()
-        value = result.table["value"].to_numpy()[rows]
-        before, after = ((value - h[rows]) ** 2 for h in (result.hofx0, result.hofx1))
+        rows = used & (result.feedback.table["variable"] == name).to_numpy()
+        value = result.feedback.table["value"].to_numpy()[rows]
+        before, after = (
+            (value - h[rows]) ** 2 for h in (result.feedback.hofx0, result.feedback.hofx1)
+        )
         assert after.mean() < before.mean() * (
             0.3 if name == "msl" else 1.0
         )  # the first guess of the wind is good
@@ -109,10 +104,12 @@ def test_dps_moves_towards_the_observations_too(
         GUIDANCE.model_dump() | {"guidance": {"rule": "dps", "zeta": 0.1}}
     )
     result = run(background, table, checkpoint, settings)
-    rows = ((result.table["qc"] == QC.PASS) & (result.table["variable"] == "msl")).to_numpy()
-    value = result.table["value"].to_numpy()[rows]
-    assert ((value - result.hofx1[rows]) ** 2).mean() < 0.9 * (
-        (value - result.hofx0[rows]) ** 2
+    rows = (
+        (result.feedback.table["qc"] == QC.PASS) & (result.feedback.table["variable"] == "msl")
+    ).to_numpy()
+    value = result.feedback.table["value"].to_numpy()[rows]
+    assert ((value - result.feedback.hofx1[rows]) ** 2).mean() < 0.9 * (
+        (value - result.feedback.hofx0[rows]) ** 2
     ).mean()
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy import sparse
-from synthetic import CHANNELS, GRID
+from synthetic import CHANNELS, GRID, observations
 
 from phyda_cli.analysis.localisation import Columns, Localisation
 from phyda_cli.analysis.reconstruction import Ensemble, Virtual, reconstruct
@@ -31,7 +31,7 @@ def points(index: np.ndarray) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray
 
 def analysed(d: np.ndarray, error: np.ndarray, index: np.ndarray) -> Virtual:
     matrix, lat, lon = points(index)
-    return reconstruct(ensemble(), matrix, d, error, lat, lon)
+    return reconstruct(ensemble(), observations(matrix, d, error, lat, lon))
 
 
 def test_residual_and_information_are_a_scalar_analysis_of_what_is_left() -> None:

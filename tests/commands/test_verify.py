@@ -18,7 +18,7 @@ from phyda_cli.errors import EXIT_INPUT, EXIT_USAGE, InputError, OutputError, Ph
 from phyda_cli.fields.grid import Fields, Grid
 from phyda_cli.formats.background import read_background
 from phyda_cli.formats.write import write_analysis, write_fields
-from phyda_cli.observations.feedback import write_feedback
+from phyda_cli.observations.feedback import Feedback, write_feedback
 from phyda_cli.observations.pre_qc import prepare
 from phyda_cli.observations.read.read import read_observations
 
@@ -60,8 +60,10 @@ def folder(tmp_path: Path) -> Path:
         + "\n"
     )
     table = prepare(read_observations([tmp_path / "obs.csv"]).table, background.fields)
-    hofx0, hofx1 = np.full(len(table), 287.0), np.full(len(table), 285.5)
-    write_feedback(tmp_path / "fb.nc", table, hofx0, hofx1, np.full(len(table), np.sqrt(3.0)), {})
+    found = Feedback.as_observed(
+        table, *(np.full(len(table), x) for x in (287.0, 285.5, np.sqrt(3.0)))
+    )
+    write_feedback(tmp_path / "fb.nc", found, {})
     return tmp_path
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from benchmarks.lorenz96 import BAR, SIZE, Filter, Static, climate, score, step
+from phyda_cli.analysis.ensemble_filter import ensemble_transform
 from phyda_cli.analysis.localisation import Draws, Layer
 from phyda_cli.analysis.solver import normal_equations, solve_members
-from phyda_cli.analysis.transform import ensemble_transform
 
 
 def test_the_transform_is_the_kalman_update() -> None:

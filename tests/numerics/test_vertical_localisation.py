@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
-from synthetic import GRID, spec
+from synthetic import GRID, observations, spec
 
 from phyda_cli.analysis.localisation import Columns, Localisation, Observed, gaspari_cohn
 from phyda_cli.analysis.reconstruction import Ensemble, observe
@@ -121,8 +121,8 @@ def test_observations_lie_where_their_operator_looks() -> None:
     matrix[0, index["u300"] + 7] = -3.0
     matrix[1, [index["t500"] + 3, index["t850"] + 3]] = [0.25, 0.75]
     matrix[2, index["msl"]] = 2.0
-    ones, place = np.ones(4), np.zeros(4)
+    ones = np.ones(4)
     ensemble = Ensemble(torch.zeros(2, state.n_channels, *GRID.shape), where)
-    found = observe(ensemble, matrix.tocsr(), ones, ones, place, place).log_pressure
+    found = observe(ensemble, observations(matrix.tocsr(), ones, ones)).log_pressure
     between = 0.25 * np.log(5e4) + 0.75 * np.log(8.5e4)
     np.testing.assert_allclose(found, [np.log(3e4), between, np.log(1e5), np.log(1e5)])

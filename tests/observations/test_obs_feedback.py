@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from phyda_cli.errors import InputError, OutputError
-from phyda_cli.observations.feedback import read_feedback, write_feedback
+from phyda_cli.observations.feedback import Feedback, read_feedback, write_feedback
 from phyda_cli.observations.table import QC, empty, make
 
 CODES = [QC.PASS, QC.PASSIVE, QC.BOUNDS, QC.FIRST_GUESS, QC.H_FAILED, QC.PRE_QC]
@@ -32,15 +32,8 @@ def table() -> pd.DataFrame:
 
 def write(path: Path, rows: pd.DataFrame, overwrite: bool = False) -> None:
     size = len(rows)
-    write_feedback(
-        path,
-        rows,
-        np.full(size, 279.0),
-        np.full(size, 280.0),
-        np.full(size, 2.0),
-        {"seed": 3, "phyda_version": "x"},
-        overwrite,
-    )
+    found = Feedback.as_observed(rows, *(np.full(size, x) for x in (279.0, 280.0, 2.0)))
+    write_feedback(path, found, {"seed": 3, "phyda_version": "x"}, overwrite)
 
 
 def test_round_trip(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pyodc
 import pytest
 
 from phyda_cli.errors import InputError
-from phyda_cli.observations.feedback import write_feedback
+from phyda_cli.observations.feedback import Feedback, write_feedback
 from phyda_cli.observations.read.odb import from_odb, read_odb
 from phyda_cli.observations.read.read import read_observations
 from phyda_cli.observations.report import ReadResult
@@ -195,9 +195,8 @@ def test_feedback_comes_back_with_values_errors_and_flags(tmp_path: Path) -> Non
         file="stations.csv",
         row=np.arange(2, 8),
     )
-    write_feedback(
-        tmp_path / "f.nc", rows, np.full(6, 279.0), np.full(6, 280.0), np.full(6, 2.0), {}
-    )
+    found = Feedback.as_observed(rows, *(np.full(6, x) for x in (279.0, 280.0, 2.0)))
+    write_feedback(tmp_path / "f.nc", found, {})
     back = read(tmp_path / "f.nc").table
     kept = [c for c in rows.columns if c != "qc"]
     pd.testing.assert_frame_equal(back[kept], rows[kept])

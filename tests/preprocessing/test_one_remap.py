@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from synthetic import CHANNELS, FINE_LEVELS, dataset, history, spec
 
-from phyda_cli.analysis.layout import model_background
+from phyda_cli.analysis.prior import model_background
 from phyda_cli.fields.grid import Grid
 from phyda_cli.fields.state import equiangular
 from phyda_cli.formats.background import read_background

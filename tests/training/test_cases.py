@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from synthetic import GRID, spec
 
-from phyda_cli.analysis.errors_of_the_day import ErrorsOfTheDay
+from phyda_cli.analysis.model_grid import Increment, ModelGridSettings, Networks, analyse
+from phyda_cli.analysis.prior import Prior
 from phyda_cli.model.encoder import conditions
 from phyda_cli.settings.model import SolverSettings
 from phyda_cli.settings.training import TrainingSettings
-from phyda_cli.simulation.observing_network import draw_network
-from phyda_cli.training.cases import CHUNK, PARTS, Batch, Cases, build_cases, simulate
+from phyda_cli.simulation.observing_network import Network, draw_network
+from phyda_cli.simulation.simulate import simulate
+from phyda_cli.training.cases import CHUNK, Batch, Cases, build_cases
 from phyda_cli.training.members import FOLDS, WINDOW_DAYS, MemberPool
 from phyda_cli.training.statistics import difference
 
@@ -105,6 +107,30 @@ def test_the_cache_resumes(tmp_path: Path, opened: Opened, tiny_settings: Traini
     assert build(tmp_path / "other", opened, other) != whole
 
 
+def analysed(
+    opened: Opened,
+    pair: int,
+    network: Network,
+    rng: np.random.Generator,
+    sign: float = 1.0,
+    networks: Networks | None = None,
+) -> Increment:
+    """Stage 1 of what ``network`` observes of the error of a pair's background, times ``sign``."""
+    spec, store = opened.spec, opened.store
+    target = difference(store, opened.states, pair) / spec.column("background_std")
+    start, end = store.pairs[pair]
+    time, lead = store.time[end], float(store.lead[pair])
+    ensemble = opened.pool.ensemble(time)
+    prior = Prior.of(opened.states[start], spec, store.statics, time, lead, ensemble)
+    return analyse(
+        prior, simulate(spec, sign * target, network, rng), networks, ModelGridSettings()
+    )
+
+
+def factor(found: Increment, opened: Opened) -> np.ndarray:
+    return found.unit / opened.spec.column("background_std")
+
+
 def test_a_batch_is_what_was_simulated(opened: Opened, tiny_settings: TrainingSettings) -> None:
     chosen = np.array([3, CHUNK + 2])
     batch = opened.cases.batch(chosen, torch.device("cpu"))
@@ -125,21 +151,15 @@ def test_a_batch_is_what_was_simulated(opened: Opened, tiny_settings: TrainingSe
         )
         rng = np.random.default_rng([tiny_settings.seed, int(n)])
         network = draw_network(opened.spec, statics["lsm"], rng, tiny_settings.reports)
-        place = batch.place[row].numpy()
-        today = ErrorsOfTheDay(opened.spread, normal, place)
-        virtual, factor = simulate(
-            opened.pool.ensemble(time), opened.spec, target, network, rng, today=today
-        )
-        np.testing.assert_allclose(batch.target[row].numpy(), target / factor, rtol=1e-5)
+        networks = Networks(errors_of_the_day=opened.spread)
+        found = analysed(opened, pair, network, rng, networks=networks)
         np.testing.assert_allclose(
-            batch.unit[row].numpy(), factor * opened.spec.column("background_std"), rtol=1e-6
+            batch.target[row].numpy(), target / factor(found, opened), rtol=1e-5
         )
-        for part, name in zip(
-            batch.parts, ("increment", "spread", "residual", "information"), strict=True
-        ):
-            np.testing.assert_allclose(
-                part[row].numpy(), getattr(virtual, name).numpy(), rtol=1e-3, atol=1e-4
-            )
+        np.testing.assert_allclose(batch.unit[row].numpy(), found.unit, rtol=1e-6)
+        assert found.virtual is not None
+        for part, seen in zip(batch.parts, found.virtual.seen, strict=True):
+            np.testing.assert_allclose(part[row].numpy(), seen.numpy(), rtol=1e-3, atol=1e-4)
     assert len(batch.inputs) == 6
     assert opened.cases.count == 64
 
@@ -152,9 +172,8 @@ def test_simulated_observations_pull_towards_the_truth(opened: Opened) -> None:
             "background_std"
         )
         network = draw_network(opened.spec, opened.store.statics["lsm"], rng, (50, 60), 0.0)
-        ensemble = opened.pool.ensemble(opened.store.time[opened.store.pairs[pair, 1]])
-        virtual, factor = simulate(ensemble, opened.spec, target, network, rng)
-        left = target - factor * virtual.increment.numpy()
+        found = analysed(opened, int(pair), network, rng)
+        left = target - factor(found, opened) * found.mean
         ratios.append((left**2).mean() / (target**2).mean())
     assert np.mean(ratios) < 0.8
 
@@ -172,27 +191,28 @@ def test_cases_of_a_folder_that_is_not_finished(tmp_path: Path, opened: Opened) 
 def test_turned_cases_are_those_of_the_opposite_error(opened: Opened) -> None:
     pair = int(opened.pairs[0])
     target = difference(opened.store, opened.states, pair) / opened.spec.column("background_std")
-    ensemble = opened.pool.ensemble(opened.store.time[opened.store.pairs[pair, 1]])
     network = draw_network(
         opened.spec, opened.store.statics["lsm"], np.random.default_rng(0), (50, 60), 0.0
     )
-    (plain, factor), (opposite, other) = (
-        simulate(ensemble, opened.spec, sign * target, network, _Silent())
-        for sign in (1, -1)  # type: ignore[arg-type]
+    plain, opposite = (
+        analysed(opened, pair, network, _Silent(), sign)  # type: ignore[arg-type]
+        for sign in (1, -1)
     )
-    np.testing.assert_allclose(other, factor, rtol=1e-5)
+    assert plain.virtual is not None
+    assert opposite.virtual is not None
+    np.testing.assert_allclose(opposite.unit, plain.unit, rtol=1e-5)
     batch = opened.cases.batch(np.array([0, 1]), torch.device("cpu"))
     made = Batch(
         batch.background[:1],
-        tuple(getattr(plain, n)[None] for n in PARTS),
+        tuple(part[None] for part in plain.virtual.seen),
         batch.place[:1],
-        torch.from_numpy(target / factor)[None],
+        torch.from_numpy(target / factor(plain, opened))[None],
         batch.state[:1],
         batch.unit[:1],
     )
     turned = made.turned(torch.tensor([-1.0]))
-    for ours, name in zip(turned.parts, PARTS, strict=True):
-        torch.testing.assert_close(ours[0], getattr(opposite, name), rtol=1e-3, atol=1e-4)
+    for ours, theirs in zip(turned.parts, opposite.virtual.seen, strict=True):
+        torch.testing.assert_close(ours[0], theirs, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(turned.target, -made.target)
     for part in ("background", "place", "state", "unit"):
         assert torch.equal(getattr(turned, part), getattr(made, part))

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from phyda_cli.observations.departures import desroziers
 from phyda_cli.verification.ratios import mean_ratio
-from phyda_cli.verification.scores import crps_ensemble, crps_gaussian, desroziers, mae, mean, rms
+from phyda_cli.verification.scores import crps_ensemble, crps_gaussian, mae, mean, rms
 
 
 def test_weighted_by_hand() -> None:

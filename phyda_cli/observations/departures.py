@@ -1,5 +1,9 @@
-"""What departures say about the errors that were assumed: chi-square, Desroziers' estimates, and
-the factor that would set it right."""
+"""Statistics of departures, the only ones: of ``assimilate`` in memory, of ``verify`` from the
+feedback file.
+
+Chi-square, the estimates of Desroziers et al. (2005) and the factor that would set the assumed
+errors right say what the departures tell of these errors.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,18 @@ from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.groups import GROUPINGS, in_order
 from phyda_cli.observations.qc import summary
 from phyda_cli.observations.table import QC
-from phyda_cli.verification.scores import desroziers, mean, rms
 
-__all__ = ["Departure", "FeedbackSummary", "departure", "inflation", "summarise_feedback"]
+__all__ = [
+    "Departure",
+    "FeedbackSummary",
+    "departure",
+    "departures_by_variable",
+    "desroziers",
+    "inflation",
+    "mean",
+    "rms",
+    "summarise_feedback",
+]
 
 Groups = Mapping[str, Mapping[str, "list[Departure]"]]
 
@@ -88,6 +101,35 @@ class FeedbackSummary:
         }
 
 
+def mean(values: np.ndarray, weights: np.ndarray | float = 1.0) -> float:
+    """Mean of the finite ``values``, weighted by ``weights`` (broadcast against them); NaN when
+    there is none."""
+    values = np.asarray(values, np.float64)
+    known = np.isfinite(values)
+    weights = np.where(known, np.broadcast_to(weights, values.shape), 0.0)
+    total = weights.sum()
+    return (
+        float((weights * np.where(known, values, 0.0)).sum() / total) if total > 0 else float("nan")
+    )
+
+
+def rms(values: np.ndarray, weights: np.ndarray | float = 1.0) -> float:
+    """Root of the weighted mean square."""
+    return float(np.sqrt(mean(np.square(np.asarray(values, np.float64)), weights)))
+
+
+def desroziers(ombg: np.ndarray, oman: np.ndarray) -> tuple[float, float]:
+    """Standard deviations of observation and background error that the departures (P,) of
+    assimilated rows suggest.
+
+    sigma_o^2 = E[(O-A)(O-B)], sigma_b^2 = E[(A-B)(O-B)]; NaN where the estimate is negative.
+    """
+    ombg, oman = np.asarray(ombg, np.float64), np.asarray(oman, np.float64)
+    variances = np.array([mean(oman * ombg), mean((ombg - oman) * ombg)])
+    sigma_o, sigma_b = np.sqrt(np.where(variances >= 0, variances, np.nan))
+    return float(sigma_o), float(sigma_b)
+
+
 def inflation(ombg: np.ndarray, error: np.ndarray, sigma_b: np.ndarray) -> float | None:
     """The factor f on ``error`` for which the mean of d^2 / (f^2 sigma_o^2 + sigma_b^2) over
     innovations ``ombg`` is one, all (P,).
@@ -116,19 +158,23 @@ def departure(
     error: np.ndarray | None = None,
     sigma_b: np.ndarray | None = None,
     assimilated: bool = False,
+    innovation: np.ndarray | None = None,
 ) -> Departure:
     """Statistics of departures (P,). Desroziers' estimates are of ``assimilated`` ones only: the
-    analysis must have seen them."""
+    analysis must have seen them.
+
+    ``innovation`` is O-B of the background that the analysis started from, which the errors are
+    those of: ``ombg`` but where the background's mean error was corrected.
+    """
     before, after = None if ombg is None else rms(ombg), rms(oman)
     chi2 = factor = None
     estimates: tuple[float | None, float | None] = (None, None)
-    if ombg is not None and error is not None and sigma_b is not None:
-        chi2, factor = (
-            _known(mean(ombg**2 / (error**2 + sigma_b**2))),
-            inflation(ombg, error, sigma_b),
-        )
-    if ombg is not None and assimilated:
-        first, second = desroziers(ombg, oman)
+    start = ombg if innovation is None else innovation
+    if start is not None and error is not None and sigma_b is not None:
+        chi2 = _known(mean(start**2 / (error**2 + sigma_b**2)))
+        factor = inflation(start, error, sigma_b)
+    if start is not None and assimilated:
+        first, second = desroziers(start, oman)
         estimates = _known(first), _known(second)
     return Departure(
         variable,
@@ -156,46 +202,54 @@ def summarise_feedback(feedback: pd.DataFrame) -> FeedbackSummary:
     table = feedback.assign(
         qc=feedback["EffectiveQC"], file=feedback["source_file"], row=feedback["source_row"]
     )
-    rows = {
-        code: np.flatnonzero((table["qc"] == code).to_numpy()) for code in (QC.PASS, QC.PASSIVE)
-    }
-    table = table.assign(**_as_used(table))
-    used, passive = (table.iloc[r] for r in rows.values())
-    kinds = {kind: label(table)[rows[QC.PASS]] for kind, label in GROUPINGS.items()}
+    used, passive = (_as_used(table[table["qc"] == code]) for code in (QC.PASS, QC.PASSIVE))
     groups = {
-        kind: {name: _by_variable(used.iloc[r], True) for name, r in in_order(labels)}
-        for kind, labels in kinds.items()
+        kind: {
+            name: _by_variable(used.iloc[rows], True)
+            for name, rows in in_order(label(table)[(table["qc"] == QC.PASS).to_numpy()])
+        }
+        for kind, label in GROUPINGS.items()
     }
-    ombg, error, sigma_b = (
-        used[k].to_numpy(float) for k in ("ombg", "EffectiveError", "hofx0_error")
-    )
-    chi2 = _known(mean(ombg**2 / (error**2 + sigma_b**2)))
+    innovation, error, sigma_b = (used[k].to_numpy(float) for k in _ERRORS)
     return FeedbackSummary(
-        summary(table),
-        _by_variable(used, True),
-        _by_variable(passive, False),
-        groups,
-        chi2,
-        inflation(ombg, error, sigma_b),
+        account=summary(table),
+        used=_by_variable(used, True),
+        passive=_by_variable(passive, False),
+        groups=groups,
+        chi2=_known(mean(innovation**2 / (error**2 + sigma_b**2))),
+        inflation=inflation(innovation, error, sigma_b),
     )
 
 
-def _as_used(table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Departures of the values that the analysis took."""
-    if "DerivedObsValue" not in table:
-        return {}
-    value = table["DerivedObsValue"].to_numpy(float)
+def departures_by_variable(feedback: pd.DataFrame) -> dict[str, list[Departure]]:
+    """Of the ``used`` and the ``passive`` rows of a feedback, see
+    :meth:`phyda_cli.observations.feedback.Feedback.frame`."""
+    code = feedback["EffectiveQC"]
     return {
-        name: np.where(np.isnan(value), table[name], value - table[h])
-        for name, h in (("ombg", "hofx0"), ("oman", "hofx1"))
+        "used": _by_variable(_as_used(feedback[code == QC.PASS]), True),
+        "passive": _by_variable(_as_used(feedback[code == QC.PASSIVE]), False),
     }
+
+
+_ERRORS = ("innovation", "EffectiveError", "hofx0_error")
+
+
+def _as_used(rows: pd.DataFrame) -> pd.DataFrame:
+    """``rows`` with the departures of the values that the analysis took, and with those from the
+    background that it started from, the ``innovation``."""
+    value = rows["ObsValue"] if "DerivedObsValue" not in rows else rows["DerivedObsValue"]
+    rows = rows.assign(
+        ombg=np.where(np.isnan(value), rows["ombg"], value - rows["hofx0"]),
+        oman=np.where(np.isnan(value), rows["oman"], value - rows["hofx1"]),
+    )
+    start = value - rows["hofx0_corrected"] if "hofx0_corrected" in rows else rows["ombg"]
+    return rows.assign(innovation=start)
 
 
 def _by_variable(rows: pd.DataFrame, assimilated: bool) -> list[Departure]:
     found = []
     for variable, group in rows.groupby("variable", sort=True):
-        ombg, oman, error, sigma_b = (
-            group[k].to_numpy(float) for k in ("ombg", "oman", "EffectiveError", "hofx0_error")
-        )
-        found.append(departure(str(variable), ombg, oman, error, sigma_b, assimilated))
+        ombg, oman = (group[k].to_numpy(float) for k in ("ombg", "oman"))
+        innovation, error, sigma_b = (group[k].to_numpy(float) for k in _ERRORS)
+        found.append(departure(str(variable), ombg, oman, error, sigma_b, assimilated, innovation))
     return found

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phyda_cli.verification.departures import departure, inflation, summarise_feedback
+from phyda_cli.observations.departures import departure, inflation, summarise_feedback
 
 
 def feedback() -> pd.DataFrame:

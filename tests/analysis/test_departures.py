@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from phyda_cli.analysis.robust import huber_weights, reweighted
+from phyda_cli.analysis.departures import huber_weights, reweighted
 
 
 def test_weights() -> None:

@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 from synthetic import CHANNELS, GRID, LEVELS, TIME, amplitudes, fields_at, spec
 
-from phyda_cli.analysis.layout import as_fields, in_channel_order, model_background
+from phyda_cli.analysis.prior import as_fields, in_channel_order, model_background
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields
 
