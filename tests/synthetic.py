@@ -3,16 +3,22 @@ reports of it."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 import xarray as xr
+from safetensors.torch import save_file
 from scipy import sparse
 
 from phyda_cli.analysis.reconstruction import Observations
 from phyda_cli.fields.grid import Grid
 from phyda_cli.fields.state import StateSpec, equiangular
+from phyda_cli.model.mean_error import N_SEASON
 
 __all__ = [
     "CHANNELS",
@@ -29,6 +35,7 @@ __all__ = [
     "observations",
     "reports",
     "spec",
+    "with_mean_error",
 ]
 
 GRID = equiangular(16, 8)
@@ -201,3 +208,21 @@ def observations(
         latitude=anywhere if latitude is None else latitude,
         longitude=anywhere if longitude is None else longitude,
     )
+
+
+def with_mean_error(checkpoint: Path, folder: Path, shift: dict[str, float]) -> Path:
+    """A copy of ``checkpoint`` in ``folder`` that expects every background to be off by ``shift``
+    [SI units] in the channels that it names."""
+    shutil.copytree(checkpoint, folder)
+    model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    channels = model["state"]["channels"]
+    shape = (len(channels), len(model["state"]["latitude"]), len(model["state"]["longitude"]))
+    weights = torch.zeros(N_SEASON + 1, *shape)
+    for channel, value in shift.items():
+        weights[0, channels.index(channel)] = value
+    known = {"origin": torch.zeros(shape), "patterns": torch.zeros(1, *shape), "weights": weights}
+    file = folder / "mean_error.safetensors"
+    save_file(known, str(file))
+    model["files"][file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (folder / "model.json").write_text(json.dumps(model), encoding="utf-8")
+    return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import islice
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import synthetic
 import torch
+import toy_nature
 import xarray as xr
 
 from phyda_cli.errors import UsageError
@@ -184,3 +186,30 @@ def test_with_the_climate_model(tmp_path: Path) -> None:
         assert (
             np.sqrt(np.mean(error**2)) < 0.5
         )  # in standard deviations of the whole globe; 0.28 here
+
+
+def test_the_cycle_takes_off_the_error_that_the_checkpoint_expects(
+    toy_run: Path, toy_checkpoint: Path, toy_model: None, tmp_path: Path
+) -> None:
+    """With background errors too small for any observation to matter, the analysis is the
+    background and what is expected of its error."""
+    shift = {"msl": 80.0, "t500": 0.5, "t850": 0.5}
+    folder = synthetic.with_mean_error(toy_checkpoint, tmp_path / "model", shift)
+    model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    model["state"]["background_std"] = [1e-6 * s for s in model["state"]["background_std"]]
+    (folder / "model.json").write_text(json.dumps(model), encoding="utf-8")
+    checkpoint = Checkpoint.open(folder)
+    link = SpeedyLink(checkpoint.state)
+    chunk = load_states(chunk_paths(toy_run)[0])
+    start = chunk[1][0]
+    change = np.zeros((checkpoint.state.n_channels, *checkpoint.state.grid.shape), np.float32)
+    for channel, value in shift.items():
+        change[checkpoint.state.channels.index(channel)] = value
+    path, _ = next(iter(run_twin_cycle(toy_run, tmp_path / "cycle", checkpoint, SETTINGS)))
+    expected = toy_nature.Toy(toy_nature.START, 0.25).forecast(link.add(start, change), chunk[0][0])
+    with xr.open_dataset(path) as data:
+        for name in ("msl", "t500", "t850", "u500"):
+            channel = checkpoint.state.channels.index(name)
+            np.testing.assert_allclose(
+                data[name].values[0], link.stack(expected)[0, channel], rtol=1e-4
+            )
