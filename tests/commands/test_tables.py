@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from phyda_cli.verification.departures import Departure
 from rich.console import Console
 from rich.table import Table
 
@@ -23,7 +24,6 @@ from phyda_cli.commands.tables import (
     readable_units,
     summary_table,
 )
-from phyda_cli.verification.departures import Departure
 
 COUNTS = {
     "in": 123456,
