@@ -16,6 +16,7 @@ from phyda_cli.commands.console import emit_json
 from phyda_cli.errors import UsageError
 from phyda_cli.settings.analysis import AnalysisSettings
 from phyda_cli.settings.base import Given, Settings, fields_of, resolve, value_at, variable_of
+from phyda_cli.settings.cycle import CycleSettings
 from phyda_cli.settings.data import (
     DownloadSettings,
     ExecutionSettings,
@@ -36,6 +37,7 @@ MODELS: dict[str, tuple[type[Settings], ...]] = {
     "preprocess": (PreprocessSettings, ExecutionSettings),
     "train": (TrainingSettings,),
     "simulate": (TwinSettings,),
+    "cycle": (CycleSettings,),
 }
 WIDTH = 96
 
@@ -92,21 +94,24 @@ def show(
 
 
 def _rows(model: type[Settings], given: dict[str, Given]) -> list[dict[str, Any]]:
-    required = [path for path, field in fields_of(model) if field.is_required()]
-    settings = None if set(required) - set(given) else resolve(model, given)
+    fields = dict(fields_of(model))
+    missing = {path for path, field in fields.items() if field.is_required()} - set(given)
+    settings = None if missing else resolve(model, given)  # with gaps: as given, not checked
     rows = []
-    for path, field in fields_of(model):
-        inside = [given[p].source for p in given if p == path or p.startswith(f"{path}.")]
-        value = (
-            value_at(settings, path) if settings else field.get_default(call_default_factory=True)
-        )
-        missing = path in required and settings is None
+    for path, field in fields.items():
+        sources = [given[p].source for p in given if p == path or p.startswith(f"{path}.")]
+        if settings is not None:
+            value = value_at(settings, path)
+        elif path in given:
+            value = given[path].value
+        else:
+            value = None if path in missing else field.get_default(call_default_factory=True)
         rows.append(
             {
                 "name": path,
-                "value": None if missing else to_jsonable_python(value),
-                "source": "required" if missing else ", ".join(inside) or "default",
-                "default": None if path in required else default_text(field),
+                "value": to_jsonable_python(value),
+                "source": "required" if path in missing else ", ".join(sources) or "default",
+                "default": None if field.is_required() else default_text(field),
                 "accepts": accepts(field),
                 "environment": variable_of(model, path),
                 "description": field.description,

@@ -159,10 +159,10 @@ def twin(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
 
 
 def _settings(config: Path) -> CycleSettings:
-    from phyda_cli.settings.base import load_settings
     from phyda_cli.settings.cycle import CycleSettings
+    from phyda_cli.settings.options import Chosen
 
-    return load_settings(CycleSettings, config, {})
+    return Chosen((CycleSettings,), config=config).settings(CycleSettings)
 
 
 def _time(text: str | None, option: str) -> datetime | None:

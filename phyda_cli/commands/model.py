@@ -138,7 +138,7 @@ def _tables(facts: dict[str, Any]) -> Iterable[Table]:
         yield value_table(
             "Validation", {name: f"{value:.4f}" for name, value in facts["scores"].items()}
         )
-    yield value_table(
-        "Files, all as their hashes say",
-        {name: f"{f['sha256']}  {f['bytes']:,} bytes" for name, f in facts["files"].items()},
-    )
+    table = new_table("Files, all as their SHA-256 says", ("file",), ())
+    for name, f in facts["files"].items():
+        table.add_row(f"{name}, {f['bytes']:,} bytes\n  {f['sha256']}")
+    yield table

@@ -140,6 +140,9 @@ class RetentionSettings(Settings):
 class CycleSettings(Settings):
     """``phyda cycle run``."""
 
+    command = "cycle"
+    prefix = "PHYDA_CYCLE_"
+
     folder: Path = Field(description="Where published cycles, events and the lock are.")
     every_hours: int = Field(6, ge=1, le=24, description="Hours between two analyses.")
     first: datetime = Field(description="Time of the first analysis, such as 2020-10-01T06:00.")

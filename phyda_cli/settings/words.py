@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from phyda_cli.settings.base import alternatives
+from phyda_cli.settings.base import Settings, alternatives
 
 __all__ = ["accepts", "default_text", "kinds", "text_of"]
 
@@ -38,6 +38,8 @@ def _word(kind: Any) -> str:
         first, *rest = get_args(kind)
         times = 2 if rest == [...] else 1 + len(rest)
         return ",".join([_word(first)] * min(times, 2)) + (",…" if times > 2 or ... in rest else "")
+    if isinstance(kind, type) and issubclass(kind, Settings):
+        return "TABLE"
     words = {int: "INTEGER", float: "NUMBER", bool: "true|false", types.NoneType: "none"}
     return words.get(kind, "TEXT")
 
