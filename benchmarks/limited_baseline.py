@@ -10,7 +10,7 @@ import numpy as np
 from phyda_cli.model.checkpoint import Checkpoint, build_networks, save_checkpoint
 from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.settings.model import NetworkSettings, SamplerSettings, SolverSettings
-from phyda_cli.training.statistics import choose_members, state_spec
+from phyda_cli.training.statistics import choose_members, measured, state_spec
 
 __all__ = ["TUNED", "baseline"]
 
@@ -38,7 +38,7 @@ def baseline(data: Path, solver: SolverSettings, folder: Path) -> Checkpoint:
             np.arange(len(store.pairs)),
             np.random.default_rng(0),
         )
-        spec = state_spec(store, states, pairs, rng)
+        spec = state_spec(store, measured(store, states, pairs))
         members, times = choose_members(store, states, spec, pairs, pairs.size, rng)
         network = NetworkSettings(encoder=(8,), denoiser=(8,))
         metadata = {

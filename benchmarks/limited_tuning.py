@@ -24,7 +24,7 @@ from phyda_cli.model.checkpoint import in_season
 from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.settings.model import SolverSettings
 from phyda_cli.simulation.simulate import simulate
-from phyda_cli.training.statistics import difference, state_spec
+from phyda_cli.training.statistics import difference, measured, state_spec
 
 __all__ = ["START", "TrainingYears", "search"]
 
@@ -50,9 +50,7 @@ class TrainingYears:
 
     def __init__(self, store: PairStore, cases: int) -> None:
         self.store, self.states = store, store.load_states()
-        self.spec = state_spec(
-            store, self.states, np.arange(len(store.pairs)), np.random.default_rng(0)
-        )
+        self.spec = state_spec(store, measured(store, self.states, np.arange(len(store.pairs))))
         unit = self.spec.column("background_std")
         self.members = torch.from_numpy(
             np.stack([difference(store, self.states, p) / unit for p in range(len(store.pairs))])

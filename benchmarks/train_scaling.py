@@ -28,9 +28,7 @@ import torch
 VARIANTS: dict[str, dict[str, Any]] = {
     "one process": {},
     "two processes": {"processes": 2},
-    "channels_last": {"channels_last": True},
     "compile": {"compile": True},
-    "compile, channels last": {"compile": True, "channels_last": True},
     "bfloat16": {"precision": "bfloat16"},
 }
 PHASES = ("encoder", "denoiser")
@@ -45,23 +43,23 @@ def worker(folder: Path, steps: int, batch: int, options: dict[str, Any]) -> Non
     )
     torch.set_num_threads(1)
     from phyda_cli.model.checkpoint import BUNDLED, Checkpoint, build_networks
-    from phyda_cli.parallel.training import World
+    from phyda_cli.parallel.training import together
     from phyda_cli.preprocessing.store import PairStore
     from phyda_cli.settings.training import TrainingSettings
     from phyda_cli.training.cases import Cases
     from phyda_cli.training.loop import Pace, Phase
+    from phyda_cli.training.monitor import Lines
     from phyda_cli.training.objectives import (
         Physics,
         denoiser_loss,
         encoder_loss,
         noise_draws,
-        precision_on,
     )
+    from phyda_cli.training.run import Run
 
     checkpoint = Checkpoint.open(BUNDLED)
     spec = checkpoint.state
     settings = TrainingSettings(batch=batch, network=checkpoint.metadata.network, **options)
-    world = World(torch.device("cpu"))
     states = np.load(folder / "states.npy", mmap_mode="r")
     pairs = np.stack([np.arange(CASES), np.arange(CASES) + 1], axis=1)
     time = np.datetime64("2020-01-01", "s") + np.arange(CASES + 1) * np.timedelta64(6, "h")
@@ -77,25 +75,25 @@ def worker(folder: Path, steps: int, batch: int, options: dict[str, Any]) -> Non
         6 * ones,
         checkpoint.statics,
         {},
+        split=np.zeros(CASES, np.int8),
+        kind=np.zeros(CASES, np.int8),
+        statistics={},
     )
     cases = Cases(folder, store, states, spec, np.arange(CASES))
     area = torch.from_numpy(spec.grid.area_weights[:, None].astype(np.float32))
     physics = Physics(spec, checkpoint.metadata.physics_scale)
     torch.manual_seed(0)
     encoder, denoiser = build_networks(spec, settings.network)
-    precision = precision_on(world.device, settings)
     found: dict[str, Pace] = {}
-    with world.together():
-        loss = encoder_loss(area, physics, 0.3, precision)
-        found["encoder"] = Phase("encoder", encoder, loss, cases, settings, 1, folder, world).pace(
-            steps
-        )
+    with together() as ranks:
+        run = Run(folder, settings, ranks, torch.device("cpu"), Lines(print))
+        loss = encoder_loss(area, physics, 0.3, run.precision)
+        found["encoder"] = Phase("encoder", encoder, loss, cases, 1, run).pace(steps)
         encoder.eval().requires_grad_(False)
-        loss = denoiser_loss(encoder, area, physics, 0.2, precision)
-        found["denoiser"] = Phase(
-            "denoiser", denoiser, loss, cases, settings, 1, folder, world, noise_draws
-        ).pace(steps)
-    if world.rank == 0:
+        loss = denoiser_loss(encoder, area, physics, 0.2, run.precision)
+        phase = Phase("denoiser", denoiser, loss, cases, 1, run, noise_draws)
+        found["denoiser"] = phase.pace(steps)
+    if ranks.rank == 0:
         print(json.dumps({phase: asdict(pace) for phase, pace in found.items()}))
 
 

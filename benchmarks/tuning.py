@@ -43,7 +43,7 @@ class Season:
         self.states = self.store.load_states()
         split = split_pairs(self.store, 0.08)
         rng = np.random.default_rng(0)
-        self.spec: StateSpec = state_spec(self.store, self.states, split.training, rng)
+        self.spec: StateSpec = state_spec(self.store)
         self.chosen = {
             n: choose_members(self.store, self.states, self.spec, split.training, n, rng)
             for n in (64, 128, 256, 384, 512)

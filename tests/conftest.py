@@ -112,14 +112,12 @@ def tiny_run(
     store_path: Path, tiny_settings: TrainingSettings, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The folder of a finished tiny training run; its model is ``checkpoint`` in it."""
-    import torch
+    import runs
 
-    from phyda_cli.parallel.training import World
-    from phyda_cli.training.progress import Lines
-    from phyda_cli.training.run import train
+    from phyda_cli.training.train import train
 
     run = tmp_path_factory.mktemp("runs") / "tiny"
-    train(store_path, run, tiny_settings, World(torch.device("cpu")), Lines(lambda _: None))
+    train(runs.alone(run, tiny_settings), store_path)
     return run
 
 

@@ -105,7 +105,7 @@ def assimilate(
             raise InputError(f"{path} does not exist", hint="check the path")
     provenance = {} if dry_run else _provenance(request, settings, checkpoint)
     if not dry_run and _up_to_date(request, provenance):
-        place.share(None)
+        place.broadcast(None)
         return Result(
             {
                 "status": "up to date",
@@ -125,7 +125,7 @@ def assimilate(
     note("read")
     background, forecasts = _read_forecasts(request, settings, read.table["time"])
     table = _prepared(request, settings, read, background)
-    place.share(None if dry_run else (request, settings, background.fields, table, forecasts))
+    place.broadcast(None if dry_run else (request, settings, background.fields, table, forecasts))
     problem = pose(background.fields, table, checkpoint, settings, forecasts)
     note("controlled")
     report = _report(request, read, background, problem)
@@ -165,7 +165,7 @@ def assimilate(
 
 def assist(place: Ranks) -> None:
     """Do the part of a rank other than the first in its :func:`assimilate`."""
-    shared = place.share()
+    shared = place.broadcast()
     if shared is None:
         return
     request, settings, background, table, forecasts = shared

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from phyda_cli.commands.console import console, say
 from phyda_cli.commands.tables import new_table
 from phyda_cli.sources.pieces import Progress, readable
-from phyda_cli.training.progress import Lines as TrainingLines
-from phyda_cli.training.progress import Status, Watch
+from phyda_cli.training.monitor import Lines as TrainingLines
+from phyda_cli.training.monitor import Status, Watch
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from phyda_cli.training.estimate import Estimate
 
-__all__ = ["Lines", "download_progress", "estimate_table", "status_table", "training_watch"]
+__all__ = ["Lines", "download_progress", "estimate_table", "status_table", "training_monitor"]
 
 
 @contextmanager
@@ -105,8 +105,8 @@ def spoken(seconds: float) -> str:
 
 
 @contextmanager
-def training_watch(live: bool) -> Iterator[Watch]:
-    """Where a training tells of itself; ``live`` is for the one process that has the screen."""
+def training_monitor(live: bool) -> Iterator[Monitor]:
+    """What shows a training; ``live`` is for the one process that has the screen."""
     if not (live and sys.stderr.isatty()):
         yield TrainingLines(say)
         return

@@ -277,17 +277,13 @@ def _store_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         if levels
     ]
     surface = [v for v, levels in found["variables"].items() if not levels]
-    missing = (
-        "not recorded"
-        if states["missing_values"] is None
-        else f"{states['missing_values']} values in {states['with_missing_values']} states"
-    )
+    missing = f"{states['missing_values']} values in {states['with_missing_values']} states"
     step = (
         ""
         if states["step_hours"] is None
         else f", every {states['step_hours']:g} h with {states['gaps']} gaps"
     )
-    split = pairs["split"] or {}
+    split = pairs["split"]
     return [
         ("source", f"{found['source'] or 'not stated'}, {found['files']} files"),
         ("size", f"{found['bytes'] / 1e6:.0f} MB, {states['packing']}, format {found['format']}"),
@@ -306,11 +302,5 @@ def _store_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
             "\n".join(
                 f"{name}: {s['pairs']}, {s['first']} to {s['last']}" for name, s in split.items()
             )
-            or "by phyda train",
-        ),
-        (
-            "static members",
-            ", ".join(f"{s}: {n}" for s, n in (pairs["static_members"] or {}).items())
-            or "by phyda train",
         ),
     ]

@@ -96,24 +96,22 @@ def train(
     ```
     """
     from phyda_cli.analysis.prior import choose_device
-    from phyda_cli.commands.progress import estimate_table, training_watch
+    from phyda_cli.commands.progress import estimate_table, training_monitor
     from phyda_cli.model.checkpoint import Checkpoint
-    from phyda_cli.parallel.training import World
+    from phyda_cli.parallel.training import own_device, together
     from phyda_cli.training.estimate import estimate
-    from phyda_cli.training.run import train as run
+    from phyda_cli.training.run import Run
+    from phyda_cli.training.train import train as run
 
     settings = chosen.settings(TrainingSettings, preset_settings(preset) if preset else None)
     if "physics" in chosen.flags and settings.physics == 0:  # the flag is for both networks
         settings = settings.model_copy(update={"encoder_physics": 0.0})
     start = Checkpoint.open(init_from) if init_from else None
-    world = World(choose_device(device), settings.strategy)
-    with world.together(), training_watch(world.rank == 0) as watch:
-        result = (
-            estimate(data, settings, world, watch, start)
-            if dry_run
-            else run(data, out, settings, world, watch, start)
-        )
-    if world.rank > 0:
+    with together() as ranks, training_monitor(ranks.rank == 0) as monitor:
+        own = own_device(choose_device(device), ranks)
+        training = Run(out, settings, ranks, own, monitor, start)
+        result = estimate(training, data) if dry_run else run(training, data)
+    if ranks.rank > 0:
         return
     if isinstance(result, Path):
         say(f"checkpoint in {result}; use it with phyda assimilate --checkpoint {result}")

@@ -10,24 +10,22 @@ import zarr
 
 from phyda_cli.names import VARIABLES, parse_channel
 from phyda_cli.preprocessing.pairs import KINDS, SPLITS
-from phyda_cli.preprocessing.statistics import SEASONS
 from phyda_cli.preprocessing.store import PairStore
 
 __all__ = ["inspect_store"]
 
 
 def inspect_store(path: Path) -> dict[str, Any]:
-    """Everything ``phyda preprocess inspect`` tells. What a store of an earlier format does not say
-    is null. Raises InputError."""
+    """Everything ``phyda preprocess inspect`` shows. Raises InputError."""
     store = PairStore.open(path)
     group = zarr.open_group(str(path), mode="r")
-    missing = np.asarray(group["missing"][:]) if "missing" in group else None  # type: ignore[index]
+    missing = np.asarray(group["missing"][:])  # type: ignore[index]
     grid, truths = store.grid, store.time[store.pairs[:, 1]]
     every = np.unique(store.time)
     steps = np.diff(every).astype("timedelta64[s]").astype(int)
     return {
         "path": str(path),
-        "format": store.attributes.get("format", 1),
+        "format": store.attributes.get("format"),
         "source": store.attributes.get("source", ""),
         "files": store.attributes.get("files"),
         "bytes": sum(f.stat().st_size for f in path.rglob("*") if f.is_file()),
@@ -47,15 +45,14 @@ def inspect_store(path: Path) -> dict[str, Any]:
             "last": str(store.time.max()),
             "step_hours": float(np.median(steps)) / 3600 if steps.size else None,
             "gaps": int((steps > 1.5 * np.median(steps)).sum()) if steps.size else 0,
-            "with_missing_values": None if missing is None else int((missing > 0).sum()),
-            "missing_values": None if missing is None else int(missing.sum()),
+            "with_missing_values": int((missing > 0).sum()),
+            "missing_values": int(missing.sum()),
         },
         "pairs": {
             "count": len(store.pairs),
             "kinds": _kinds(store),
             "leads": {f"{h:g}": n for h, n in _counts(store.lead)},
             "split": _split(store, truths),
-            "static_members": _static(store),
         },
         "statistics": _statistics(store),
     }
@@ -83,14 +80,10 @@ def _variables(channels: tuple[str, ...]) -> dict[str, list[float]]:
 
 
 def _kinds(store: PairStore) -> dict[str, int]:
-    if store.kind is None:
-        return {str(store.attributes.get("pairs_kind", "unknown")): len(store.pairs)}
     return {KINDS[k]: n for k, n in _counts(store.kind)}
 
 
-def _split(store: PairStore, truths: np.ndarray) -> dict[str, Any] | None:
-    if store.split is None:
-        return None
+def _split(store: PairStore, truths: np.ndarray) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for code, name in (*enumerate(SPLITS), (-1, "unused")):
         own = truths[store.split == code]
@@ -103,18 +96,7 @@ def _split(store: PairStore, truths: np.ndarray) -> dict[str, Any] | None:
     return found
 
 
-def _static(store: PairStore) -> dict[str, int] | None:
-    if store.statistics is None:
-        return None
-    return {
-        name: int((own >= 0).sum())
-        for name, own in zip(SEASONS, store.statistics["static_pairs"], strict=True)
-    }
-
-
-def _statistics(store: PairStore) -> dict[str, Any] | None:
-    if store.statistics is None:
-        return None
+def _statistics(store: PairStore) -> dict[str, Any]:
     names = ("mean", "std", "background_std")
     return {
         key: {"units": VARIABLES[parse_channel(key).variable].units}

@@ -19,7 +19,7 @@ from phyda_cli.preprocessing.blocks import Job, UnusableValuesError, write_block
 from phyda_cli.preprocessing.pairs import PairTable, make_pairs
 from phyda_cli.preprocessing.plan import SPAN_BYTES, Plan, make_plan
 from phyda_cli.preprocessing.scheduling import Runner, runner
-from phyda_cli.preprocessing.statistics import choose_static, measure, merge, spans
+from phyda_cli.preprocessing.statistics import measure, merge, spans
 from phyda_cli.preprocessing.store_builder import Building
 from phyda_cli.settings.data import ExecutionSettings, PreprocessSettings
 
@@ -102,9 +102,7 @@ def preprocess(
         moments = _resumed(
             building, "statistics", run, partial(measure, building.store), ranges, lambda _: None
         )
-        statistics = merge(moments, plan.grid) | {
-            "static_pairs": choose_static(table, plan.time, settings.season_members)
-        }
+        statistics = merge(moments, plan.grid)
         _finish(building, plan, table, missing, statistics, settings, len(files), request)
     return len(table.pairs)
 

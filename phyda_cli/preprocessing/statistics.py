@@ -18,9 +18,7 @@ from phyda_cli.fields.grid import Grid
 from phyda_cli.preprocessing.pairs import PairTable
 from phyda_cli.preprocessing.store import States
 
-__all__ = ["SEASONS", "Span", "choose_static", "measure", "merge", "season_of", "spans"]
-
-SEASONS = ("DJF", "MAM", "JJA", "SON")
+__all__ = ["Span", "measure", "merge", "moments", "spans"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +55,14 @@ def spans(table: PairTable, count: int, state_bytes: int, span_bytes: int) -> It
 
 
 def measure(store: Path, span: Span) -> dict[str, np.ndarray]:
-    """Moments of a span by channel and latitude: ``count`` of states, ``mean`` and summed square
-    deviation ``square`` (C, H) of their values; ``pairs`` and summed mean square ``error`` (C, H)
-    of the scaled differences of the pairs."""
-    states = States.of(zarr.open_group(str(store), mode="r"))
+    """:func:`moments` of a span of the store being made."""
+    return moments(States.of(zarr.open_group(str(store), mode="r")), span)
+
+
+def moments(states: States | np.ndarray, span: Span) -> dict[str, np.ndarray]:
+    """Moments of a span of ``states`` (state, C, H, W), by channel and latitude: ``count`` of
+    states, ``mean`` and summed square deviation ``square`` (C, H) of their values; ``pairs`` and
+    summed mean square ``error`` (C, H) of the scaled differences of the pairs."""
     values = states[span.start : span.stop]
     shape, count = values.shape[1:3], int(span.used.sum())
     mean, square, error = np.zeros(shape), np.zeros(shape), np.zeros(shape)
@@ -84,9 +86,9 @@ def measure(store: Path, span: Span) -> dict[str, np.ndarray]:
 
 
 def merge(moments: Iterable[dict[str, np.ndarray]], grid: Grid) -> dict[str, np.ndarray]:
-    """Mean, standard deviation and background-error standard deviation (rms of the pair
-    differences) by channel (C,), area-weighted, and by channel and latitude (C, H), from the
-    moments of spans in order (Chan et al. 1983, doi:10.1080/00031305.1983.10483115)."""
+    """``mean``, ``std`` and ``background_std`` (rms of the pair differences) by channel (C,),
+    area-weighted, from the moments of spans in order (Chan et al. 1983,
+    doi:10.1080/00031305.1983.10483115)."""
     total: dict[str, np.ndarray] | None = None
     width = grid.shape[1]
     for m in moments:
@@ -110,40 +112,4 @@ def merge(moments: Iterable[dict[str, np.ndarray]], grid: Grid) -> dict[str, np.
         "mean": mean,
         "std": np.sqrt((spread * weights).mean(axis=1)),
         "background_std": np.sqrt((error * weights).mean(axis=1)),
-        "mean_by_latitude": total["mean"],
-        "std_by_latitude": np.sqrt(variance),
-        "background_std_by_latitude": np.sqrt(error),
     }
-
-
-def season_of(times: np.ndarray) -> np.ndarray:
-    """Index into SEASONS of each time."""
-    return (times.astype("datetime64[M]").astype(int) + 1) % 12 // 3
-
-
-def choose_static(table: PairTable, time: np.ndarray, most: int) -> np.ndarray:
-    """Pairs whose differences are the static background-error members of each season (4, ``most``),
-    -1 where there are fewer.
-
-    Genuine training pairs at distinct valid times, spread evenly over the span; in the order of
-    time.
-    """
-    training = np.flatnonzero(table.split == 0)
-    genuine = (
-        training[table.scale[training] == table.scale[training].max()]
-        if training.size
-        else training
-    )
-    valid = time[table.pairs[genuine, 1]]
-    _, first = np.unique(valid, return_index=True)
-    distinct = genuine[first]
-    season = season_of(time[table.pairs[distinct, 1]])
-    chosen = np.full((len(SEASONS), most), -1, np.int64)
-    for k in range(len(SEASONS)):
-        pool = distinct[season == k]
-        if pool.size:
-            own = pool[
-                np.unique(np.linspace(0, pool.size - 1, min(most, pool.size)).round().astype(int))
-            ]
-            chosen[k, : own.size] = own
-    return chosen

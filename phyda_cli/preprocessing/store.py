@@ -4,9 +4,8 @@ A pair is (background state, true state, scale): the truth used is background + 
 background), so that archived forecasts, twins and scaled lagged differences are one kind of data.
 On disk it is a Zarr group with ``states`` (state, channel, latitude, longitude) one chunk a state,
 ``pairs`` (pair, 2), ``scale`` and ``lead`` (pair,), ``time`` (state,), static fields, and channels
-and provenance as attributes. Stores of format 2 add ``kind`` and ``split`` (pair,), ``missing``
-(state,), the group ``statistics``, and for packed states ``offset`` and ``factor`` (state,
-channel).
+and provenance as attributes; further ``kind`` and ``split`` (pair,), ``missing`` (state,), the
+group ``statistics``, and for packed states ``offset`` and ``factor`` (state, channel).
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from phyda_cli.preprocessing.packing import unpack
 __all__ = ["PairStore", "States"]
 
 COORDINATES = ("latitude", "longitude", "time")
-TABLE = ("pairs", "scale", "lead")
+TABLE = ("pairs", "scale", "lead", "kind", "split")
 STATICS = ("orography", "lsm")
 
 
@@ -73,8 +72,8 @@ class States:
 @dataclass(frozen=True, eq=False)
 class PairStore:
     """An open store. ``states`` is lazy; everything else is in memory. ``split`` says of each pair
-    whether it is for training (0), validation (1), testing (2) or none (-1); None in stores made
-    before there was such a thing."""
+    whether it is for training (0), validation (1), testing (2) or none (-1), ``kind`` where it
+    comes from; ``statistics`` holds ``mean``, ``std`` and ``background_std`` by channel."""
 
     path: Path
     channels: tuple[str, ...]
@@ -86,9 +85,9 @@ class PairStore:
     lead: np.ndarray
     statics: dict[str, np.ndarray]
     attributes: dict[str, object]
-    split: np.ndarray | None = None
-    kind: np.ndarray | None = None
-    statistics: dict[str, np.ndarray] | None = None
+    split: np.ndarray
+    kind: np.ndarray
+    statistics: dict[str, np.ndarray]
 
     @classmethod
     def open(cls, path: Path) -> PairStore:
@@ -101,11 +100,7 @@ class PairStore:
                 name: np.asarray(_array(group, name)[:])
                 for name in (*COORDINATES, *TABLE, *STATICS)
             }
-            later = {
-                name: np.asarray(_array(group, name)[:]) if name in group else None
-                for name in ("split", "kind")
-            }
-            statistics = _arrays(group["statistics"]) if "statistics" in group else None
+            statistics = _arrays(group["statistics"])
             states = States.of(group)
         except (FileNotFoundError, KeyError, ValueError) as error:
             raise InputError(
@@ -131,8 +126,8 @@ class PairStore:
             arrays["lead"],
             {k: arrays[k] for k in STATICS},
             attributes,
-            later["split"],
-            later["kind"],
+            arrays["split"],
+            arrays["kind"],
             statistics,
         )
 

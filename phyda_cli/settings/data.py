@@ -213,9 +213,6 @@ class PreprocessSettings(Settings):
         description="Stop at states with missing values or channels (error), or leave them out "
         "(skip).",
     )
-    season_members: int = Field(
-        64, ge=1, description="Choose this many static background-error members from each season."
-    )
 
     @field_validator("grid")
     @classmethod

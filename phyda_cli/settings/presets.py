@@ -46,7 +46,6 @@ def preset_settings(preset: Preset) -> TrainingSettings:
             accumulate=2,
             learning_rate=5e-4,
             weight_decay=0.05,
-            strategy="fsdp",
             patience=8,
             solver=SolverSettings(radius_km=4000, column_stride=6),
             network=NetworkSettings(

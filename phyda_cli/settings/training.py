@@ -108,16 +108,10 @@ class TrainingSettings(Settings):
         description="Precision of the networks' products in training; auto takes bfloat16 on a GPU "
         "that has it. Weights and losses are always float32.",
     )
-    strategy: Literal["ddp", "fsdp"] = Field(
-        "ddp",
-        description="With several processes, each holds the whole networks (ddp), or they divide "
-        "weights, gradients and optimiser (fsdp).",
-    )
     compile: bool = Field(
         False,
         description="Compile the networks (torch.compile), which takes half a minute or more.",
     )
-    channels_last: bool = Field(False, description="Keep the channels of fields last in memory.")
     max_minutes: float | None = Field(
         None,
         gt=0,

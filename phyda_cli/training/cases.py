@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -30,15 +30,13 @@ from phyda_cli.files.publish import publish
 from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.encoder import conditions
 from phyda_cli.model.evidence import N_MAPS
+from phyda_cli.parallel.ranks import Ranks
 from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.settings.training import TrainingSettings
 from phyda_cli.simulation.observing_network import draw_network
 from phyda_cli.simulation.simulate import simulate
 from phyda_cli.training.members import MemberPool
 from phyda_cli.training.statistics import difference
-
-if TYPE_CHECKING:  # a simulation needs no processes
-    from phyda_cli.parallel.training import World
 
 __all__ = [
     "Batch",
@@ -63,7 +61,7 @@ def build_cases(
     pairs: np.ndarray,
     settings: TrainingSettings,
     report: Callable[[str], None],
-    world: World | None = None,
+    ranks: Ranks | None = None,
     builder: CaseBuilder | None = None,
 ) -> None:
     """Simulate a case for each of ``pairs`` into chunk files of ``folder``, the factors beside;
@@ -72,9 +70,9 @@ def build_cases(
     ``builder`` makes the parts, those of stage 1 without errors of the day where it is not given.
 
     One thread a core, each with single-threaded algebra: a case is too small to share. The
-    processes of ``world`` divide the chunks.
+    processes of ``ranks`` divide the chunks.
     """
-    rank, size, local = (world.rank, world.size, world.local_size) if world else (0, 1, 1)
+    ranks = ranks or Ranks()
     folder.mkdir(parents=True, exist_ok=True)
 
     def build(index: int) -> None:
@@ -93,12 +91,14 @@ def build_cases(
             with publish(target, overwrite=True) as temporary, temporary.open("wb") as file:
                 np.save(file, np.stack(values))
 
-    own = range(rank, -(-pairs.size // CHUNK), size)
-    threads = max(1, (os.cpu_count() or 1) // local)
+    own = range(ranks.rank, -(-pairs.size // CHUNK), ranks.size)
+    threads = max(1, (os.cpu_count() or 1) // ranks.local_size)
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as executor:
         for done, _ in enumerate(executor.map(build, own), 1):
             if done % 10 == 0 or done == len(own):
-                report(f"{min(done * CHUNK * size, pairs.size)} of {pairs.size} cases simulated")
+                report(
+                    f"{min(done * CHUNK * ranks.size, pairs.size)} of {pairs.size} cases simulated"
+                )
 
 
 def _case(
@@ -241,10 +241,8 @@ class Cases:
         self.shape = (spec.n_channels, *spec.grid.shape)
         self.count = min(pairs.size, sum(c.shape[0] for c in self._chunks))
 
-    def batch(
-        self, numbers: np.ndarray, device: torch.device, channels_last: bool = False
-    ) -> Batch:
-        """Cases ``numbers`` (B,) on ``device``; ``channels_last`` is only an order in memory."""
+    def batch(self, numbers: np.ndarray, device: torch.device) -> Batch:
+        """Cases ``numbers`` (B,) on ``device``."""
         spec, store = self._spec, self._store
         pairs = self._pairs[numbers]
         parts = np.stack([self._chunks[n // CHUNK][n % CHUNK] for n in numbers], axis=1)
@@ -256,10 +254,8 @@ class Cases:
         place = np.stack([place_of(store, int(p)) for p in pairs])
 
         def to(values: np.ndarray) -> torch.Tensor:
-            made = (
-                torch.from_numpy(np.ascontiguousarray(values)).to(device).float()
-            )  # float16 is faster to send, and torch to convert
-            return made.to(memory_format=torch.channels_last) if channels_last else made
+            # float16 is faster to send, and torch to convert
+            return torch.from_numpy(np.ascontiguousarray(values)).to(device).float()
 
         return self._kind(
             to(normalised(state, spec)),

@@ -6,24 +6,22 @@ import resource
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from phyda_cli.model.background_spread import BackgroundSpread
-from phyda_cli.model.checkpoint import Checkpoint, build_spread
-from phyda_cli.parallel.training import World
+from phyda_cli.model.checkpoint import build_spread
 from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.settings.training import TrainingSettings
 from phyda_cli.training.cases import PARTS, EvidenceBatch, evidence_maps
-from phyda_cli.training.data import Basis, cases_of, simulated, statistics
+from phyda_cli.training.data import TrainingData, build, simulate_cases, training_data
 from phyda_cli.training.loop import Pace, Phase
-from phyda_cli.training.progress import Watch
-from phyda_cli.training.run import denoiser_phase, encoder_phase, networks
+from phyda_cli.training.run import Run
 from phyda_cli.training.scores import validate
 from phyda_cli.training.spread import spread_phase
+from phyda_cli.training.train import denoiser_phase, encoder_phase, networks
 
 __all__ = ["Estimate", "PhaseEstimate", "estimate"]
 
@@ -46,7 +44,7 @@ class PhaseEstimate:
 
     @property
     def seconds(self) -> float:
-        """In all."""
+        """Of all steps and checks."""
         return self.steps * self.step + self.checks
 
 
@@ -71,88 +69,64 @@ class Estimate:
         return self.cases * self.case_seconds + sum(p.seconds for p in self.phases)
 
 
-def estimate(
-    data: Path,
-    settings: TrainingSettings,
-    world: World,
-    watch: Watch,
-    init_from: Checkpoint | None = None,
-) -> Estimate:
+def estimate(run: Run, store_path: Path) -> Estimate:
     """Simulate a few cases and take a few steps of every phase."""
-    folder = Path(world.first(lambda: tempfile.mkdtemp(prefix="phyda-dry-run-")))
+    folder = Path(run.ranks.first(lambda: tempfile.mkdtemp(prefix="phyda-dry-run-")))
     try:
-        return _measured(data, folder, settings, world, watch, init_from)
+        return _measured(replace(run, folder=folder), PairStore.open(store_path))
     finally:
-        if world.rank == 0:
+        if run.ranks.rank == 0:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _measured(
-    data: Path,
-    folder: Path,
-    settings: TrainingSettings,
-    world: World,
-    watch: Watch,
-    init_from: Checkpoint | None,
-) -> Estimate:
-    store = PairStore.open(data)
-    basis = statistics(folder, store, settings, world, watch.say, init_from)
-    few = settings.model_copy(
-        update={"samples": min(settings.samples, max(SIMULATED, settings.batch))}
-    )
-    held = min(SIMULATED, basis.split.validation.size)
-    phases, spread = _spread(folder, basis, few, settings, world, watch, held)
+def _measured(run: Run, store: PairStore) -> Estimate:
+    settings = run.settings
+    data = training_data(run, store)
+    samples = min(settings.samples, max(SIMULATED, settings.batch))
+    few = replace(run, settings=settings.model_copy(update={"samples": samples}))
+    validated = min(settings.validation_cases, data.split.validation.size)
+    held = min(SIMULATED, data.split.validation.size)
+    phases, spread = _spread(few, settings, data, held)
     began = time.monotonic()
-    material = simulated(folder, basis, few, world, watch.say, spread, held)
-    case_seconds = (time.monotonic() - began) / (few.samples + held)
+    cases = simulate_cases(few, data, spread, held)
+    case_seconds = (time.monotonic() - began) / (samples + held)
 
-    encoder, denoiser = networks(basis.spec, settings, world.device, watch, init_from)
-    phase = encoder_phase(encoder, material, settings, folder, world)
+    encoder, denoiser = networks(run, data.spec)
+    phase = encoder_phase(encoder, run, data, cases)
     pace = phase.pace(STEPS)
     encoder.eval().requires_grad_(False)
     began = time.monotonic()
-    validate(encoder, material.validation, material.area, world)
-    checking = (
-        (time.monotonic() - began)
-        / held
-        * min(settings.validation_cases, basis.split.validation.size)
-    )
+    validate(encoder, cases.validation, data.area, run.ranks)
+    checking = (time.monotonic() - began) / held * validated
     phases.append(_phase(phase, pace, settings.encoder_epochs, settings, checking))
-    phase = denoiser_phase(encoder, denoiser, material, settings, folder, world)
+    phase = denoiser_phase(encoder, denoiser, run, data, cases)
     phases.append(_phase(phase, phase.pace(STEPS), settings.denoiser_epochs, settings))
 
-    cases = settings.samples + min(settings.validation_cases, basis.split.validation.size)
-    disk = cases * PARTS * 2 * basis.states[0].size + sum(
-        STATE_BYTES * p.parameters * (settings.keep + 1) for p in phases
-    )
-    on_device = torch.cuda.max_memory_allocated() if world.device.type == "cuda" else 0
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    count = settings.samples + validated
+    states = STATE_BYTES * sum(p.parameters for p in phases) * (settings.keep + 1)
     return Estimate(
-        tuple(phases), world.size, cases, case_seconds, memory, on_device, basis.states.nbytes, disk
+        phases=tuple(phases),
+        processes=run.ranks.size,
+        cases=count,
+        case_seconds=case_seconds,
+        memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        device_memory=torch.cuda.max_memory_allocated() if run.device.type == "cuda" else 0,
+        states=data.states.nbytes,
+        disk=count * PARTS * 2 * data.states[0].size + states,
     )
 
 
 def _spread(
-    folder: Path,
-    basis: Basis,
-    few: TrainingSettings,
-    settings: TrainingSettings,
-    world: World,
-    watch: Watch,
-    held: int,
+    few: Run, settings: TrainingSettings, data: TrainingData, held: int
 ) -> tuple[list[PhaseEstimate], BackgroundSpread | None]:
     """The first phase, and its network untrained, where ``settings`` have it. Its checks cost next
     to nothing."""
-    network = build_spread(basis.spec, settings.network)
+    network = build_spread(data.spec, settings.network)
     if network is None:
         return [], None
-    cases, _ = cases_of(
-        folder / "evidence", basis, few, world, watch.say, evidence_maps, EvidenceBatch, held
-    )
-    area = torch.from_numpy(basis.store.grid.area_weights[:, None].astype(np.float32)).to(
-        world.device
-    )
-    phase = spread_phase(network.to(world.device), cases, area, settings, folder, world)
+    folder = few.folder / "evidence"
+    cases, _ = build(folder, data, few, evidence_maps, EvidenceBatch, held)
+    phase = spread_phase(network.to(few.device), cases, few, data)
     found = _phase(phase, phase.pace(STEPS), settings.spread_epochs, settings)
     return [found], network.cpu().eval().requires_grad_(False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,20 +17,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from phyda_cli.errors import GateError, UsageError
-from phyda_cli.parallel.training import World, local, scattered, whole
-from phyda_cli.settings.training import TrainingSettings
-from phyda_cli.training import snapshots
+from phyda_cli.errors import GateError, InputError, UsageError
+from phyda_cli.files.publish import publish
+from phyda_cli.parallel.training import averaged, without_sync
 from phyda_cli.training.cases import Cases
-from phyda_cli.training.curves import Curves
-from phyda_cli.training.loader import Loader, shares
-from phyda_cli.training.objectives import Draw, Loss, Objective, Share, no_draws
-from phyda_cli.training.progress import Status, Watch, figures
+from phyda_cli.training.loader import Loader, mini_batches
+from phyda_cli.training.monitor import Curves, Status, figures
+from phyda_cli.training.objectives import Draw, Loss, MiniBatch, Objective, no_draws
+from phyda_cli.training.run import Run
 
-__all__ = ["Check", "Pace", "Phase"]
+__all__ = ["Check", "Pace", "Phase", "newest_state", "save_state"]
 
 MEASURED_STEPS = 12
 WARM_UP = 100
+DAMAGED = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, ValueError)
 Check = Callable[[], dict[str, float]]
 
 
@@ -43,13 +44,24 @@ class Pace:
     cpu: float
 
 
+@dataclass
+class Best:
+    """The averaged ``weights`` that scored best, at which ``step``; ``stale`` checks since then
+    were no better."""
+
+    weights: dict[str, Tensor]
+    score: float = math.inf
+    step: int = 0
+    stale: int = 0
+
+
 class Phase:
     """Train one network by ``loss``; it ends with the averaged weights, those of the best check
     where there is one.
 
     Every random draw is a function of (seed, step), so a phase that was stopped continues as if it
     had not been. The network itself holds averaged weights, at checks and at the end; a copy is
-    trained, which FSDP may divide among the processes.
+    trained.
     """
 
     def __init__(
@@ -58,33 +70,24 @@ class Phase:
         network: nn.Module,
         loss: Loss,
         cases: Cases,
-        settings: TrainingSettings,
         epochs: float,
-        folder: Path,
-        world: World,
+        run: Run,
         draw: Draw = no_draws,
     ) -> None:
-        if settings.batch < world.size * settings.accumulate:
+        settings = run.settings
+        if settings.batch < run.ranks.size * settings.accumulate:
             raise UsageError(
-                f"a batch of {settings.batch} cases cannot be divided among {world.size} "
+                f"a batch of {settings.batch} cases cannot be divided among {run.ranks.size} "
                 f"processes in {settings.accumulate} parts each",
                 hint="raise batch, or lower accumulate",
             )
-        self.name, self.network, self.cases, self.settings, self.folder, self.world = (
-            name,
-            network,
-            cases,
-            settings,
-            folder,
-            world,
-        )
-        self._shares = partial(shares, cases, settings, draw, world)
-        self._trained = copy.deepcopy(network)
-        if settings.channels_last:
-            self._trained.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.name, self.network = name, network
+        self._run, self._settings, self._ranks = run, settings, run.ranks
+        self._mini_batches = partial(mini_batches, cases, run, draw)
+        self._trained = copy.deepcopy(network).to(run.device)
         if settings.compile:
             self._trained.compile()
-        self._module = world.module(Objective(self._trained, loss))
+        self._module = averaged(Objective(self._trained, loss), run.ranks, run.device)
         self._optimizer = torch.optim.AdamW(
             self._trained.parameters(),
             lr=settings.learning_rate,
@@ -93,25 +96,23 @@ class Phase:
         self._average = {k: v.detach().clone() for k, v in self._trained.state_dict().items()}
         self.planned = max(1, round(epochs * cases.count / settings.batch))
         self.total = self.planned
-        self._best = whole(self._average)
-        self._best_score, self._best_step, self._stale = math.inf, 0, 0
-        self.step, self.seconds, self.waited = 0, 0.0, 0.0
+        self._best = Best(self._average)
+        self.step, self.seconds = 0, 0.0
         self.scores: dict[str, float] = {}
-        if state := world.first(partial(snapshots.newest, self._states, name)):
+        if state := run.ranks.first(partial(newest_state, self._states, name)):
             self._restore(state)
 
     @property
     def _states(self) -> Path:
-        return self.folder / "states"
+        return self._run.folder / "states"
 
     @property
     def finished(self) -> bool:
         """At the end of the schedule, or no better for as many checks as ``patience`` allows."""
-        return self.step >= self.total or bool(
-            self.settings.patience and self._stale >= self.settings.patience
-        )
+        patience = self._settings.patience
+        return self.step >= self.total or bool(patience and self._best.stale >= patience)
 
-    def run(self, watch: Watch, check: Check | None = None, keep_best: bool = True) -> None:
+    def run(self, check: Check | None = None, keep_best: bool = True) -> None:
         """Train to the end of the schedule and load the weights to keep into the network.
 
         ``check`` scores the network on validation cases now and then; its entry under the phase's
@@ -120,47 +121,44 @@ class Phase:
         """
         if not self.finished:
             self._trained.train()
-            curves = Curves(self.folder, self.name, self.step) if self.world.rank == 0 else None
+            first = self._ranks.rank == 0
+            curves = Curves(self._run.folder, self.name, self.step) if first else None
             self._settle()
-            with Loader(self._shares, self.step) as loader:
-                self._fit(loader, watch, check, curves)
+            with Loader(self._mini_batches, self.step) as loader:
+                self._fit(loader, check, curves)
             if curves:
                 curves.close()
-        self.network.load_state_dict(self._best if check and keep_best else whole(self._average))
+        self.network.load_state_dict(self._best.weights if check and keep_best else self._average)
 
     def pace(self, steps: int) -> Pace:
-        """Of ``steps`` steps after two that do not count, for the slowest process; writes
+        """The pace of ``steps`` steps after two that do not count, of the slowest process; writes
         nothing."""
         self._trained.train()
         self._settle()
-        with Loader(self._shares, self.step) as loader:
+        with Loader(self._mini_batches, self.step) as loader:
             for _ in range(2):
                 self._one_step(loader.next())
             began, busy, waited = time.monotonic(), time.process_time(), loader.waited
             for _ in range(steps):
                 self._one_step(loader.next())
             spent = time.monotonic() - began, loader.waited - waited, time.process_time() - busy
-        return Pace(*(max(self.world.gathered(s)) / steps for s in spent))
+        return Pace(*(max(self._ranks.agree(s)) / steps for s in spent))
 
-    def _fit(
-        self, loader: Loader, watch: Watch, check: Check | None, curves: Curves | None
-    ) -> None:
+    def _fit(self, loader: Loader, check: Check | None, curves: Curves | None) -> None:
         first, before, spent = self.step, self.seconds, 0.0
+        every = self._settings.check_every
         while not self.finished:
             began = time.monotonic()
             self._fit_to_budget()
             terms = self._one_step(loader.next())
             spent += time.monotonic() - began
-            checking = check is not None and (
-                self.step % self.settings.check_every == 0 or self.step == self.total
-            )
+            checking = check is not None and (self.step % every == 0 or self.step == self.total)
             if check and checking:
-                self._keep_best(check, watch)
+                self._keep_best(check)
                 if curves:
                     curves.scores(self.scores, self.step)
             self.seconds += time.monotonic() - began
-            saving = checking or self.finished or self.step % self.settings.save_every == 0
-            rate, waiting = (self.step - first) / spent, loader.waited / spent
+            saving = checking or self.finished or self.step % self._settings.save_every == 0
             status = Status(
                 self.name,
                 self.step,
@@ -168,148 +166,143 @@ class Phase:
                 terms,
                 self.scores,
                 self._learning_rate(),
-                rate,
-                waiting,
-                saving,
+                rate=(self.step - first) / spent,
+                waiting=loader.waited / spent,
+                saved=saving,
             )
             if curves:
                 curves.add(status, self.seconds)
             if saving:
                 self._save()
-            watch.step(status)
-        steps, longest = self.step - first, max(self.world.gathered(loader.waited))
-        watch.say(
-            f"{self.name}: {steps} steps of {spent / steps:.3g} s, {1 - longest / spent:.1%} of "
-            f"it computing, {longest / spent:.1%} "
-            f"waiting for data; checks and files {self.seconds - before - spent:.0f} s"
-            + (
-                f"; ended early, no better since step {self._best_step}"
-                if self.step < self.total
-                else ""
-            )
-        )
+            self._run.monitor.step(status)
+        longest = max(self._ranks.agree(loader.waited))
+        self._say_pace(self.step - first, spent, longest, self.seconds - before - spent)
 
-    def _keep_best(self, check: Check, watch: Watch) -> None:
-        average = whole(self._average)
-        self.network.load_state_dict(average)
+    def _say_pace(self, steps: int, spent: float, waited: float, other: float) -> None:
+        message = (
+            f"{self.name}: {steps} steps of {spent / steps:.3g} s, {1 - waited / spent:.1%} of it "
+            f"computing, {waited / spent:.1%} waiting for data; checks and files {other:.0f} s"
+        )
+        if self.step < self.total:
+            message += f"; ended early, no better since step {self._best.step}"
+        self._run.monitor.say(message)
+
+    def _keep_best(self, check: Check) -> None:
+        self.network.load_state_dict(self._average)
         self.scores = check()
-        self._stale += 1
-        if self.scores[self.name] < self._best_score:
-            self._best_score, self._best_step, self._stale = self.scores[self.name], self.step, 0
-            self._best = {k: v.clone() for k, v in average.items()}
-        watch.say(f"{self.name} step {self.step} validation " + figures(self.scores))
+        score = self.scores[self.name]
+        if score < self._best.score:
+            weights = {k: v.clone() for k, v in self._average.items()}
+            self._best = Best(weights, score, self.step)
+        else:
+            self._best.stale += 1
+        self._run.monitor.say(f"{self.name} step {self.step} validation {figures(self.scores)}")
 
     def _settle(self) -> None:
-        """The first backward pass decides in which order DDP sums gradients: it is thrown away, so
-        that all that count are summed alike."""
-        if self.world.size > 1:
-            for share in self._shares(self.step):
-                self.world.fabric.backward(self._module(share)[0])
+        """The first backward pass decides in which order the processes sum gradients: it is thrown
+        away, so that all that count are summed alike."""
+        if self._ranks.size > 1:
+            for mini_batch in self._mini_batches(self.step):
+                self._module(mini_batch)[0].backward()
             self._optimizer.zero_grad(set_to_none=True)
 
-    def _one_step(self, parts: list[Share]) -> dict[str, float]:
+    def _one_step(self, batch: list[MiniBatch]) -> dict[str, float]:
         for group in self._optimizer.param_groups:
             group["lr"] = self._learning_rate()
         self._optimizer.zero_grad(set_to_none=True)
-        found = [self._backward(share, last=share is parts[-1]) for share in parts]
+        found = [self._backward(b, last=b is batch[-1]) for b in batch]
         terms = {k: torch.stack([f[k] for f in found]).sum() for k in found[0]}
-        total = self.world.total(torch.stack(list(terms.values())).float())
-        try:
-            norm = whole(
-                self.world.fabric.clip_gradients(
-                    self._module, self._optimizer, max_norm=1.0, error_if_nonfinite=True
-                )
-            )
-        except RuntimeError as error:
-            if "non-finite" not in str(error):
-                raise
-            hint = "lower learning_rate, or train with precision float32"
+        total = self._ranks.total(torch.stack(list(terms.values())).float())
+        norm = nn.utils.clip_grad_norm_(self._module.parameters(), max_norm=1.0)
+        if not norm.isfinite():
             raise GateError(
-                f"{self.name}: the gradient of step {self.step + 1} is not finite", hint=hint
-            ) from error
+                f"{self.name}: the gradient of step {self.step + 1} is not finite",
+                hint="lower learning_rate, or train with precision float32",
+            )
         self._optimizer.step()
         self.step += 1
-        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+        decay = min(self._settings.ema, (1 + self.step) / (10 + self.step))
         for key, value in self._trained.state_dict().items():
-            local(self._average[key]).lerp_(local(value.detach()), 1 - decay)
+            self._average[key].lerp_(value.detach(), 1 - decay)
         return dict(zip(terms, total.tolist(), strict=True)) | {"gradient": float(norm)}
 
-    def _backward(self, share: Share, last: bool) -> dict[str, Tensor]:
-        """Add a share's gradient, weighted so that the mean over the processes is that of the whole
-        batch; returns weighted terms."""
-        fabric = self.world.fabric
-        with (
-            nullcontext()
-            if self.world.size == 1
-            else fabric.no_backward_sync(self._module, enabled=not last)
-        ):
-            loss, terms = self._module(share)
-            fabric.backward(loss * (share.weight * self.world.size))
-        return {k: v * share.weight for k, v in terms.items()}
+    def _backward(self, batch: MiniBatch, last: bool) -> dict[str, Tensor]:
+        """Add the gradient of a mini-batch, weighted so that the mean over the processes is the
+        whole batch's; returns weighted terms."""
+        with nullcontext() if last else without_sync(self._module):
+            loss, terms = self._module(batch)
+            (loss * (batch.weight * self._ranks.size)).backward()
+        return {k: v * batch.weight for k, v in terms.items()}
 
     def _learning_rate(self) -> float:
         warm = min(1.0, (self.step + 1) / WARM_UP)
-        return (
-            self.settings.learning_rate
-            * warm
-            * 0.5
-            * (1 + math.cos(math.pi * self.step / self.total))
-        )
+        cosine = 1 + math.cos(math.pi * self.step / self.total)
+        return self._settings.learning_rate * warm * 0.5 * cosine
 
     def _fit_to_budget(self) -> None:
         """Fit the schedule, up to the planned one, to what the measured pace affords within
         ``max_minutes``."""
-        if (
-            self.settings.max_minutes
-            and self.step >= MEASURED_STEPS
-            and self.step % MEASURED_STEPS == 0
-        ):
-            affordable = int(
-                self.step * self.settings.max_minutes * 60 / self.world.same(self.seconds)
-            )
+        minutes = self._settings.max_minutes
+        if minutes and self.step >= MEASURED_STEPS and self.step % MEASURED_STEPS == 0:
+            affordable = int(self.step * minutes * 60 / self._ranks.broadcast(self.seconds))
             self.total = max(self.step + 1, min(self.planned, affordable))
 
     def _save(self) -> None:
+        if self._ranks.rank > 0:
+            return
         state = {
-            "network": whole(self._trained.state_dict()),
-            "average": whole(self._average),
-            "optimizer": whole(self._optimizer.state_dict()),
-            "best": self._best,
-            "best_score": self._best_score,
-            "best_step": self._best_step,
-            "stale": self._stale,
+            "network": self._trained.state_dict(),
+            "average": self._average,
+            "optimizer": self._optimizer.state_dict(),
+            "best": self._best.weights,
+            "best_score": self._best.score,
+            "best_step": self._best.step,
+            "stale": self._best.stale,
             "scores": self.scores,
             "step": self.step,
             "total": self.total,
             "seconds": self.seconds,
         }
-        if self.world.rank == 0:
-            snapshots.save(self._states, self.name, state, self.settings.keep)
+        save_state(self._states, self.name, state, self._settings.keep)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        own = self._trained.state_dict()
-        with torch.no_grad():
-            for key, value in own.items():
-                local(value).copy_(local(scattered(state["network"][key], value)))
-                local(self._average[key]).copy_(local(scattered(state["average"][key], value)))
-        moments = state["optimizer"]["state"]
-        for number, parameter in enumerate(self._trained.parameters()):
-            of_shape = {
-                k: scattered(v, parameter)
-                for k, v in moments[number].items()
-                if v.shape == parameter.shape
-            }
-            moments[number] |= of_shape
+        device = self._run.device
+        self._trained.load_state_dict(state["network"])
+        self._average = {k: v.to(device) for k, v in state["average"].items()}
         self._optimizer.load_state_dict(state["optimizer"])
-        self._best = {k: v.to(self.world.device) for k, v in state["best"].items()}
-        self._best_score, self._best_step, self._stale = (
-            state["best_score"],
-            state["best_step"],
-            state["stale"],
+        best = {k: v.to(device) for k, v in state["best"].items()}
+        self._best = Best(best, state["best_score"], state["best_step"], state["stale"])
+        self.step, self.total = state["step"], state["total"]
+        self.seconds, self.scores = state["seconds"], state["scores"]
+
+
+def save_state(folder: Path, name: str, state: dict[str, Any], keep: int) -> Path:
+    """Write ``state`` under its ``step``; of the files of ``name`` the last ``keep`` stay, and the
+    one of its ``best_step``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{state['step']:07d}.pt"
+    with publish(path, overwrite=True) as temporary:
+        torch.save(state, temporary)
+    best = folder / f"{name}-{state['best_step']:07d}.pt"
+    for old in sorted(folder.glob(f"{name}-*.pt"))[:-keep]:
+        if old != best:
+            old.unlink()
+    return path
+
+
+def newest_state(folder: Path, name: str) -> dict[str, Any] | None:
+    """The last state of ``name`` that can be read, on the CPU; None where there is no file. Raises
+    InputError where none can be read."""
+    files = sorted(folder.glob(f"{name}-*.pt"), reverse=True)
+    for path in files:
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            return state
+        except DAMAGED:
+            continue
+    if files:
+        raise InputError(
+            f"{files[0]} cannot be read, nor any older state",
+            hint=f"remove {folder} to train again from the start",
         )
-        self.step, self.total, self.seconds, self.scores = (
-            state["step"],
-            state["total"],
-            state["seconds"],
-            state["scores"],
-        )
+    return None

@@ -1,9 +1,10 @@
-"""What the networks are trained on: a share of a step's cases with its random draws, and the loss
+"""What the networks are trained on: a mini-batch of cases with its random draws, and the loss
 of each phase."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -14,15 +15,14 @@ from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.diffusion import diffusion_loss, noise_level
 from phyda_cli.model.encoder import Encoder
 from phyda_cli.physics.state_physics import StatePhysics
-from phyda_cli.settings.training import TrainingSettings
 from phyda_cli.training.cases import Batch
 
 __all__ = [
     "Draw",
     "Loss",
+    "MiniBatch",
     "Objective",
     "Physics",
-    "Share",
     "autocast",
     "balance",
     "denoiser_loss",
@@ -30,25 +30,23 @@ __all__ = [
     "log_loss",
     "no_draws",
     "noise_draws",
-    "precision_on",
     "spread_loss",
 ]
 
 Precision = Literal["float32", "bfloat16"]
 
 
-class Share:
+@dataclass(frozen=True)
+class MiniBatch:
     """Cases that a process works on at once, the random numbers that go with them, and their weight
-    among those of the step.
+    among those of the step."""
 
-    No dataclass: Fabric copies those, and cannot copy frozen ones.
-    """
-
-    def __init__(self, batch: Batch, draws: tuple[Tensor, ...] = (), weight: float = 1.0) -> None:
-        self.batch, self.draws, self.weight = batch, draws, weight
+    batch: Batch
+    draws: tuple[Tensor, ...] = ()
+    weight: float = 1.0
 
 
-Loss = Callable[[nn.Module, Share], tuple[Tensor, dict[str, Tensor]]]
+Loss = Callable[[nn.Module, MiniBatch], tuple[Tensor, dict[str, Tensor]]]
 Draw = Callable[[torch.Size, torch.Generator], tuple[Tensor, ...]]
 
 
@@ -59,9 +57,9 @@ class Objective(nn.Module):
         super().__init__()
         self.network, self._loss = network, loss
 
-    def forward(self, share: Share) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean loss of the share's cases, and its terms."""
-        return self._loss(self.network, share)
+    def forward(self, mini_batch: MiniBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean loss of the cases, and its terms."""
+        return self._loss(self.network, mini_batch)
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
@@ -119,8 +117,8 @@ def encoder_loss(
     from.
     """
 
-    def loss(encoder: nn.Module, share: Share) -> tuple[Tensor, dict[str, Tensor]]:
-        batch = share.batch
+    def loss(encoder: nn.Module, mini_batch: MiniBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        batch = mini_batch.batch
         with autocast(area.device, precision):
             posterior = encoder(*batch.inputs)
         square = (batch.target - posterior.mean).square()
@@ -136,20 +134,13 @@ def encoder_loss(
     return loss
 
 
-def precision_on(device: torch.device, settings: TrainingSettings) -> Precision:
-    """The precision of ``settings``, chosen for ``device`` where it is auto."""
-    if settings.precision != "auto":
-        return settings.precision
-    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-
-
 def spread_loss(area: Tensor, precision: Precision = "float32") -> Loss:
     """Gaussian likelihood of the background's errors, each point and channel on its own."""
 
-    def loss(spread: nn.Module, share: Share) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(spread: nn.Module, mini_batch: MiniBatch) -> tuple[Tensor, dict[str, Tensor]]:
         with autocast(area.device, precision):
-            std = spread(*share.batch.inputs)
-        nll = (log_loss(share.batch.target, std) * area).mean()
+            std = spread(*mini_batch.batch.inputs)
+        nll = (log_loss(mini_batch.batch.target, std) * area).mean()
         return nll, {"nll": nll.detach()}
 
     return loss
@@ -170,9 +161,9 @@ def denoiser_loss(
     """EDM loss of the residual plus PRDO on the denoised state in physical units; the encoder is
     frozen."""
 
-    def loss(denoiser: nn.Module, share: Share) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(denoiser: nn.Module, mini_batch: MiniBatch) -> tuple[Tensor, dict[str, Tensor]]:
         assert isinstance(denoiser, Denoiser)
-        batch, (sigma, noise) = share.batch, share.draws
+        batch, (sigma, noise) = mini_batch.batch, mini_batch.draws
         with torch.no_grad():
             posterior = encoder(*batch.inputs)
         clean = (batch.target - posterior.mean) / posterior.std

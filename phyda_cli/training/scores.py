@@ -12,7 +12,7 @@ from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import Encoder
 from phyda_cli.model.sampler import heun, initial_noise, noise_levels
-from phyda_cli.parallel.training import World
+from phyda_cli.parallel.ranks import Ranks
 from phyda_cli.training.cases import Batch, Cases
 from phyda_cli.training.objectives import log_loss
 
@@ -25,7 +25,7 @@ LEVELS = (4, 0.05, 8.0)  # few, as this is made often: steps, lowest and highest
 
 @torch.no_grad()
 def validate(
-    encoder: Encoder, cases: Cases, area: Tensor, world: World | None = None
+    encoder: Encoder, cases: Cases, area: Tensor, ranks: Ranks | None = None
 ) -> dict[str, float]:
     """Increment mean square error over the background's, averaged over channels: ``oi`` and
     ``encoder``."""
@@ -35,7 +35,7 @@ def validate(
         parts = torch.stack([b.target, b.target - b.parts[0], b.target - mean])
         return (parts.square() * area).sum(dim=(1, 3, 4))
 
-    totals = _summed(errors, (3, encoder.calibration.numel()), cases, area.device, world)
+    totals = _summed(errors, (3, encoder.calibration.numel()), cases, area.device, ranks)
     return {
         "oi": (totals[1] / totals[0]).mean().item(),
         "encoder": (totals[2] / totals[0]).mean().item(),
@@ -44,7 +44,7 @@ def validate(
 
 @torch.no_grad()
 def likelihood(
-    network: BackgroundSpread, cases: Cases, area: Tensor, world: World | None = None
+    network: BackgroundSpread, cases: Cases, area: Tensor, ranks: Ranks | None = None
 ) -> dict[str, float]:
     """Mean of :func:`log_loss`: ``climate``, with the spread of the climate, and ``spread``."""
 
@@ -53,13 +53,13 @@ def likelihood(
         parts = torch.stack([log_loss(b.target, s) for s in (network.climate.expand_as(std), std)])
         return (parts * area).mean(dim=(2, 3, 4)).sum(dim=1)
 
-    totals = _summed(losses, (2,), cases, area.device, world) / cases.count
+    totals = _summed(losses, (2,), cases, area.device, ranks) / cases.count
     return {"climate": totals[0].item(), "spread": totals[1].item()}
 
 
 @torch.no_grad()
 def validate_members(
-    encoder: Encoder, denoiser: Denoiser, cases: Cases, area: Tensor, world: World | None = None
+    encoder: Encoder, denoiser: Denoiser, cases: Cases, area: Tensor, ranks: Ranks | None = None
 ) -> dict[str, float]:
     """As :func:`validate` on the first cases, with ``denoiser``: the mean of two members a case,
     sampled from noise z and -z."""
@@ -83,7 +83,7 @@ def validate_members(
         return (parts.square() * area).sum(dim=(1, 3, 4))
 
     totals = _summed(
-        errors, (4, encoder.calibration.numel()), cases, area.device, world, SAMPLED_CASES
+        errors, (4, encoder.calibration.numel()), cases, area.device, ranks, SAMPLED_CASES
     )
     return dict(
         zip(
@@ -95,7 +95,7 @@ def validate_members(
 
 
 @torch.no_grad()
-def calibrate(encoder: Encoder, cases: Cases, area: Tensor, world: World | None = None) -> Tensor:
+def calibrate(encoder: Encoder, cases: Cases, area: Tensor, ranks: Ranks | None = None) -> Tensor:
     """Set the encoder's ``calibration`` to the ratio of rms error to rms spread [physical units] by
     channel (C,) on ``cases``."""
     encoder.calibration.fill_(1.0)
@@ -105,7 +105,7 @@ def calibrate(encoder: Encoder, cases: Cases, area: Tensor, world: World | None 
         parts = b.unit * torch.stack([b.target - posterior.mean, posterior.std])
         return (parts.square() * area).sum(dim=(1, 3, 4))
 
-    error, spread = _summed(squares, (2, encoder.calibration.numel()), cases, area.device, world)
+    error, spread = _summed(squares, (2, encoder.calibration.numel()), cases, area.device, ranks)
     encoder.calibration.copy_((error / spread).sqrt())
     return encoder.calibration
 
@@ -115,15 +115,15 @@ def _summed(
     shape: tuple[int, ...],
     cases: Cases,
     device: torch.device,
-    world: World | None,
+    ranks: Ranks | None,
     most: int | None = None,
 ) -> Tensor:
     """The sum of ``score`` (of ``shape``) over batches of the first ``most`` ``cases``, each taken
     by one process; the same sum however many there are."""
     count = min(cases.count, most or cases.count)
-    rank, size = (world.rank, world.size) if world else (0, 1)
+    ranks = ranks or Ranks()
     starts = range(0, count, AT_ONCE)
     parts = torch.zeros(len(starts), *shape, device=device)
-    for i in range(rank, len(starts), size):
+    for i in range(ranks.rank, len(starts), ranks.size):
         parts[i] = score(cases.batch(np.arange(starts[i], min(starts[i] + AT_ONCE, count)), device))
-    return (world.total(parts) if world else parts).sum(dim=0)
+    return ranks.total(parts).sum(dim=0)

@@ -13,13 +13,12 @@ from safetensors.torch import load_file, save_file
 from phyda_cli.files.publish import publish
 from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.checkpoint import Checkpoint, build_spread
-from phyda_cli.parallel.training import World
-from phyda_cli.settings.training import TrainingSettings
 from phyda_cli.training.cases import Cases, EvidenceBatch, evidence_maps
-from phyda_cli.training.data import Basis, cases_of
+from phyda_cli.training.data import TrainingData, build
 from phyda_cli.training.loop import Phase
-from phyda_cli.training.objectives import precision_on, spread_loss
-from phyda_cli.training.progress import Watch, figures
+from phyda_cli.training.monitor import figures
+from phyda_cli.training.objectives import spread_loss
+from phyda_cli.training.run import Run
 from phyda_cli.training.scores import likelihood
 
 __all__ = ["spread_phase", "trained_spread"]
@@ -27,73 +26,51 @@ __all__ = ["spread_phase", "trained_spread"]
 CLIMATE_CASES = 2000
 
 
-def trained_spread(
-    run: Path,
-    basis: Basis,
-    settings: TrainingSettings,
-    world: World,
-    watch: Watch,
-    init_from: Checkpoint | None = None,
-) -> BackgroundSpread | None:
-    """The network of the background spread, trained in the folder ``run`` where it is not there
-    yet; None with settings without it."""
-    torch.manual_seed(settings.seed)
-    network = build_spread(basis.spec, settings.network)
+def trained_spread(run: Run, data: TrainingData) -> BackgroundSpread | None:
+    """The network of the background spread, trained in the run's folder where it is not there yet;
+    None with settings without it."""
+    torch.manual_seed(run.settings.seed)
+    network = build_spread(data.spec, run.settings.network)
     if network is None:
         return None
-    kept = run / "spread.safetensors"
-    if not world.first(kept.exists):
-        folder = run / "cases" / "evidence"
-        training, validation = cases_of(
-            folder, basis, settings, world, watch.say, evidence_maps, EvidenceBatch
-        )
-        area = torch.from_numpy(basis.store.grid.area_weights[:, None].astype(np.float32)).to(
-            world.device
-        )
-        _started(network, training, init_from, basis)
-        phase = spread_phase(network.to(world.device), training, area, settings, run, world)
+    kept, folder = run.folder / "spread.safetensors", run.folder / "cases" / "evidence"
+    if not run.ranks.first(kept.exists):
+        training, validation = build(folder, data, run, evidence_maps, EvidenceBatch)
+        _started(network, training, run.start, data)
+        phase = spread_phase(network.to(run.device), training, run, data)
 
         def check() -> dict[str, float]:
-            return likelihood(network.eval(), validation, area, world)
+            return likelihood(network.eval(), validation, data.area, run.ranks)
 
-        phase.run(watch, check)
-        watch.say(f"validation {figures(check())}")
-        world.first(lambda: _keep(network.cpu(), kept))
-    world.first(
-        lambda: shutil.rmtree(run / "cases" / "evidence", ignore_errors=True)
-    )  # large, and of no more use
+        phase.run(check)
+        run.monitor.say(f"validation {figures(check())}")
+        run.ranks.first(lambda: _keep(network.cpu(), kept))
+    # The cases are large, and of no more use.
+    run.ranks.first(lambda: shutil.rmtree(folder, ignore_errors=True))
     network.load_state_dict(load_file(str(kept)))
     return network.eval().requires_grad_(False)
 
 
-def spread_phase(
-    network: BackgroundSpread,
-    cases: Cases,
-    area: torch.Tensor,
-    settings: TrainingSettings,
-    run: Path,
-    world: World,
-) -> Phase:
+def spread_phase(network: BackgroundSpread, cases: Cases, run: Run, data: TrainingData) -> Phase:
     """The training of ``network``."""
-    loss = spread_loss(area, precision_on(world.device, settings))
-    return Phase("spread", network, loss, cases, settings, settings.spread_epochs, run, world)
+    loss = spread_loss(data.area, run.precision)
+    return Phase("spread", network, loss, cases, run.settings.spread_epochs, run)
 
 
 def _keep(network: BackgroundSpread, path: Path) -> None:
-    """Write the weights, complete or not at all."""
     with publish(path, overwrite=True, check=load_file) as temporary:
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
 
 
 def _started(
-    network: BackgroundSpread, cases: Cases, start: Checkpoint | None, basis: Basis
+    network: BackgroundSpread, cases: Cases, start: Checkpoint | None, data: TrainingData
 ) -> None:
     """Fill ``network`` with the weights of ``start``, if those are of the same state and sizes, and
     its climate from ``cases``."""
     same = (
         start is not None
-        and start.state.channels == basis.spec.channels
-        and start.state.grid.same_as(basis.spec.grid)
+        and start.state.channels == data.spec.channels
+        and start.state.grid.same_as(data.spec.grid)
     )
     before = start.background_spread() if start is not None and same else None
     if before is not None and [w.shape for w in before.parameters()] == [

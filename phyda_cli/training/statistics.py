@@ -1,7 +1,9 @@
-"""Statistics of a training store: climate, background error, static members, the split by time."""
+"""What training takes from a store: the state with its statistics, static members, the split by
+time."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +12,19 @@ import torch
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.physics.state_physics import StatePhysics
 from phyda_cli.preprocessing.pairs import boundary
+from phyda_cli.preprocessing.statistics import Span, merge, moments
 from phyda_cli.preprocessing.store import PairStore
 
-__all__ = ["Split", "choose_members", "difference", "physics_scale", "split_pairs", "state_spec"]
+__all__ = [
+    "Split",
+    "choose_members",
+    "difference",
+    "genuine_pairs",
+    "measured",
+    "physics_scale",
+    "split_pairs",
+    "state_spec",
+]
 
 
 @dataclass(frozen=True)
@@ -27,11 +39,7 @@ def split_pairs(store: PairStore, fraction: float) -> Split:
     """As the store was split by years, else the latest ``fraction`` of the valid times is for
     validation; genuine pairs only (scale 1) there. Without years for validation the fraction is of
     the training years; years for testing are left alone."""
-    given = (
-        np.zeros(len(store.pairs), np.int8)
-        if store.split is None or not store.split_by_years
-        else store.split
-    )
+    given = store.split if store.split_by_years else np.zeros(len(store.pairs), np.int8)
     if np.any(given == 1):
         return Split(
             np.flatnonzero(given == 0), np.flatnonzero((given == 1) & (store.scale == 1.0))
@@ -54,35 +62,31 @@ def _rounded(values: np.ndarray) -> tuple[float, ...]:
     return tuple(float(f"{x:.6g}") for x in values)
 
 
-def state_spec(
-    store: PairStore,
-    states: np.ndarray,
-    pairs: np.ndarray,
-    rng: np.random.Generator,
-    sample: int = 600,
-) -> StateSpec:
-    """Area-weighted mean and standard deviation of the states and rms of the pair differences, by
-    channel."""
-    weights = store.grid.area_weights[:, None]
-    used = np.unique(store.pairs[pairs])
-    some = states[rng.choice(used, min(sample, used.size), replace=False)].astype(np.float64)
-    mean = (some * weights).mean(axis=(0, 2, 3))
-    std = np.sqrt((((some - mean[:, None, None]) ** 2) * weights).mean(axis=(0, 2, 3)))
-    chosen = rng.choice(pairs, min(sample, pairs.size), replace=False)
-    square = np.mean(
-        [
-            (difference(store, states, int(p)).astype(np.float64) ** 2 * weights).mean(axis=(1, 2))
-            for p in chosen
-        ],
-        axis=0,
-    )
+def genuine_pairs(store: PairStore, pairs: np.ndarray) -> np.ndarray:
+    """Those of ``pairs`` with the largest scale: where some are scaled, the others are genuine."""
+    return pairs[store.scale[pairs] == store.scale[pairs].max()]
+
+
+def measured(store: PairStore, states: np.ndarray, pairs: np.ndarray) -> dict[str, np.ndarray]:
+    """Statistics of ``states`` (state, C, H, W) in memory and of ``pairs``, as ``phyda preprocess``
+    takes them of a store."""
+    used = np.zeros(len(states), bool)
+    used[np.unique(store.pairs[pairs])] = True
+    span = Span(0, 0, len(states), used, store.pairs[pairs], store.scale[pairs])
+    return merge([moments(states, span)], store.grid)
+
+
+def state_spec(store: PairStore, statistics: Mapping[str, np.ndarray] | None = None) -> StateSpec:
+    """The state with the ``statistics`` of the store, or others: area-weighted mean and standard
+    deviation of the states and rms of the pair differences, by channel."""
+    found = store.statistics if statistics is None else statistics
     return StateSpec(
         channels=store.channels,
         latitude=tuple(store.grid.latitude.tolist()),
         longitude=tuple(store.grid.longitude.tolist()),
-        mean=_rounded(mean),
-        std=_rounded(std),
-        background_std=_rounded(np.sqrt(square)),
+        mean=_rounded(found["mean"]),
+        std=_rounded(found["std"]),
+        background_std=_rounded(found["background_std"]),
     )
 
 
@@ -104,8 +108,7 @@ def choose_members(
     Genuine pairs with distinct valid times are preferred, so that members are as independent as the
     data allows.
     """
-    genuine = pairs[store.scale[pairs] == store.scale[pairs].max()]
-    order = rng.permutation(genuine)
+    order = rng.permutation(genuine_pairs(store, pairs))
     _, first = np.unique(store.time[store.pairs[order, 1]], return_index=True)
     distinct = order[np.sort(first)]
     pool = distinct if distinct.size >= count else order

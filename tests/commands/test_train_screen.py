@@ -12,7 +12,7 @@ from rich.console import Console
 from phyda_cli.commands.progress import status_table
 from phyda_cli.model.checkpoint import Checkpoint, build_networks
 from phyda_cli.settings.model import NetworkSettings
-from phyda_cli.training.progress import Status
+from phyda_cli.training.monitor import Status
 
 
 def test_a_dry_run_says_what_it_takes_and_writes_nothing(

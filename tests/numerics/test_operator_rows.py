@@ -82,7 +82,7 @@ def test_a_process_group_of_others_spreads_nothing() -> None:
 
 def test_alone_there_is_nobody_to_agree_with() -> None:
     alone = Ranks()
-    assert alone.share(3) == 3
+    assert alone.broadcast(3) == 3
     assert alone.agree("well") == ["well"]
     with pytest.raises(InputError, match="gone"), ranks():
         raise InputError("gone")

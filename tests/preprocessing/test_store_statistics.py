@@ -1,5 +1,4 @@
-"""Statistics in one pass against plain numpy, the split by years, static members by season,
-packing."""
+"""Statistics in one pass against plain numpy, the split by years, packing."""
 
 from __future__ import annotations
 
@@ -17,7 +16,6 @@ from phyda_cli.preprocessing import preprocess as module
 from phyda_cli.preprocessing.packing import MISSING, pack, unpack
 from phyda_cli.preprocessing.pairs import KINDS
 from phyda_cli.preprocessing.preprocess import preprocess
-from phyda_cli.preprocessing.statistics import SEASONS, season_of
 from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.settings.data import PreprocessSettings
 from phyda_cli.training.statistics import split_pairs
@@ -61,8 +59,6 @@ def test_one_pass_is_as_good_as_all_in_memory(
 ) -> None:
     monkeypatch.setattr(module, "SPAN_BYTES", 7 * 4 * len(CHANNELS) * GRID.size)
     store = made(years, tmp_path, pairs=pairs, packing=packing, validation_years="2003")
-    assert store.statistics is not None
-    assert store.split is not None
     states, weights = store.load_states().astype(np.float64), GRID.area_weights
     training = store.split == 0
     used = states[np.unique(store.pairs[training])]
@@ -70,9 +66,6 @@ def test_one_pass_is_as_good_as_all_in_memory(
     mean = used.mean(axis=(0, 3))
     error = (apart**2).mean(axis=(0, 3))
     expected = {
-        "mean_by_latitude": mean,
-        "std_by_latitude": used.std(axis=(0, 3)),
-        "background_std_by_latitude": np.sqrt(error),
         "mean": (mean * weights).mean(axis=1),
         "background_std": np.sqrt((error * weights).mean(axis=1)),
     }
@@ -86,7 +79,6 @@ def test_one_pass_is_as_good_as_all_in_memory(
 
 def test_kinds_of_pairs(years: Path, tmp_path: Path) -> None:
     store = made(years, tmp_path, pairs="cycled,forecast,lagged", lag_hours=192, lag_scale=0.5)
-    assert store.kind is not None
     named = np.array(KINDS)[store.kind]
     assert {k: set(store.lead[named == k].tolist()) for k in set(named)} == {
         "cycled": {96.0},
@@ -110,7 +102,6 @@ def test_only_cycled(years: Path, tmp_path: Path) -> None:
 
 def test_split_by_years_leaves_no_pair_across(years: Path, tmp_path: Path) -> None:
     store = made(years, tmp_path, train_years="2001", validation_years="2002", test_years="2003")
-    assert store.split is not None
     assert store.split_by_years
     truth, background = (
         store.time[store.pairs[:, i]].astype("datetime64[Y]").astype(int) - 31 for i in (1, 0)
@@ -126,7 +117,6 @@ def test_test_years_alone_are_kept_from_training_and_validation(
     years: Path, tmp_path: Path
 ) -> None:
     store = made(years, tmp_path, test_years="2003")
-    assert store.split is not None
     assert set(store.split.tolist()) == {-1, 0, 2}
     found = split_pairs(store, 0.1)
     assert found.validation.size == pytest.approx(0.1 * (store.split == 0).sum(), abs=1)
@@ -135,7 +125,6 @@ def test_test_years_alone_are_kept_from_training_and_validation(
 
 def test_without_years_the_split_is_that_of_training(years: Path, tmp_path: Path) -> None:
     store = made(years, tmp_path)
-    assert store.split is not None
     found = split_pairs(store, 0.08)
     np.testing.assert_array_equal(found.validation, np.flatnonzero(store.split == 1))
     np.testing.assert_array_equal(found.training, np.flatnonzero(store.split == 0))
@@ -146,31 +135,6 @@ def test_years_without_data(years: Path, tmp_path: Path) -> None:
         InputError, match="no pair lies in the test years 1999; the truths are of 2001 to 2003"
     ):
         made(years, tmp_path, test_years="1999")
-
-
-def test_static_members_by_season(years: Path, tmp_path: Path) -> None:
-    store = made(years, tmp_path, season_members=9, validation_years="2002")
-    assert store.statistics is not None
-    assert store.split is not None
-    members = store.statistics["static_pairs"]
-    assert members.shape == (4, 9)
-    for season, own in zip(SEASONS, members, strict=True):
-        times = store.time[store.pairs[own, 1]]
-        months = {"DJF": {12, 1, 2}, "MAM": {3, 4, 5}, "JJA": {6, 7, 8}, "SON": {9, 10, 11}}[season]
-        assert {int(str(t)[5:7]) for t in times} <= months
-        assert len(set(times.tolist())) == 9
-        assert {str(t)[:4] for t in times} >= {"2001", "2003"}
-        assert (store.split[own] == 0).all()
-    (tmp_path / "more").mkdir()
-    many = made(years, tmp_path / "more", season_members=500)
-    assert many.statistics is not None
-    assert (many.statistics["static_pairs"] == -1).any()
-
-
-def test_seasons() -> None:
-    assert season_of(
-        np.array([f"2001-{m:02d}-10" for m in range(1, 13)], "datetime64[s]")
-    ).tolist() == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 0]
 
 
 @given(

@@ -90,7 +90,7 @@ def build(
         settings,
         report,
     )
-    return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
+    return {p.name: p.read_bytes() for p in sorted(folder.glob("[0-9]*"))}
 
 
 def test_the_cache_resumes(tmp_path: Path, opened: Opened, tiny_settings: TrainingSettings) -> None:
@@ -99,7 +99,7 @@ def test_the_cache_resumes(tmp_path: Path, opened: Opened, tiny_settings: Traini
     assert sorted(whole) == ["00000.factor.npy", "00000.npy", "00001.factor.npy", "00001.npy"]
     assert said[-1] == "40 of 40 cases simulated"
     (tmp_path / "cases" / "00001.npy").unlink()
-    (tmp_path / "cases" / "00001.part.npy").write_bytes(b"interrupted")
+    (tmp_path / "cases" / ".00001.npy.0123456789ab.part").write_bytes(b"interrupted")
     kept = (tmp_path / "cases" / "00000.npy").stat().st_mtime_ns
     assert build(tmp_path / "cases", opened, tiny_settings) == whole
     assert (tmp_path / "cases" / "00000.npy").stat().st_mtime_ns == kept

@@ -4,32 +4,29 @@ stop."""
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from runs import alone, quiet
 
 from phyda_cli.errors import GateError, InputError, UsageError
 from phyda_cli.model.checkpoint import build_networks
-from phyda_cli.parallel.training import World
+from phyda_cli.parallel.ranks import Ranks
 from phyda_cli.settings.base import load_settings
 from phyda_cli.settings.model import NetworkSettings, SolverSettings
 from phyda_cli.settings.presets import Preset, preset_settings
 from phyda_cli.settings.training import TrainingSettings
-from phyda_cli.training import snapshots
-from phyda_cli.training.loader import Loader, shares
-from phyda_cli.training.loop import Phase
+from phyda_cli.training.loader import Loader, mini_batches
+from phyda_cli.training.loop import Phase, newest_state, save_state
+from phyda_cli.training.monitor import Status
 from phyda_cli.training.objectives import Loss, noise_draws
-from phyda_cli.training.progress import Lines, Status
 
 if TYPE_CHECKING:
     from conftest import Opened
-
-ALONE = World(torch.device("cpu"))
-QUIET = Lines(lambda _: None)
 
 
 def square(network: torch.nn.Module, share: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -38,25 +35,30 @@ def square(network: torch.nn.Module, share: Any) -> tuple[torch.Tensor, dict[str
     return value, {"mse": value.detach()}
 
 
-def phase(opened: Opened, settings: TrainingSettings, folder: Path, loss: Loss = square) -> Phase:
+def phase(
+    opened: Opened,
+    settings: TrainingSettings,
+    folder: Path,
+    loss: Loss = square,
+    say: Callable[[str], None] = quiet,
+) -> Phase:
     torch.manual_seed(0)
     encoder, _ = build_networks(opened.spec, settings.network)
-    return Phase(
-        "encoder", encoder, loss, opened.cases, settings, settings.encoder_epochs, folder, ALONE
-    )
+    run = alone(folder, settings, say)
+    return Phase("encoder", encoder, loss, opened.cases, settings.encoder_epochs, run)
 
 
 @pytest.mark.parametrize(("size", "accumulate"), [(1, 3), (2, 1), (3, 2)])
-def test_shares_are_the_batch_however_it_is_divided(
-    opened: Opened, tiny_settings: TrainingSettings, size: int, accumulate: int
+def test_mini_batches_are_the_batch_however_it_is_divided(
+    opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path, size: int, accumulate: int
 ) -> None:
     step = 5
-    (whole,) = shares(opened.cases, tiny_settings, noise_draws, ALONE, step)
+    (whole,) = mini_batches(opened.cases, alone(tmp_path, tiny_settings), noise_draws, step)
     settings = tiny_settings.model_copy(update={"accumulate": accumulate})
     parts = []
     for rank in range(size):
-        world = SimpleNamespace(rank=rank, size=size, device=torch.device("cpu"))
-        parts += shares(opened.cases, settings, noise_draws, world, step)  # type: ignore[arg-type]
+        run = alone(tmp_path, settings, ranks=Ranks(rank, size))
+        parts += mini_batches(opened.cases, run, noise_draws, step)
     assert len(parts) == size * accumulate
     assert sum(p.weight for p in parts) == pytest.approx(1)
     for name in ("target", "background", "state"):
@@ -80,11 +82,11 @@ def test_shares_are_the_batch_however_it_is_divided(
 
 
 def test_the_end_of_an_epoch_gives_idle_processes_no_weight(
-    opened: Opened, tiny_settings: TrainingSettings
+    opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path
 ) -> None:
     settings = tiny_settings.model_copy(update={"batch": 63})
-    worlds = [SimpleNamespace(rank=r, size=3, device=torch.device("cpu")) for r in range(3)]
-    found = [shares(opened.cases, settings, noise_draws, w, 1)[0] for w in worlds]  # type: ignore[arg-type]
+    runs = [alone(tmp_path, settings, ranks=Ranks(r, 3)) for r in range(3)]
+    found = [mini_batches(opened.cases, run, noise_draws, 1)[0] for run in runs]
     assert [s.weight for s in found] == [1, 0, 0]
     assert all(s.batch.target.shape[0] == 1 for s in found)
 
@@ -99,7 +101,7 @@ def test_parts_of_a_batch_make_the_same_network(
             tiny_settings.model_copy(update={"accumulate": accumulate}),
             tmp_path / str(accumulate),
         )
-        one.run(QUIET)
+        one.run()
         found.append(dict(one.network.state_dict()))
     for key, value in found[0].items():
         torch.testing.assert_close(found[1][key], value, rtol=1e-3, atol=1e-5, msg=key)
@@ -118,8 +120,8 @@ def test_training_stops_when_it_gets_no_better(
     settings = tiny_settings.model_copy(update={"check_every": 2, "patience": 3, "keep": 1})
     scores = iter([0.9, 0.5, 0.6, 0.5, 0.7])
     said: list[str] = []
-    one = phase(opened, settings, tmp_path)
-    one.run(Lines(said.append), lambda: {"encoder": next(scores)})
+    one = phase(opened, settings, tmp_path, say=said.append)
+    one.run(lambda: {"encoder": next(scores)})
     assert (one.step, one.total) == (10, 16)
     assert "no better since step 4" in said[-1]
     assert sorted(p.name for p in (tmp_path / "states").iterdir()) == [
@@ -129,7 +131,7 @@ def test_training_stops_when_it_gets_no_better(
     best = torch.load(tmp_path / "states" / "encoder-0000004.pt", weights_only=True)["average"]
     assert all(torch.equal(v, best[k]) for k, v in one.network.state_dict().items())
     again = phase(opened, settings, tmp_path)
-    again.run(QUIET, lambda: {"encoder": next(scores)})
+    again.run(lambda: {"encoder": next(scores)})
     assert all(torch.equal(v, best[k]) for k, v in again.network.state_dict().items())
 
 
@@ -143,17 +145,17 @@ def test_a_gradient_that_is_not_finite_stops_the_training(
         return value * float("nan"), terms
 
     with pytest.raises(GateError, match="the gradient of step 1 is not finite"):
-        phase(opened, tiny_settings, tmp_path, broken).run(QUIET)
+        phase(opened, tiny_settings, tmp_path, broken).run()
 
 
-@pytest.mark.parametrize("how", ["channels_last", pytest.param("compile", marks=pytest.mark.slow)])
-def test_how_networks_are_computed_changes_nothing(
-    opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path, how: str
+@pytest.mark.slow
+def test_compiled_networks_are_the_same(
+    opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path
 ) -> None:
     plain = phase(opened, tiny_settings, tmp_path / "plain")
-    plain.run(QUIET)
-    other = phase(opened, tiny_settings.model_copy(update={how: True}), tmp_path / "other")
-    other.run(QUIET)
+    plain.run()
+    other = phase(opened, tiny_settings.model_copy(update={"compile": True}), tmp_path / "other")
+    other.run()
     for key, value in plain.network.state_dict().items():
         torch.testing.assert_close(
             other.network.state_dict()[key], value, rtol=1e-3, atol=1e-4, msg=key
@@ -162,21 +164,19 @@ def test_how_networks_are_computed_changes_nothing(
 
 def test_states_are_pruned_and_a_damaged_one_is_passed_over(tmp_path: Path) -> None:
     for step in range(1, 7):
-        snapshots.save(
-            tmp_path, "encoder", {"step": step, "best_step": 2 if step > 1 else 0}, keep=2
-        )
-    snapshots.save(tmp_path, "denoiser", {"step": 1, "best_step": 0}, keep=2)
+        save_state(tmp_path, "encoder", {"step": step, "best_step": 2 if step > 1 else 0}, keep=2)
+    save_state(tmp_path, "denoiser", {"step": 1, "best_step": 0}, keep=2)
     names = sorted(p.name for p in tmp_path.glob("encoder*"))
     assert names == ["encoder-0000002.pt", "encoder-0000005.pt", "encoder-0000006.pt"]
     (tmp_path / names[-1]).write_bytes((tmp_path / names[-1]).read_bytes()[:100])
-    state = snapshots.newest(tmp_path, "encoder")
+    state = newest_state(tmp_path, "encoder")
     assert state is not None
     assert state["step"] == 5
     for path in tmp_path.glob("encoder*"):
         path.write_bytes(b"")
     with pytest.raises(InputError, match="encoder-0000006"):
-        snapshots.newest(tmp_path, "encoder")
-    assert snapshots.newest(tmp_path, "none") is None
+        newest_state(tmp_path, "encoder")
+    assert newest_state(tmp_path, "none") is None
 
 
 def test_what_fails_in_the_thread_is_raised_where_it_is_used() -> None:
@@ -199,12 +199,12 @@ def test_curves_go_on_where_the_training_does(
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     settings = tiny_settings.model_copy(update={"save_every": 3, "check_every": 5, "keep": 9})
-    phase(opened, settings, tmp_path).run(QUIET, lambda: {"oi": 0.5, "encoder": 0.4})
+    phase(opened, settings, tmp_path).run(lambda: {"oi": 0.5, "encoder": 0.4})
     for path in (tmp_path / "states").glob("encoder-00000*.pt"):
         if int(path.stem[-7:]) > 6:
             path.unlink()
     time.sleep(1.1)  # event files are in the order of their names, which begin with the second
-    phase(opened, settings, tmp_path).run(QUIET, lambda: {"oi": 0.5, "encoder": 0.4})
+    phase(opened, settings, tmp_path).run(lambda: {"oi": 0.5, "encoder": 0.4})
     events = EventAccumulator(str(tmp_path / "tensorboard" / "encoder"))
     events.Reload()
     assert {

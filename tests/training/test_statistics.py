@@ -13,6 +13,7 @@ from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.training.statistics import (
     choose_members,
     difference,
+    measured,
     physics_scale,
     split_pairs,
     state_spec,
@@ -31,7 +32,7 @@ def states(store: PairStore) -> np.ndarray:
 
 def test_climate_and_background_error(store: PairStore, states: np.ndarray) -> None:
     pairs = np.arange(len(store.pairs))
-    spec = state_spec(store, states, pairs, np.random.default_rng(0))
+    spec = state_spec(store, measured(store, states, pairs))
     wide = states.astype(np.float64)
     w = np.broadcast_to(store.grid.area_weights[:, None], wide.shape[2:])
     mean = np.average(wide, axis=(2, 3), weights=w).mean(0)
@@ -41,6 +42,9 @@ def test_climate_and_background_error(store: PairStore, states: np.ndarray) -> N
     np.testing.assert_allclose(spec.mean, mean, rtol=1e-4, atol=1e-6 * std.max())
     np.testing.assert_allclose(spec.std, std, rtol=1e-4)
     np.testing.assert_allclose(spec.background_std, background, rtol=1e-4)
+    assert state_spec(store).background_std == tuple(
+        float(f"{x:.6g}") for x in store.statistics["background_std"]
+    )
     assert spec.channels == store.channels
     assert spec.grid.same_as(store.grid)
 
@@ -65,7 +69,7 @@ def test_members_are_spread_over_the_span_and_distinct(
     store: PairStore, states: np.ndarray
 ) -> None:
     pairs = np.arange(len(store.pairs))
-    spec = state_spec(store, states, pairs, np.random.default_rng(0))
+    spec = state_spec(store, measured(store, states, pairs))
     members, times = choose_members(store, states, spec, pairs, 20, np.random.default_rng(1))
     assert members.shape == (20, spec.n_channels, *spec.grid.shape)
     assert len(set(times)) == 20
@@ -91,7 +95,7 @@ def test_members_are_spread_over_the_span_and_distinct(
 
 def test_physics_scale_makes_the_background_cost_one(store: PairStore, states: np.ndarray) -> None:
     pairs = np.arange(30)
-    spec = state_spec(store, states, pairs, np.random.default_rng(0))
+    spec = state_spec(store, measured(store, states, pairs))
     scale = physics_scale(store, states, spec, pairs, np.random.default_rng(0))
     background, truth = (torch.from_numpy(states[store.pairs[pairs, i]]) for i in (0, 1))
     cost = StatePhysics(spec).objective(background, truth, scale)

@@ -12,27 +12,24 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from runs import alone, quiet
 from torch import Tensor, nn
 
 from phyda_cli.errors import UsageError
 from phyda_cli.model.checkpoint import Checkpoint, build_networks
 from phyda_cli.model.encoder import Encoder
-from phyda_cli.parallel.training import World
 from phyda_cli.settings.model import NetworkSettings
 from phyda_cli.settings.training import TrainingSettings
 from phyda_cli.training.loop import Phase
-from phyda_cli.training.objectives import Loss, Physics, Share, encoder_loss
-from phyda_cli.training.progress import Lines
-from phyda_cli.training.run import train
+from phyda_cli.training.objectives import Loss, MiniBatch, Physics, encoder_loss
 from phyda_cli.training.scores import calibrate, validate, validate_members
 from phyda_cli.training.statistics import physics_scale
+from phyda_cli.training.train import train
 
 if TYPE_CHECKING:
     from conftest import Opened
 
 CPU = torch.device("cpu")
-ALONE = World(CPU)
-QUIET = Lines(lambda _: None)
 FILES = ("network.safetensors", "statics.safetensors", "members_00.safetensors")
 
 
@@ -53,6 +50,7 @@ def encoder_phase(
     folder: Path,
     stop_at: int | None = None,
     strength: float = 0.1,
+    say: Callable[[str], None] = quiet,
 ) -> tuple[Phase, Encoder]:
     """The first phase from the start of its networks, or from what ``folder`` holds; it stops
     during step ``stop_at``."""
@@ -61,15 +59,14 @@ def encoder_phase(
     physics = Physics(opened.spec, opened_scale(opened))
     loss = stopping(encoder_loss(opened.area, physics, strength), stop_at)
     folder.mkdir(exist_ok=True)
-    return Phase(
-        "encoder", encoder, loss, opened.cases, settings, settings.encoder_epochs, folder, ALONE
-    ), encoder
+    run = alone(folder, settings, say)
+    return Phase("encoder", encoder, loss, opened.cases, settings.encoder_epochs, run), encoder
 
 
 def stopping(loss: Loss, stop_at: int | None) -> Loss:
     steps = 0
 
-    def counted(network: nn.Module, share: Share) -> tuple[Tensor, dict[str, Tensor]]:
+    def counted(network: nn.Module, share: MiniBatch) -> tuple[Tensor, dict[str, Tensor]]:
         nonlocal steps
         steps += 1
         if steps == stop_at:
@@ -89,7 +86,7 @@ def test_the_physics_term_makes_the_mean_more_physical(
         phase, encoder = encoder_phase(
             opened, tiny_settings, tmp_path / str(strength), strength=strength
         )
-        phase.run(QUIET)
+        phase.run()
         with torch.no_grad():
             found[strength] = float(physics(batch, encoder.eval()(*batch.inputs).mean).mean())
     assert 0 < found[30.0] < found[0.0]
@@ -101,13 +98,13 @@ def test_a_stopped_phase_continues_as_if_it_had_not_been(
 ) -> None:
     settings = tiny_settings.model_copy(update={"save_every": 4})
     whole, expected = encoder_phase(opened, settings, tmp_path / "whole")
-    whole.run(QUIET)
+    whole.run()
     first, _ = encoder_phase(opened, settings, tmp_path / "parts", stop_at)
     with pytest.raises(Stopped):
-        first.run(QUIET)
+        first.run()
     second, found = encoder_phase(opened, settings, tmp_path / "parts")
     assert second.step == (stop_at - 1) // 4 * 4
-    second.run(QUIET)
+    second.run()
     assert second.step == whole.step == whole.total == 16
     for key, value in expected.state_dict().items():
         assert torch.equal(value, found.state_dict()[key]), key
@@ -129,9 +126,9 @@ def test_training_lowers_the_error_and_logs(
     opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path
 ) -> None:
     settings = tiny_settings.model_copy(update={"encoder_epochs": 6.0, "ema": 0.9})
-    phase, encoder = encoder_phase(opened, settings, tmp_path / "run")
     said: list[str] = []
-    phase.run(Lines(said.append), lambda: validate(encoder, opened.cases, opened.area))
+    phase, encoder = encoder_phase(opened, settings, tmp_path / "run", say=said.append)
+    phase.run(lambda: validate(encoder, opened.cases, opened.area))
     scores = validate(encoder.eval(), opened.cases, opened.area)
     assert scores["encoder"] < scores["oi"] < 1
     log = (tmp_path / "run" / "encoder.log.tsv").read_text().splitlines()
@@ -146,7 +143,7 @@ def test_a_time_limit_fits_the_schedule(
     settings = tiny_settings.model_copy(update={"encoder_epochs": 500.0, "max_minutes": 1e-4})
     phase, _ = encoder_phase(opened, settings, tmp_path / "run")
     assert phase.total == 4000
-    phase.run(QUIET)
+    phase.run()
     assert phase.step == phase.total < 20
     assert phase._learning_rate() < 1e-9
 
@@ -212,7 +209,7 @@ def test_a_finished_run_repeats_itself(
     copy = tmp_path / "tiny"
     shutil.copytree(tiny_run, copy)
     shutil.rmtree(copy / "checkpoint")
-    train(store_path, copy, tiny_settings, ALONE, QUIET)
+    train(alone(copy, tiny_settings), store_path)
     for name in FILES:
         assert (copy / "checkpoint" / name).read_bytes() == (
             tiny_run / "checkpoint" / name
@@ -235,9 +232,9 @@ def test_a_stopped_run_ends_with_the_same_weights(
             raise Stopped
 
     with pytest.raises(Stopped):
-        train(store_path, copy, settings, ALONE, Lines(stop))
+        train(alone(copy, settings, stop), store_path)
     assert not (copy / "checkpoint").exists()
-    train(store_path, copy, settings, ALONE, QUIET)
+    train(alone(copy, settings), store_path)
     for name in FILES:
         assert (copy / "checkpoint" / name).read_bytes() == (
             tiny_run / "checkpoint" / name
@@ -253,12 +250,11 @@ def test_a_run_stopped_in_its_first_network_ends_with_the_same_weights(
         if message.startswith("spread step 10"):
             raise Stopped
 
+    often = tiny_settings.model_copy(update={"save_every": 5})
     with pytest.raises(Stopped):
-        train(
-            store_path, run, tiny_settings.model_copy(update={"save_every": 5}), ALONE, Lines(stop)
-        )
+        train(alone(run, often, stop), store_path)
     assert not (run / "spread.safetensors").exists()
-    train(store_path, run, tiny_settings, ALONE, QUIET)
+    train(alone(run, tiny_settings), store_path)
     assert (run / "spread.safetensors").read_bytes() == (
         tiny_run / "spread.safetensors"
     ).read_bytes()
@@ -273,7 +269,7 @@ def test_a_folder_belongs_to_one_run(
     tiny_run: Path, store_path: Path, tiny_settings: TrainingSettings
 ) -> None:
     with pytest.raises(UsageError, match="holds a run with other settings"):
-        train(store_path, tiny_run, tiny_settings.model_copy(update={"physics": 0.0}), ALONE, QUIET)
+        train(alone(tiny_run, tiny_settings.model_copy(update={"physics": 0.0})), store_path)
 
 
 def test_from_the_command_line(
@@ -386,7 +382,7 @@ def test_training_starts_from_a_checkpoint(
             "denoiser_epochs": 0.3,
         }
     )
-    again = Checkpoint.open(train(store_path, tmp_path / "again", still, ALONE, QUIET, start))
+    again = Checkpoint.open(train(alone(tmp_path / "again", still, start=start), store_path))
     spreads = start.background_spread(), again.background_spread()
     assert None not in spreads
     for before, after in (
@@ -400,12 +396,12 @@ def test_training_starts_from_a_checkpoint(
         for (name, a), b in zip(before.named_parameters(), after.parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-4, msg=name)
     with pytest.raises(UsageError, match="other init_from"):
-        train(store_path, tmp_path / "again", still, ALONE, QUIET)
+        train(alone(tmp_path / "again", still), store_path)
     wider = tiny_settings.model_copy(
         update={"network": NetworkSettings(encoder=(16, 24), denoiser=(16, 16), spread=(8, 16))}
     )
     with pytest.raises(UsageError, match="cannot start from"):
-        train(store_path, tmp_path / "wider", wider, ALONE, QUIET, start)
+        train(alone(tmp_path / "wider", wider, start=start), store_path)
 
 
 def test_training_in_bfloat16_learns_as_well(
@@ -420,7 +416,7 @@ def test_training_in_bfloat16_learns_as_well(
         loss = encoder_loss(opened.area, physics, 0.1, precision)  # type: ignore[arg-type]
         optimizer = torch.optim.AdamW(encoder.parameters(), lr=3e-3)
         for _ in range(12):
-            value, terms = loss(encoder, Share(batch))
+            value, terms = loss(encoder, MiniBatch(batch))
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
