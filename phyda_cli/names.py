@@ -8,7 +8,6 @@ Pa.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COORDINATES",
     "OBSERVABLES",
+    "STATICS",
     "VARIABLES",
     "Channel",
     "Variable",
@@ -29,6 +29,7 @@ __all__ = [
     "parse_channel",
 ]
 
+STATICS = ("orography", "lsm")  # fields that have no time
 Errors = tuple[tuple[float, float], ...] | float
 
 
@@ -345,9 +346,9 @@ _OBSERVED = (
     ),
 )
 
-OBSERVABLES: dict[str, Variable] = {
-    k: v for k, v in VARIABLES.items() if k not in ("orography", "lsm")
-} | {v.name: v for v in _OBSERVED}
+OBSERVABLES: dict[str, Variable] = {k: v for k, v in VARIABLES.items() if k not in STATICS} | {
+    v.name: v for v in _OBSERVED
+}
 """Every quantity an observation may be of: a field's, or one that follows from several fields."""
 
 COORDINATES: dict[str, tuple[str, ...]] = {
@@ -453,8 +454,3 @@ def parse_channel(key: str) -> Channel:
         f"{key!r} is no channel: expected a surface variable or a variable with a level in hPa, "
         "such as z500"
     )
-
-
-def surface_names(names: Iterable[str]) -> list[str]:
-    """Those of ``names`` that live on a single level."""
-    return [n for n in names if VARIABLES[n].surface]

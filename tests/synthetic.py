@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from safetensors.torch import save_file
 from scipy import sparse
 
 from phyda_cli.analysis.reconstruction import Observations
-from phyda_cli.fields.grid import Grid
+from phyda_cli.fields.grid import Fields, Grid
 from phyda_cli.fields.state import StateSpec, equiangular
 from phyda_cli.model.mean_error import N_SEASON
 
@@ -34,8 +35,10 @@ __all__ = [
     "history",
     "observations",
     "reports",
+    "select",
     "spec",
     "with_mean_error",
+    "with_vector",
 ]
 
 GRID = equiangular(16, 8)
@@ -226,3 +229,24 @@ def with_mean_error(checkpoint: Path, folder: Path, shift: dict[str, float]) -> 
     model["files"][file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
     (folder / "model.json").write_text(json.dumps(model), encoding="utf-8")
     return folder
+
+
+def with_vector(fields: Fields, vector: np.ndarray) -> Fields:
+    """``fields`` with other values: the inverse of ``Fields.vector``."""
+    parts = np.split(vector, np.cumsum([v.size for v in _arrays(fields)])[:-1])
+    shaped = [part.reshape(old.shape) for part, old in zip(parts, _arrays(fields), strict=True)]
+    upper = dict(zip(fields.upper, shaped, strict=False))
+    surface = dict(zip(fields.surface, shaped[len(upper) :], strict=True))
+    return replace(fields, upper=upper, surface=surface)
+
+
+def select(fields: Fields, names: list[str]) -> Fields:
+    """Only the variables in ``names``."""
+    upper = {k: v for k, v in fields.upper.items() if k in names}
+    return replace(
+        fields, upper=upper, surface={k: v for k, v in fields.surface.items() if k in names}
+    )
+
+
+def _arrays(fields: Fields) -> list[np.ndarray]:
+    return [*fields.upper.values(), *fields.surface.values()]

@@ -13,7 +13,7 @@ from phyda_cli.commands.console import console, say
 from phyda_cli.commands.tables import new_table
 from phyda_cli.sources.pieces import Progress, readable
 from phyda_cli.training.monitor import Lines as TrainingLines
-from phyda_cli.training.monitor import Status, Watch
+from phyda_cli.training.monitor import Monitor, Status
 
 if TYPE_CHECKING:
     from rich.live import Live

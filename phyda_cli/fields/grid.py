@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from phyda_cli.errors import InputError
-from phyda_cli.names import VARIABLES, Channel
+from phyda_cli.names import Channel
 
 __all__ = ["Fields", "Grid"]
 
@@ -146,24 +146,3 @@ class Fields:
             for a in (*self.upper.values(), *self.surface.values())
         ]
         return np.concatenate(parts) if parts else np.zeros(0)
-
-    def with_vector(self, vector: np.ndarray) -> Fields:
-        """The same layout with other values: the inverse of :meth:`vector`."""
-        upper, surface, start = {}, {}, 0
-        shape = (self.levels.size, *self.grid.shape)
-        for name in self.upper:
-            stop = start + self.levels.size * self.grid.size
-            upper[name], start = vector[start:stop].reshape(shape), stop
-        for name in self.surface:
-            stop = start + self.grid.size
-            surface[name], start = vector[start:stop].reshape(self.grid.shape), stop
-        return replace(self, upper=upper, surface=surface)
-
-    def select(self, names: list[str]) -> Fields:
-        """Only the variables in ``names``."""
-        assert all(n in VARIABLES for n in names)
-        return replace(
-            self,
-            upper={k: v for k, v in self.upper.items() if k in names},
-            surface={k: v for k, v in self.surface.items() if k in names},
-        )

@@ -28,6 +28,7 @@ import numpy as np
 import xarray as xr
 from cfgrib.messages import FileStream, Message, multi_enabled
 
+from phyda_cli import cf
 from phyda_cli.errors import InputError
 from phyda_cli.formats.series import Rows, Series, contents_of, read_channels
 from phyda_cli.formats.times import as_time, to_seconds
@@ -525,12 +526,12 @@ def _dataset(
         "latitude": (
             "latitude",
             coordinates[0],
-            {"units": "degrees_north", "standard_name": "latitude"},
+            cf.LATITUDE,
         ),
         "longitude": (
             "longitude",
             coordinates[1],
-            {"units": "degrees_east", "standard_name": "longitude"},
+            cf.LONGITUDE,
         ),
     }
     for level_type in {attributes[n]["GRIB_typeOfLevel"] for n, v in arrays.items() if v.ndim == 3}:

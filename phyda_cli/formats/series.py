@@ -16,10 +16,9 @@ from phyda_cli.fields.grid import Grid
 from phyda_cli.formats.axes import Axes
 from phyda_cli.formats.recognise import Source, find_axes, find_sources
 from phyda_cli.formats.times import choose
-from phyda_cli.names import VARIABLES, Channel, parse_channel
+from phyda_cli.names import STATICS, VARIABLES, Channel, parse_channel
 
 __all__ = [
-    "STATICS",
     "Contents",
     "Frames",
     "Rows",
@@ -30,7 +29,6 @@ __all__ = [
     "values_of",
 ]
 
-STATICS = ("orography", "lsm")
 Rows = Iterator[tuple[list[int], np.ndarray]]
 
 

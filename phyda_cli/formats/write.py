@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from phyda_cli import cf
 from phyda_cli.errors import OutputError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.files.publish import publish
@@ -22,7 +23,6 @@ from phyda_cli.names import VARIABLES
 
 __all__ = ["write_analysis", "write_fields"]
 
-CONVENTIONS = "CF-1.11"
 _COMPRESSION = {"zlib": True, "complevel": 2, "shuffle": True, "dtype": "float32"}
 _PACKING = (
     "valid_range",
@@ -97,49 +97,32 @@ def write_fields(
         "latitude": (
             "latitude",
             fields.grid.latitude,
-            {"units": "degrees_north", "standard_name": "latitude", "axis": "Y"},
+            cf.LATITUDE,
         ),
         "longitude": (
             "longitude",
             fields.grid.longitude,
-            {"units": "degrees_east", "standard_name": "longitude", "axis": "X"},
+            cf.LONGITUDE,
         ),
         "time": ("time", [0]),
     }
     if fields.upper:
-        described = {
-            "units": "Pa",
-            "standard_name": "air_pressure",
-            "long_name": "pressure",
-            "positive": "down",
-            "axis": "Z",
-        }
-        coords["plev"] = ("plev", np.asarray(fields.levels, np.float64), described)
+        coords["plev"] = ("plev", np.asarray(fields.levels, np.float64), cf.PRESSURE)
     data: dict[str, Any] = {}
     for dims, group in (
         (("time", "plev", *horizontal), fields.upper),
         (("time", *horizontal), fields.surface),
     ):
-        data |= {n: (dims, np.asarray(v, np.float32)[None], _describe(n)) for n, v in group.items()}
+        data |= {
+            n: (dims, np.asarray(v, np.float32)[None], cf.of_variable(n)) for n, v in group.items()
+        }
     dataset = _with_time(xr.Dataset(data, coords), "time", fields.time)
     if fields.lead_hours:
         start = fields.time - np.timedelta64(round(fields.lead_hours * 3600), "s")
-        described = _time_attributes() | {
-            "standard_name": "forecast_reference_time",
-            "long_name": "initial time of the forecast",
-        }
+        described = _time_attributes() | cf.START
         dataset = dataset.assign_coords(forecast_reference_time=((), _seconds(start), described))
     dataset.attrs = _global_attributes("fields of the atmosphere", "phyda", attributes)
     _publish(dataset, path, overwrite)
-
-
-def _describe(name: str) -> dict[str, str]:
-    variable = VARIABLES[name]
-    return {
-        "standard_name": variable.standard_name,
-        "long_name": variable.long_name,
-        "units": variable.units,
-    }
 
 
 def _add_variable(
@@ -284,7 +267,7 @@ def _global_attributes(
 ) -> dict[str, Any]:
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     own: dict[str, Any] = {
-        "Conventions": CONVENTIONS,
+        "Conventions": cf.CONVENTIONS,
         "title": title,
         "source": source,
         "history": f"{stamp} written by phyda",

@@ -12,6 +12,7 @@ import netCDF4
 import numpy as np
 import pandas as pd
 
+from phyda_cli import cf
 from phyda_cli.errors import InputError
 from phyda_cli.files.publish import publish
 from phyda_cli.names import OBSERVABLES
@@ -32,20 +33,15 @@ _MODEL_CODES = (
 _EPOCH = np.datetime64("1970-01-01", "ns")
 
 _COORDINATES: dict[str, dict[str, str]] = {
-    "time": {
-        "standard_name": "time",
-        "units": "seconds since 1970-01-01 00:00:00",
-        "calendar": "standard",
-        "axis": "T",
-    },
-    "latitude": {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
-    "longitude": {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
+    "time": cf.TIME | cf.CALENDAR | {"units": "seconds since 1970-01-01 00:00:00"},
+    "latitude": cf.LATITUDE,
+    "longitude": cf.LONGITUDE,
     "elevation": {
         "standard_name": "surface_altitude",
         "units": "m",
         "long_name": "elevation of the station",
     },
-    "pressure": {"standard_name": "air_pressure", "units": "Pa", "positive": "down", "axis": "Z"},
+    "pressure": cf.PRESSURE,
     "pressure_top": {
         "standard_name": "air_pressure",
         "long_name": "top of a layer, bottom at pressure",
@@ -161,7 +157,7 @@ def write_feedback(
     with publish(path, overwrite) as temporary, netCDF4.Dataset(temporary, "w") as data:
         data.setncatts(
             {
-                "Conventions": "CF-1.11",
+                "Conventions": cf.CONVENTIONS,
                 "featureType": "point",
                 "title": "Observations and their departures from the analysis",
             }

@@ -111,15 +111,6 @@ class Sphere:
         """u_x + v_y - v tan(phi)/a [s-1] for ``u``, ``v`` in m s-1."""
         return self.ddx(u) + self.ddy(v, VECTOR) - v * self.curvature(v)
 
-    def vorticity(self, u: Tensor, v: Tensor) -> Tensor:
-        """Relative vorticity v_x - u_y + u tan(phi)/a [s-1] for ``u``, ``v`` in m s-1."""
-        return self.ddx(v) - self.ddy(u, VECTOR) + u * self.curvature(u)
-
-    def advection(self, u: Tensor, v: Tensor, f: Tensor) -> Tensor:
-        """Tendency of a scalar carried by the wind, -(u f_x + v f_y) [units of f per s]."""
-        f_x, f_y = self.gradient(f)
-        return -(u * f_x + v * f_y)
-
     def _across(self, f: Tensor, row: int) -> Tensor:
         """Row ``row`` seen from across the pole, at longitude + 180 degrees; cubic between points
         if W is odd (..., 1, W)."""

@@ -16,8 +16,8 @@ from phyda_cli.fields.remap import regridder
 from phyda_cli.formats.checks import check_range
 from phyda_cli.formats.inputs import open_series
 from phyda_cli.names import VARIABLES, parse_channel
-from phyda_cli.preprocessing.packing import pack
 from phyda_cli.preprocessing.plan import Block, Part
+from phyda_cli.preprocessing.store import pack
 
 __all__ = ["Job", "UnusableValuesError", "write_block"]
 

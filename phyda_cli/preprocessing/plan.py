@@ -13,8 +13,8 @@ from phyda_cli.errors import UsageError
 from phyda_cli.fields.grid import Grid
 from phyda_cli.fields.remap import regridder
 from phyda_cli.fields.state import equiangular
-from phyda_cli.formats.series import STATICS, Series
-from phyda_cli.names import parse_channel
+from phyda_cli.formats.series import Series
+from phyda_cli.names import STATICS, parse_channel
 from phyda_cli.preprocessing.frames import (
     Composition,
     State,

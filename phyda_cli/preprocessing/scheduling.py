@@ -1,16 +1,14 @@
-"""Running the same function on many items with Dask: threads of this process, or the workers of a
+"""Running the same function on many items: in threads of this process, or on the workers of a Dask
 cluster. Results come in order."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
-
-from dask.base import compute
-from dask.delayed import delayed
 
 from phyda_cli.errors import UsageError
 from phyda_cli.settings.data import ExecutionSettings
@@ -31,17 +29,17 @@ def base_memory() -> int:
 
 
 class Runner:
-    """``workers`` at a time, each in need of the memory of one item."""
+    """Works on ``workers`` items at a time, each of which needs its memory, by ``compute``: a
+    function and some items to the results in order."""
 
-    def __init__(self, workers: int, **options: Any) -> None:
-        self.workers, self._options = workers, options
+    def __init__(self, workers: int, compute: Callable[..., Iterable[Any]]) -> None:
+        self.workers, self._compute = workers, compute
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """``function`` of each item, in order; what it raises ends the work."""
         rest = iter(items)
-        task = delayed(function, pure=False)
         while wave := list(islice(rest, PER_WORKER * self.workers)):
-            yield from compute(*(task(item) for item in wave), **self._options)
+            yield from self._compute(function, wave)
 
 
 @contextmanager
@@ -64,7 +62,8 @@ def runner(settings: ExecutionSettings, need: int) -> Iterator[Runner]:
             hint="one block of states has to fit",
         )
     workers = min(settings.workers or len(os.sched_getaffinity(0)), fitting)
-    yield Runner(workers, scheduler="threads", num_workers=workers)
+    with ThreadPoolExecutor(workers) as pool:
+        yield Runner(workers, pool.map)
 
 
 @contextmanager
@@ -90,4 +89,9 @@ def _cluster(address: str) -> Iterator[Runner]:
                 f"the Dask scheduler at {address} has no workers",
                 hint=f"start some: dask worker {address}",
             ) from error
-        yield Runner(sum(client.nthreads().values()), scheduler=client)
+
+        def compute(function: Callable[[T], R], items: list[T]) -> list[R]:
+            found: list[R] = client.gather(client.map(function, items, pure=False))
+            return found
+
+        yield Runner(sum(client.nthreads().values()), compute)

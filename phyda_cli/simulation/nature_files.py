@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from phyda_cli import cf
 from phyda_cli.files.publish import publish
-from phyda_cli.names import VARIABLES
+from phyda_cli.names import STATICS
 from phyda_cli.simulation.jcm import (
     DIAGNOSTIC,
     PROGNOSTIC,
@@ -60,7 +61,7 @@ def _dataset(states: list[Native], levels: np.ndarray) -> xr.Dataset:
     fields = {
         k: (dimensions[v.ndim], v) for k, v in pressure_level_fields(states, levels * 100.0).items()
     }
-    for name in ("orography", "lsm"):
+    for name in STATICS:
         fields[name] = (
             ("latitude", "longitude"),
             ground["land_sea_mask" if name == "lsm" else name].astype(np.float32),
@@ -70,17 +71,11 @@ def _dataset(states: list[Native], levels: np.ndarray) -> xr.Dataset:
         coords={"latitude": ground["latitude"], "longitude": ground["longitude"], "level": levels},
     )
     for name in map(str, ds.data_vars):
-        table = VARIABLES[name]
-        ds[name].attrs = {
-            "standard_name": table.standard_name,
-            "units": table.units,
-            "long_name": table.long_name,
-        }
-    ds["level"].attrs = {"units": "hPa", "standard_name": "air_pressure", "positive": "down"}
-    ds["latitude"].attrs = {"units": "degrees_north", "standard_name": "latitude"}
-    ds["longitude"].attrs = {"units": "degrees_east", "standard_name": "longitude"}
+        ds[name].attrs = cf.of_variable(name)
+    ds["level"].attrs, ds["latitude"].attrs = dict(cf.LEVEL), dict(cf.LATITUDE)
+    ds["longitude"].attrs = dict(cf.LONGITUDE)
     ds.attrs = {
-        "Conventions": "CF-1.11",
+        "Conventions": cf.CONVENTIONS,
         "source": "jcm nature run: SPEEDY physics, T31, 8 sigma levels",
     }
     return ds
@@ -116,8 +111,7 @@ def _forecasts(
         ]
         number = xr.DataArray(np.arange(1, members + 1), dims="number", name="number")
         ds = xr.concat(each, number).assign_coords(time=start.astype("datetime64[ns]"))
-        ds["time"].attrs["standard_name"] = "forecast_reference_time"
-        ds["step"].attrs["standard_name"] = "forecast_period"
+        ds["time"].attrs, ds["step"].attrs = dict(cf.START), dict(cf.LEAD)
         write_netcdf(ds, path)
         yield path
 

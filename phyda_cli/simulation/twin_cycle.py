@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from phyda_cli import cf
 from phyda_cli.analysis.background_scale import BackgroundScale
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.model_grid import ModelGridSettings, Networks, analyse
@@ -155,8 +156,7 @@ class _TwinCycle:
             coords=coordinates,
             attrs={"source": "jcm, cycled with the linear analysis on random networks"},
         )
-        ds["time"].attrs["standard_name"] = "forecast_reference_time"
-        ds["step"].attrs["standard_name"] = "forecast_period"
+        ds["time"].attrs, ds["step"].attrs = dict(cf.START), dict(cf.LEAD)
         return ds
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from phyda_cli.constants import GRAVITY
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.formats.grib import GribField, grib_fields
-from phyda_cli.names import VARIABLES, canonical_variable
+from phyda_cli.names import STATICS, VARIABLES, canonical_variable
 from phyda_cli.settings.data import DownloadSettings
 from phyda_cli.sources.cds import Cds
 from phyda_cli.sources.field_file import Layout, write
@@ -25,7 +25,6 @@ __all__ = ["cds_cost", "cds_pieces"]
 
 _AHEAD = 4  # months whose requests wait in the queue at the same time
 _GRIB_BYTES = 2  # a value in GRIB, packed into 16 bits
-_STATICS = ("orography", "lsm")
 _NAMES = {
     "z": "geopotential",
     "t": "temperature",
@@ -92,12 +91,12 @@ def _layout(
 ) -> Layout:
     lat, lon = np.arange(90, -90 - step / 2, -step), np.arange(0, 360 - step / 2, step)
     upper, surface = (
-        tuple(v for v in settings.variables if VARIABLES[v].surface is flag and v not in _STATICS)
+        tuple(v for v in settings.variables if VARIABLES[v].surface is flag and v not in STATICS)
         for flag in (False, True)
     )
     levels = np.array(settings.levels if upper else (), float)
     rows, (_, chosen) = lat[rows_of(lat, settings.area)], columns_of(lon, settings.area)
-    return Layout(times, levels, rows, chosen, upper, surface, _STATICS, attributes, expver=True)
+    return Layout(times, levels, rows, chosen, upper, surface, STATICS, attributes, expver=True)
 
 
 def _requests(

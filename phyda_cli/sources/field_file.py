@@ -11,6 +11,7 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 
+from phyda_cli import cf
 from phyda_cli.errors import InputError
 from phyda_cli.files.publish import publish
 from phyda_cli.names import VARIABLES
@@ -84,33 +85,28 @@ def _define(file: netCDF4.Dataset, layout: Layout) -> None:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     file.setncatts(
         {
-            "Conventions": "CF-1.11",
+            "Conventions": cf.CONVENTIONS,
             "title": _title(layout),
             "history": f"{now} downloaded by phyda",
             **layout.attributes,
         }
     )
     axes = {
-        "level": (
-            layout.levels,
-            {"units": "hPa", "standard_name": "air_pressure", "positive": "down"},
-        ),
-        "latitude": (layout.latitude, {"units": "degrees_north", "standard_name": "latitude"}),
-        "longitude": (layout.longitude, {"units": "degrees_east", "standard_name": "longitude"}),
+        "level": (layout.levels, cf.LEVEL),
+        "latitude": (layout.latitude, cf.LATITUDE),
+        "longitude": (layout.longitude, cf.LONGITUDE),
     }
-    since = {"units": "hours since 1970-01-01", "calendar": "standard"}
+    since = cf.CALENDAR | {"units": "hours since 1970-01-01"}
     hours = (layout.times - _EPOCH) / _HOUR
     if layout.leads is None:
-        axes["time"] = (hours, {"standard_name": "time", **since})
+        axes["time"] = (hours, cf.TIME | since)
     else:
         # by "dtype" xarray tells a time span from a number
         axes["step"] = (
             layout.leads,
-            {"standard_name": "forecast_period", "units": "hours", "dtype": "timedelta64[ns]"},
+            cf.LEAD | {"units": "hours", "dtype": "timedelta64[ns]"},
         )
-        file.createVariable("time", "f8", ()).setncatts(
-            {"standard_name": "forecast_reference_time", **since}
-        )
+        file.createVariable("time", "f8", ()).setncatts(cf.START | since)
         file["time"][...] = hours[0]
     for name, (values, attributes) in axes.items():
         file.createDimension(name, len(values))
@@ -122,14 +118,7 @@ def _define(file: netCDF4.Dataset, layout: Layout) -> None:
         variable = file.createVariable(
             name, "f4", dims, chunksizes=sizes, fill_value=np.float32(np.nan)
         )
-        known = VARIABLES[name]
-        variable.setncatts(
-            {
-                "standard_name": known.standard_name,
-                "units": known.units,
-                "long_name": known.long_name,
-            }
-        )
+        variable.setncatts(cf.of_variable(name))
         if layout.leads is not None:
             variable.coordinates = "time"
     if layout.expver:

@@ -16,7 +16,7 @@ import zarr
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.formats.recognise import Source, find_axes, find_sources
 from phyda_cli.formats.times import time_axis
-from phyda_cli.names import VARIABLES, canonical_coordinate, canonical_variable
+from phyda_cli.names import STATICS, VARIABLES, canonical_coordinate, canonical_variable
 from phyda_cli.settings.data import DownloadSettings
 from phyda_cli.sources.field_file import Layout, write
 from phyda_cli.sources.http import Client
@@ -26,7 +26,6 @@ from phyda_cli.sources.selection import columns_of, level_indices, month_times, 
 
 __all__ = ["ZarrArchive", "analysis_pieces", "forecast_pieces"]
 
-_STATICS = ("orography", "lsm")
 _HOUR = np.timedelta64(1, "h")
 Index = slice | np.ndarray | int
 
@@ -64,7 +63,7 @@ class ZarrArchive:
             tuple(v for v in settings.variables if VARIABLES[v].surface is flag)
             for flag in (False, True)
         )
-        self.statics = tuple(v for v in _STATICS if v in self.sources)
+        self.statics = tuple(v for v in STATICS if v in self.sources)
         missing = [v for v in settings.variables if v not in self.sources]
         if missing:
             offered = {c for n in self.dataset.data_vars if (c := canonical_variable(str(n)))}
@@ -81,7 +80,7 @@ class ZarrArchive:
         unwanted = [
             n
             for n in self.dataset.data_vars
-            if canonical_variable(str(n)) not in (None, *self.settings.variables, *_STATICS)
+            if canonical_variable(str(n)) not in (None, *self.settings.variables, *STATICS)
         ]
         others = [
             d

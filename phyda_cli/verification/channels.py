@@ -7,11 +7,10 @@ import numpy as np
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields, Grid
 from phyda_cli.fields.remap import present
-from phyda_cli.names import Channel
+from phyda_cli.names import STATICS, Channel
 
 __all__ = ["coarser", "common_channels", "level_name", "nested"]
 
-_STATIC = ("orography", "lsm")
 
 
 def _existing(fields: Fields) -> list[Channel]:
@@ -25,7 +24,7 @@ def _existing(fields: Fields) -> list[Channel]:
     surface = [
         Channel(v)
         for v, values in fields.surface.items()
-        if v not in _STATIC and not np.isnan(values).all()
+        if v not in STATICS and not np.isnan(values).all()
     ]
     return upper + surface
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import synthetic
 import zarr
 
 from phyda_cli.preprocessing.store import PairStore
@@ -59,7 +58,6 @@ def test_preprocess_then_inspect(phyda: Callable[..., Any], nature: Path, tmp_pa
         "z 500, 850 hPa",
         "msl",
         "176 lagged",
-        "DJF: 64",
         "int16",
         "every 6 h with 0 gaps",
         "0 values in 0 states",
@@ -81,47 +79,12 @@ def test_preprocess_then_inspect(phyda: Callable[..., Any], nature: Path, tmp_pa
     assert 0 < found["statistics"]["t850"]["background_std"] < found["statistics"]["t850"]["std"]
 
 
-def test_a_store_of_the_first_format(phyda: Callable[..., Any], tmp_path: Path) -> None:
-    """As phyda wrote them before splits and statistics."""
-    path, grid = tmp_path / "old.zarr", synthetic.GRID
-    group = zarr.open_group(str(path), mode="w")
-    group.attrs.update(
-        {
-            "channels": ["z500", "msl"],
-            "pairs_kind": "twin",
-            "files": 3,
-            "source": "a model",
-            "complete": True,
-        }
-    )
-    rng = np.random.default_rng(0)
-    states = rng.normal(size=(4, 2, *grid.shape)).astype(np.float32)
-    arrays = {
-        "states": states,
-        "latitude": grid.latitude,
-        "longitude": grid.longitude,
-        "orography": np.zeros(grid.shape),
-        "lsm": np.zeros(grid.shape),
-        "time": 86400 * np.arange(4),
-        "pairs": np.array([[0, 1], [2, 3]]),
-        "scale": np.ones(2),
-        "lead": np.full(2, 24.0),
-    }
-    for name, values in arrays.items():
-        group.create_array(name, data=values)
-    store = PairStore.open(path)
-    np.testing.assert_array_equal(store.load_states(), states)
-    np.testing.assert_array_equal(store.states[2], states[2])
-    np.testing.assert_array_equal(store.states[np.array([3, 0])], states[[3, 0]])
-    assert store.split is store.statistics is None
-    assert not store.split_by_years
-    shown = phyda("preprocess", "inspect", path)
-    assert shown.code == 0, shown.err
-    assert "2 twin" in shown.out
-    assert "by phyda train" in shown.out
-    found = json.loads(phyda("preprocess", "inspect", path, "--json").out)
-    assert found["format"] == 1
-    assert found["statistics"] is found["states"]["missing_values"] is None
+def test_a_folder_that_is_no_store_is_refused(phyda: Callable[..., Any], tmp_path: Path) -> None:
+    group = zarr.open_group(str(tmp_path / "old.zarr"), mode="w")
+    group.attrs.update({"channels": ["z500"], "complete": True})
+    done = phyda("preprocess", "inspect", tmp_path / "old.zarr")
+    assert done.code == 3
+    assert "phyda preprocess" in done.err
 
 
 def test_settings_in_a_file(phyda: Callable[..., Any], nature: Path, tmp_path: Path) -> None:
@@ -142,6 +105,9 @@ def test_settings_in_a_file(phyda: Callable[..., Any], nature: Path, tmp_path: P
     assert "conservative means" in done.err
     store = PairStore.open(tmp_path / "s.zarr")
     assert (store.grid.shape, set(store.lead.tolist())) == ((4, 8), {48.0})
+    states = store.load_states()
+    np.testing.assert_array_equal(store.states[2], states[2])
+    np.testing.assert_array_equal(store.states[np.array([3, 0])], states[[3, 0]])
 
 
 @pytest.mark.parametrize(

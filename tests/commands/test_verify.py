@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import synthetic
 import typer
 from typer.testing import CliRunner, Result
 
@@ -47,8 +48,8 @@ def folder(tmp_path: Path) -> Path:
     write_fields(tmp_path / "bg.nc", fields(2))
     background = read_background(tmp_path / "bg.nc")
     analysis = fields(0.5)
-    increment = analysis.with_vector(analysis.vector() - background.fields.vector())
-    spread = analysis.with_vector(np.full(analysis.vector().size, 0.5))
+    increment = synthetic.with_vector(analysis, analysis.vector() - background.fields.vector())
+    spread = synthetic.with_vector(analysis, np.full(analysis.vector().size, 0.5))
     write_analysis(tmp_path / "an.nc", background, analysis, increment, spread)
     rows = [f"S{i},2020-01-01T06:10:00Z,{-60 + 10 * i},{20 * i},t,85000,285,1" for i in range(12)]
     rows += [

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import synthetic
 
 from phyda_cli.errors import EXIT_INPUT, EXIT_USAGE
 from phyda_cli.fields.grid import Fields
@@ -185,7 +186,7 @@ def test_pictures_replace_neither_each_other_nor_an_input(
 
 def test_missing_variables_are_noted(phyda: Run, tmp_path: Path) -> None:
     truth = read_background(TRUTH).fields
-    write_fields(tmp_path / "dry.nc", truth.select(["z", "t", "u", "v"]))
+    write_fields(tmp_path / "dry.nc", synthetic.select(truth, ["z", "t", "u", "v"]))
     outcome = phyda("verify", tmp_path / "dry.nc", "--physics", "--json")
     assert "moisture" not in everywhere(physics(outcome))
     assert "q is missing in the analysis" in outcome.err
@@ -211,7 +212,7 @@ def test_no_common_level(phyda: Run, tmp_path: Path) -> None:
 
 
 def test_only_surface_fields(phyda: Run, tmp_path: Path) -> None:
-    write_fields(tmp_path / "msl.nc", read_background(TRUTH).fields.select(["msl"]))
+    write_fields(tmp_path / "msl.nc", synthetic.select(read_background(TRUTH).fields, ["msl"]))
     outcome = phyda("verify", tmp_path / "msl.nc", "--physics")
     assert outcome.code == EXIT_INPUT
     assert "has none of z, t, u, v, q" in outcome.err

@@ -70,9 +70,7 @@ def test_vector_round_trip_and_order() -> None:
     ]
     vector = fields.vector()
     assert vector.size == 5 * REGION.size
-    again = fields.with_vector(vector + 1)
-    np.testing.assert_array_equal(again.upper["t"], fields.upper["t"] + 1)
-    np.testing.assert_array_equal(again.surface["msl"], fields.surface["msl"] + 1)
+    np.testing.assert_array_equal(
+        vector[2 * REGION.size : 4 * REGION.size].reshape(2, 21, 24), fields.upper["t"]
+    )
     np.testing.assert_array_equal(vector[-REGION.size :].reshape(21, 24), fields.surface["msl"])
-    assert list(fields.select(["t"]).upper) == ["t"]
-    assert not fields.select(["t"]).surface

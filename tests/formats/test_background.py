@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import synthetic
 import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -309,7 +310,7 @@ def test_relative_humidity_becomes_specific(tmp_path: Path) -> None:
 )
 def test_orography(tmp_path: Path, name: str, units: str, factor: float) -> None:
     height = np.linspace(0, 3000, 108).reshape(9, 12)
-    write_fields(tmp_path / "a.nc", atmosphere().select(["t", "msl"]))
+    write_fields(tmp_path / "a.nc", synthetic.select(atmosphere(), ["t", "msl"]))
     with xr.open_dataset(tmp_path / "a.nc", engine="netcdf4") as dataset:
         dataset[name] = (("latitude", "longitude"), height * factor, {"units": units})
         dataset.to_netcdf(tmp_path / "b.nc", engine="netcdf4")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from flows import advection, vorticity
 
 from phyda_cli.constants import EARTH_RADIUS, OMEGA
 from phyda_cli.errors import InputError
@@ -30,10 +31,10 @@ def test_uniform_flow_crosses_the_pole(latitude: np.ndarray) -> None:
     lat, lon = mesh(latitude)
     u, v = torch.cos(lon) * torch.sin(lat), -torch.sin(lon)
     sphere = Sphere(latitude, LONGITUDE)
-    vorticity = -2 / EARTH_RADIUS * torch.cos(lon) * torch.cos(lat)
+    expected = -2 / EARTH_RADIUS * torch.cos(lon) * torch.cos(lat)
     off_pole = np.abs(latitude) < 89.9
     assert (sphere.divergence(u, v)[off_pole].abs() * EARTH_RADIUS).max() < 5e-3
-    assert ((sphere.vorticity(u, v) - vorticity)[off_pole].abs() * EARTH_RADIUS).max() < 2e-2
+    assert ((vorticity(sphere, u, v) - expected)[off_pole].abs() * EARTH_RADIUS).max() < 2e-2
 
 
 @pytest.mark.parametrize("latitude", [OFFSET, POLES, GAUSSIAN])
@@ -80,8 +81,8 @@ def test_latitude_order_does_not_matter(latitude: np.ndarray) -> None:
         (up.ddy(f), down.ddy(f.flip(-2))),
         (up.ddy(u, VECTOR), down.ddy(u.flip(-2), VECTOR)),
         (up.divergence(u, v), down.divergence(u.flip(-2), v.flip(-2))),
-        (up.vorticity(u, v), down.vorticity(u.flip(-2), v.flip(-2))),
-        (up.advection(u, v, f), down.advection(u.flip(-2), v.flip(-2), f.flip(-2))),
+        (vorticity(up, u, v), vorticity(down, u.flip(-2), v.flip(-2))),
+        (advection(up, u, v, f), advection(down, u.flip(-2), v.flip(-2), f.flip(-2))),
     ):
         torch.testing.assert_close(of_up, of_down.flip(-2))
     assert np.array_equal(up.interior_mask, down.interior_mask[::-1])
@@ -106,8 +107,8 @@ def test_everything_is_finite_on_the_pole() -> None:
     for field in (
         *sphere.gradient(f),
         sphere.divergence(u, v),
-        sphere.vorticity(u, v),
-        sphere.advection(u, v, f),
+        vorticity(sphere, u, v),
+        advection(sphere, u, v, f),
     ):
         assert field.isfinite().all()
 

@@ -13,10 +13,9 @@ from synthetic import CHANNELS, GRID, dataset, wave_history
 
 from phyda_cli.errors import InputError
 from phyda_cli.preprocessing import preprocess as module
-from phyda_cli.preprocessing.packing import MISSING, pack, unpack
 from phyda_cli.preprocessing.pairs import KINDS
 from phyda_cli.preprocessing.preprocess import preprocess
-from phyda_cli.preprocessing.store import PairStore
+from phyda_cli.preprocessing.store import MISSING, PairStore, pack, unpack
 from phyda_cli.settings.data import PreprocessSettings
 from phyda_cli.training.statistics import split_pairs
 
