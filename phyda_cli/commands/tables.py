@@ -301,6 +301,6 @@ def _store_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
             "split",
             "\n".join(
                 f"{name}: {s['pairs']}, {s['first']} to {s['last']}" for name, s in split.items()
-            )
+            ),
         ),
     ]

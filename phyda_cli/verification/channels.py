@@ -12,7 +12,6 @@ from phyda_cli.names import STATICS, Channel
 __all__ = ["coarser", "common_channels", "level_name", "nested"]
 
 
-
 def _existing(fields: Fields) -> list[Channel]:
     levels = present(fields)
     upper = [
