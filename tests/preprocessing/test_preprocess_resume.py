@@ -144,7 +144,7 @@ def test_stopped_after_any_piece_of_work(
         for name in ("write_block", "measure"):
             patch.setattr(module, name, counted(getattr(module, name), done, stop))
         if stop > 21:
-            patch.setattr(module, "choose_static", counted(module.choose_static, done, stop))
+            patch.setattr(module, "merge", counted(module.merge, done, stop))
         with pytest.raises(KeyboardInterrupt):
             preprocess(
                 [data], tmp_path / "s.zarr", SETTINGS, execution=ExecutionSettings(workers=1)
