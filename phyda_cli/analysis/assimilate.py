@@ -21,6 +21,7 @@ from phyda_cli.files.publish import check_target, sha256
 from phyda_cli.formats.background import Background, read_background
 from phyda_cli.formats.ensemble import member_labels, read_ensemble
 from phyda_cli.formats.write import write_analysis
+from phyda_cli.formats.zarr import is_zarr, store_stamp
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.observations.departures import departures_by_variable
 from phyda_cli.observations.feedback import write_feedback
@@ -99,7 +100,7 @@ def assimilate(
     checkpoint = Checkpoint.open(request.checkpoint)
     _check_methods(request, settings)
     for path in (*request.obs, *request.fields):
-        if path.is_dir():
+        if path.is_dir() and not (path in request.fields and is_zarr(path)):
             raise UsageError(f"{path} is a folder, expected a file")
         if not path.exists():
             raise InputError(f"{path} does not exist", hint="check the path")
@@ -208,7 +209,8 @@ def _read_forecasts(
         and request.member is None
         and settings.method in ENSEMBLE_METHODS
     ):
-        if len(member_labels(single)) > 1:
+        stated = request.time if request.time is not None else request.valid_time
+        if len(member_labels(single, request.rename, stated)) > 1:
             files, single = [single], None
         elif settings.method in FILTERS:
             raise UsageError(
@@ -322,6 +324,8 @@ def _provenance(
 
 def _hash(path: Path) -> str:
     """Hash of an input; unreadable ones are left to their reader, which knows what to say."""
+    if path.is_dir() and is_zarr(path):
+        return store_stamp(path)
     return sha256(path) if path.is_file() else ""
 
 

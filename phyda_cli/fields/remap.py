@@ -144,13 +144,13 @@ def to_grid(
 def _around_gaps(remap: Regridder, fields: np.ndarray, vector: bool) -> np.ndarray:
     """``fields`` (N, H, W) remapped; next to missing points the others count, if they are more than
     half of what a point is made of."""
-    remapped = remap(fields, vector)
+    remapped = np.array(remap(fields, vector))
     for i in np.flatnonzero(np.isnan(fields).any(axis=(1, 2))):
         known = np.isfinite(fields[i])
         share = np.asarray(remap(known.astype(float)[None])[0])
         total = remap(np.where(known, fields[i], 0.0)[None], vector)[0]
-        enough = share > _HALF
-        remapped[i] = np.where(enough, total / np.where(enough, share, 1.0), np.nan)
+        beside = np.isnan(remapped[i]) & (share > _HALF)
+        remapped[i][beside] = total[beside] / share[beside]
     return remapped
 
 

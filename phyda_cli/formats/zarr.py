@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,7 +15,7 @@ from phyda_cli.errors import InputError
 from phyda_cli.formats.series import Series
 from phyda_cli.formats.xarray_frames import series_of
 
-__all__ = ["is_zarr", "open_zarr_series", "zarr_metadata"]
+__all__ = ["is_zarr", "open_zarr_series", "store_stamp", "zarr_metadata"]
 
 _MARKS = ("zarr.json", ".zgroup", ".zmetadata")
 _METADATA = ("zarr.json", ".zmetadata", ".zarray", ".zattrs")
@@ -28,6 +29,16 @@ def is_zarr(path: Path) -> bool:
 def zarr_metadata(path: Path) -> list[Path]:
     """The files of a store that describe it."""
     return sorted(p for p in path.rglob("*") if p.name in _METADATA)
+
+
+def store_stamp(path: Path) -> str:
+    """A hash of the names, sizes and times of change of all files of a store, which may be too
+    large to read for it."""
+    found = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        stat = file.stat()
+        found.update(f"{file.relative_to(path)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return found.hexdigest()
 
 
 def open_zarr_series(
