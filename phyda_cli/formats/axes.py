@@ -63,6 +63,7 @@ def find_axes(dataset: xr.Dataset, path: object, rename: Mapping[str, str]) -> A
             path,
             f"{latitude} and {longitude} share the dimension {dataset[latitude].dims[0]} (a list "
             "of points)",
+            _POINTS,
         )
     values = np.asarray(dataset[longitude].values, np.float64)
     if not (np.isfinite(values).all() and np.isfinite(dataset[latitude].values).all()):
@@ -75,13 +76,16 @@ def find_axes(dataset: xr.Dataset, path: object, rename: Mapping[str, str]) -> A
     return Axes(str(dataset[latitude].dims[0]), str(dataset[longitude].dims[0]), grid, take, back)
 
 
-def _unsupported(path: object, found: str, wrf: bool = False) -> InputError:
+_READS = "phyda reads rectilinear latitude-longitude grids (also Gaussian or limited area)"
+_CURVILINEAR = f"{_READS}; remap the file first: cdo remapbil,r360x181 in.nc out.nc"
+_POINTS = f"{_READS}; remap the file first: cdo remapdis,r360x181 in.nc out.nc"
+_WRF = "take it through wrf-python or UPP to pressure levels on a latitude-longitude grid"
+
+
+def _unsupported(path: object, found: str, hint: str) -> InputError:
     return InputError(
         f"{path} is not on a regular latitude-longitude grid: {found}",
-        hint="take it through wrf-python or UPP to pressure levels on a latitude-longitude grid"
-        if wrf
-        else "phyda reads rectilinear latitude-longitude grids (also Gaussian or limited area); "
-        "remap the file first, as with cdo remapbil",
+        hint=hint,
     )
 
 
@@ -118,7 +122,7 @@ def _curvilinear(dataset: xr.Dataset, name: str, variable: xr.Variable, path: ob
     wrf = {"south_north", "west_east"} <= set(map(str, variable.dims))
     if wrf and "bottom_top" in dataset.dims:
         found += ", and its levels are eta levels (bottom_top)"
-    return _unsupported(path, found, wrf)
+    return _unsupported(path, found, _WRF if wrf else _CURVILINEAR)
 
 
 def _columns(lon: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -74,6 +74,7 @@ def background_of(
     path, rename = series.path, dict(rename or {})
     dataset, left_out = series.frames.frame(index)
     axes = find_axes(dataset, path, rename)
+    dataset, turned = _eastwards(dataset, axes)
     found, doubts = find_sources(dataset, axes, path, rename)
     sources = _humidity(found)
     valid, lead = series.valid[index].astype("datetime64[ns]"), float(series.lead[index])
@@ -95,12 +96,27 @@ def background_of(
             *series.notes,
             *_chosen(series, index),
             *left_out,
+            *turned,
             *doubts,
             *_conversions(sources),
             *absent,
             *suspects,
         ],
     )
+
+
+def _eastwards(dataset: xr.Dataset, axes: Axes) -> tuple[xr.Dataset, list[str]]:
+    """``dataset`` with longitudes that increase, where those of the file only jump by a circle."""
+    name = axes.longitude
+    in_order = np.array_equal(axes.take, np.arange(axes.take.size))
+    if name not in dataset.variables or not in_order or axes.take.size != dataset.sizes[name]:
+        return dataset, []
+    values = np.asarray(dataset[name].values, np.float64)
+    if np.all(np.diff(values) > 0):
+        return dataset, []
+    column = dataset[name].copy(data=axes.grid.longitude.astype(dataset[name].dtype))
+    note = f"{name} is written from {axes.grid.longitude[0]:g} to {axes.grid.longitude[-1]:g}"
+    return dataset.assign_coords({name: column}), [f"{note}, increasing"]
 
 
 def _chosen(series: Series, index: int) -> list[str]:

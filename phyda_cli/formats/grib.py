@@ -43,6 +43,15 @@ _MOST_POINTS = 1 << 29  # of a field; more than any model has, and what memory c
 _ISOBARIC = ("isobaricInhPa", "isobaricInPa")
 _PLAIN_TYPES = (*_ISOBARIC, "surface", "meanSea", "heightAboveGround")
 _STATIC_NAMES = ("orog", "lsm", "z", "gh")
+_REMAP = "cdo remapbil,r360x181 in.grib out.grib"
+_WAYS = {  # what brings a grid to a regular one
+    "reduced_gg": "cdo setgridtype,regular in.grib out.grib",
+    "reduced_ll": "cdo setgridtype,regular in.grib out.grib",
+    "sh": "cdo sp2gpl in.grib out.grib",
+    "unstructured_grid": "cdo remapdis,r360x181 -setgrid,GRID.nc in.grib out.nc, with the file "
+    "that describes its grid",
+    "healpix": "cdo remapdis,r360x181 in.grib out.nc",
+}
 _LEVEL_ATTRIBUTES = {
     "units": "hPa",
     "standard_name": "air_pressure",
@@ -273,10 +282,11 @@ def _main_grid(messages: Sequence[GribMessage], path: Path) -> tuple[tuple[Any, 
     )
     usable = [grid for grid, _ in counts.most_common() if grid[0] in _SUPPORTED_GRIDS]
     if not usable:
+        grid_type = counts.most_common(1)[0][0][0]
         raise InputError(
-            f"{path} is on a {counts.most_common(1)[0][0][0]!r} grid, which is not supported",
-            hint="phyda reads regular latitude-longitude and regular Gaussian grids; remap the "
-            "file first, for example with cdo remapbil",
+            f"{path} is on a {grid_type!r} grid, which is not supported",
+            hint="phyda reads regular latitude-longitude and regular Gaussian grids; bring the "
+            f"file to one first: {_WAYS.get(grid_type, _REMAP)}",
         )
     left = sum(m.grid != usable[0] for m in messages)
     return usable[0], [f"{left} fields on another grid are left out"] if left else []

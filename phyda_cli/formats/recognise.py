@@ -257,6 +257,8 @@ class _Reader:
         elif by is not None and by.kind in ("surface", "sea") and position.kind == "height":
             position = by  # a pressure at sea level has no height, whatever coordinate lies about
         looks = canonical_at(quantity, Position("axis")) if quantity in VARIABLES else quantity
+        if (by is not None and by.kind == "height") or (position and "heights" in position.text):
+            looks = canonical_at(quantity, Position("height")) or looks
         canonical = canonical_at(quantity, position)
         if (what := statistic_in(name, attributes)) is not None:
             return Finding(name, None, canonical or looks, f"it is a {what}", certain=True)

@@ -369,6 +369,27 @@ def test_reduced_pressure_over_high_ground_is_no_reason_to_refuse(read: Read, gr
     assert any(n.startswith("msl is outside") and "10 of 108" in n for n in found.notes)
 
 
+def test_longitudes_of_the_output_increase(read: Read) -> None:
+    data = dataset(t=(T, K)).assign_coords(lon=np.where(LON > 180, LON - 360, LON))
+    found = read(data)
+    np.testing.assert_array_equal(found.source["lon"], LON)
+    np.testing.assert_array_equal(found.fields.upper["t"], T)
+
+
+def test_several_heights_are_said(read: Read) -> None:
+    data = dataset(t=(T, K), u=(U, {"units": "m s-1"}))
+    data["u-component_of_wind_height_above_ground"] = (
+        ("time", "height_above_ground2", "lat", "lon"),
+        U[None, :2],
+        {"units": "m/s"},
+    )
+    height = ("height_above_ground2", [10.0, 80.0], {"units": "m", "positive": "up"})
+    found = read(data.assign_coords(height_above_ground2=height))
+    (line,) = lines(found, "u-component_of_wind_height_above_ground")
+    assert "looks like u10" in line
+    assert "10, 80 m" in line
+
+
 def test_final_and_preliminary_versions(read: Read, tmp_path: Path) -> None:
     times = np.array([TIME - np.timedelta64(6, "h"), TIME])
     both = np.full((2, 2, *T.shape), np.nan, "f4")
