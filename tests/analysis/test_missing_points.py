@@ -12,14 +12,13 @@ import pytest
 import synthetic
 import xarray as xr
 
-from phyda_cli.analysis.request import Request, read_forecasts
 from phyda_cli.fields.remap import to_grid
 from phyda_cli.formats.background import Background, read_background
+from phyda_cli.formats.ensemble import member_labels
 from phyda_cli.formats.write import write_analysis
 from phyda_cli.names import Channel
 from phyda_cli.observations.operators import build_operator
 from phyda_cli.observations.table import QC, make
-from phyda_cli.settings.analysis import AnalysisSettings
 
 GAP = (slice(4, 8), slice(6, 12))  # rows 30 N to 15 S, columns 90 E to 165 E
 
@@ -127,6 +126,6 @@ def test_a_forecast_without_a_time_is_valid_when_the_user_says(
         data.to_zarr(path)
     else:
         data.to_netcdf(path, engine="netcdf4")
-    request = Request([], path, None, valid_time=np.datetime64("2011-01-20T12"))
-    found, _ = read_forecasts(request, AnalysisSettings(), pd.Series([], dtype="datetime64[ns]"))
-    assert found.fields.time == np.datetime64("2011-01-20T12")
+    told = np.datetime64("2011-01-20T12")
+    assert member_labels(path, {}, told) == []
+    assert read_background(path, assume=told).fields.time == told
