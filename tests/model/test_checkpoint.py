@@ -138,7 +138,7 @@ def test_missing_folder_and_foreign_files(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text("not json")
     assert "is no JSON text" in message(tmp_path)
     (tmp_path / "model.json").write_text('{"colour": 1}')
-    assert "is no JSON text" in message(tmp_path)
+    assert "is not a phyda checkpoint" in message(tmp_path)
 
 
 def test_other_format(folder: Path) -> None:
@@ -173,6 +173,7 @@ def rewrite(folder: Path, channels: tuple[str, ...], keep_members: bool) -> None
                 str(folder / name),
             )
             text["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            text["sizes"][name] = (folder / name).stat().st_size
     (folder / "model.json").write_text(json.dumps(text))
 
 
