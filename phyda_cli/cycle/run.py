@@ -90,8 +90,13 @@ class Cycle:
         root = self.folder.root
         try:
             root.mkdir(parents=True, exist_ok=True)
+            return self._run(root, until, once)
         except OSError as error:
-            raise OutputError(f"cannot make the folder {root}: {error.strerror}") from error
+            raise OutputError(
+                f"cannot write in {root}: {error.strerror or error}", hint=FAULTS["disk"].follows
+            ) from error
+
+    def _run(self, root: Path, until: datetime | None, once: bool) -> list[Outcome]:
         with locked(root / "lock", f"another phyda cycle works in {root}"):
             self.folder.sweep()
             due = self._due(until)
