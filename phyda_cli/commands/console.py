@@ -91,8 +91,8 @@ def split(table: Table, width: int) -> list[Table]:
 
     for column in table.columns:
         if column.no_wrap:  # rich would cut it where there is not enough room
-            texts = [str(column.header), *map(str, column.cells)]
-            column.min_width = max(map(cell_len, texts))
+            lines = "\n".join([str(column.header), *map(str, column.cells)]).splitlines()
+            column.min_width = max(map(cell_len, lines), default=0)
     names = 0
     while names < len(table.columns) and table.columns[names].justify == "left":
         names += 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from phyda_cli.verification.departures import Departure
+from phyda_cli.observations.departures import Departure
 from rich.console import Console
 from rich.table import Table
 
