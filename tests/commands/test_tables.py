@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from phyda_cli.observations.departures import Departure
 from rich.console import Console
 from rich.table import Table
 
@@ -24,6 +23,7 @@ from phyda_cli.commands.tables import (
     readable_units,
     summary_table,
 )
+from phyda_cli.observations.departures import Departure
 
 COUNTS = {
     "in": 123456,
