@@ -54,7 +54,6 @@ def preset_settings(preset: Preset) -> TrainingSettings:
         ),
         Preset.REGION: TrainingSettings(
             members=1000,
-            one_size=False,
             samples=12000,
             encoder_epochs=12,
             denoiser_epochs=6,

@@ -28,11 +28,6 @@ class TrainingSettings(Settings):
         description="Use at most this many members in a training case, which is faster; none uses "
         "all.",
     )
-    one_size: bool = Field(
-        True,
-        description="Divide every static member by its own rms: better where errors differ much in "
-        "size.",
-    )
     case_eofs: int | None = Field(
         None,
         ge=2,

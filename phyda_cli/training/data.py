@@ -163,7 +163,6 @@ def _prepare(run: Run, store: PairStore, states: np.ndarray, split: Split) -> No
         genuine,
         settings.members,
         np.random.default_rng([settings.seed, 0]),
-        settings.one_size,
     )
     _keep(run.folder, spec, members, times)
 

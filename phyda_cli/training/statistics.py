@@ -97,13 +97,12 @@ def choose_members(
     pairs: np.ndarray,
     count: int,
     rng: np.random.Generator,
-    one_size: bool = True,
 ) -> tuple[torch.Tensor, tuple[str, ...]]:
     """``count`` normalised differences (N, C, H, W) spread evenly over the span, with their valid
     times.
 
-    Of ``one_size`` each is divided by its own rms, as the scale of the day is estimated anyway: a
-    few large errors would count as much as all others.
+    Each is divided by its own rms, as the scale of the day is estimated anyway: a few large errors
+    would count as much as all others.
 
     Genuine pairs with distinct valid times are preferred, so that members are as independent as the
     data allows.
@@ -118,11 +117,9 @@ def choose_members(
     ]
     scale = spec.column("background_std")
     members = np.stack([difference(store, states, int(p)) / scale for p in chosen])
-    size = np.ones((1, 1, 1, 1))
-    if one_size:
-        size = np.sqrt(
-            (members**2 * store.grid.area_weights[:, None]).mean(axis=(1, 2, 3), keepdims=True)
-        )
+    size = np.sqrt(
+        (members**2 * store.grid.area_weights[:, None]).mean(axis=(1, 2, 3), keepdims=True)
+    )
     return torch.from_numpy(members / np.maximum(size, 1e-6).astype(np.float32)), tuple(
         str(t) for t in store.time[store.pairs[chosen, 1]]
     )

@@ -27,5 +27,5 @@ def test_the_preset_has_what_the_bundled_weights_have() -> None:
     bundled = load_settings(
         TrainingSettings, next(p for p in EXAMPLES if p.stem == "speedy-64x32"), {}
     )
-    for name in ("members", "case_members", "one_size", "solver", "network"):
+    for name in ("members", "case_members", "solver", "network"):
         assert getattr(preset, name) == getattr(bundled, name)
