@@ -34,11 +34,6 @@ class TrainingSettings(Settings):
         description="Use this many leading EOFs of the members in training cases: faster with many "
         "members on a small grid; none uses the members.",
     )
-    keep_statistics: bool = Field(
-        False,
-        description="Keep the statistics and static members of --init-from, to go on with data of "
-        "the same kind.",
-    )
     samples: int = Field(
         8000, ge=1, description="Number of analysis cases to simulate for training."
     )

@@ -31,7 +31,6 @@ from phyda_cli.training.statistics import (
     split_pairs,
     state_spec,
 )
-from phyda_cli.training.warm_start import same_state
 
 __all__ = ["TrainingCases", "TrainingData", "build", "simulate_cases", "training_data"]
 
@@ -65,8 +64,7 @@ class TrainingCases:
 
 def training_data(run: Run, store: PairStore) -> TrainingData:
     """Statistics and members from the run's folder, made by the first process where they are not
-    there yet, or those of the checkpoint to start from where the settings keep them. Raises
-    UsageError when these are of another state."""
+    there yet."""
     settings = run.settings
     states = store.load_states()
     split = split_pairs(store, settings.validation_fraction)
@@ -80,12 +78,7 @@ def training_data(run: Run, store: PairStore) -> TrainingData:
             settings.mean_error_patterns,
             settings.mean_error_products,
         )
-    if settings.keep_statistics:
-        kept = same_state(run.start, store.channels, store.grid)
-        times = kept.metadata.member_times
-        run.ranks.first(lambda: _keep(run.folder, kept.state, kept.all_members(), times))
-    else:
-        run.ranks.first(lambda: _prepare(run, store, states, split))
+    run.ranks.first(lambda: _prepare(run, store, states, split))
     record = json.loads((run.folder / "state.json").read_text(encoding="utf-8"))
     spec, times = StateSpec.model_validate(record["state"]), tuple(record["member_times"])
     members = load_file(str(run.folder / "members.safetensors"))["members"]
@@ -148,8 +141,10 @@ def simulate_cases(
 
 
 def _prepare(run: Run, store: PairStore, states: np.ndarray, split: Split) -> None:
-    """State statistics and static members, unless they are there."""
-    if (run.folder / "state.json").exists():
+    """Write static members, then statistics, which say that both are complete, unless they are
+    there."""
+    path = run.folder / "state.json"
+    if path.exists():
         return
     settings = run.settings
     genuine = genuine_pairs(store, split.training)
@@ -164,15 +159,7 @@ def _prepare(run: Run, store: PairStore, states: np.ndarray, split: Split) -> No
         settings.members,
         np.random.default_rng([settings.seed, 0]),
     )
-    _keep(run.folder, spec, members, times)
-
-
-def _keep(folder: Path, spec: StateSpec, members: torch.Tensor, times: tuple[str, ...]) -> None:
-    """Write members, then statistics, which say that both are complete."""
-    path = folder / "state.json"
-    if path.exists():
-        return
-    with publish(folder / "members.safetensors", overwrite=True) as temporary:
+    with publish(run.folder / "members.safetensors", overwrite=True) as temporary:
         save_file({"members": members.contiguous()}, temporary)
     publish_text(path, json.dumps({"state": spec.model_dump(), "member_times": times}))
 

@@ -12,14 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from phyda_cli.errors import UsageError
-from phyda_cli.fields.grid import Grid
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import N_CONDITIONS, Encoder
 from phyda_cli.settings.model import NetworkSettings
 
-__all__ = ["fitted", "require_fit", "same_state"]
+__all__ = ["fitted", "require_fit"]
 
 INPUTS, OUTPUTS = (
     5,
@@ -43,18 +42,6 @@ def require_fit(start: Checkpoint, spec: StateSpec, network: NetworkSettings) ->
             f"training cannot start from {start.path}: it has none of the channels of the data",
             hint=f"it has {', '.join(old)}; the data has {', '.join(new)}",
         )
-
-
-def same_state(start: Checkpoint | None, channels: tuple[str, ...], grid: Grid) -> Checkpoint:
-    """``start`` itself; raises UsageError when there is none, or it is of other channels or another
-    grid."""
-    if start is None or start.state.channels != channels or not start.state.grid.same_as(grid):
-        raise UsageError(
-            "keep_statistics needs a checkpoint of the data's channels and grid to keep them from",
-            hint="give it with --init-from, or leave keep_statistics out: statistics are then "
-            "those of the data",
-        )
-    return start
 
 
 def fitted(

@@ -8,18 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import alone
 from torch import Tensor
 
 from phyda_cli.errors import UsageError
 from phyda_cli.fields.state import StateSpec
-from phyda_cli.model.checkpoint import BUNDLED, Checkpoint, build_networks
+from phyda_cli.model.checkpoint import Checkpoint, build_networks
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import N_CONDITIONS, Encoder, Posterior
-from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.settings.model import NetworkSettings
-from phyda_cli.settings.training import TrainingSettings
-from phyda_cli.training.data import training_data
 from phyda_cli.training.warm_start import fitted
 
 
@@ -127,19 +123,3 @@ def test_what_cannot_be_started_from(tiny_checkpoint: Path) -> None:
     wide = NetworkSettings(encoder=(16, 24), denoiser=(16, 16))
     with pytest.raises(UsageError, match="cannot start from"):
         fitted(start, start.state, wide, *build_networks(start.state, wide))
-
-
-def test_statistics_and_members_can_be_those_of_the_checkpoint(
-    tiny_checkpoint: Path, store_path: Path, tiny_settings: TrainingSettings, tmp_path: Path
-) -> None:
-    store, start = PairStore.open(store_path), Checkpoint.open(tiny_checkpoint)
-    settings = tiny_settings.model_copy(
-        update={"keep_statistics": True, "members": 3, "validation_fraction": 0.4}
-    )
-    data = training_data(alone(tmp_path, settings, start=start), store)
-    assert data.spec == start.state
-    assert data.times == start.metadata.member_times
-    torch.testing.assert_close(data.members, start.all_members())
-    for other in (None, Checkpoint.open(BUNDLED)):
-        with pytest.raises(UsageError, match="keep_statistics"):
-            training_data(alone(tmp_path, settings, start=other), store)
