@@ -40,18 +40,11 @@ class TrainingSettings(Settings):
     reports: tuple[PositiveInt, PositiveInt] = Field(
         (20, 2000), description="Fewest and most reports of a simulated observing network."
     )
-    complete_reports: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="Fraction of the observing networks whose stations report every channel; the "
-        "others are mixed.",
-    )
-    error_factor: float = Field(
-        2.5,
-        ge=1,
-        description="Draw the observation errors of a case between the default ones divided and "
-        "multiplied by this.",
+    network_kind: Literal["mixed", "complete"] = Field(
+        "mixed",
+        description="Simulate observing networks of soundings, surface stations and aircraft with "
+        "errors of any quality, or of stations that report every channel with errors near the "
+        "default ones.",
     )
     validation_fraction: float = Field(
         0.08, gt=0, lt=0.5, description="Keep this latest part of the span from training."

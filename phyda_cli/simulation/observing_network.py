@@ -4,6 +4,7 @@ aircraft."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy import sparse
@@ -16,6 +17,7 @@ from phyda_cli.names import default_error
 __all__ = ["Network", "draw_network", "observe_channels"]
 
 AIRCRAFT_LEVELS = (180.0, 320.0)  # hPa
+ERROR_FACTOR = {"mixed": 2.5, "complete": 1.6}
 
 
 @dataclass(frozen=True)
@@ -130,29 +132,31 @@ def draw_network(
     rng: np.random.Generator,
     reports: tuple[int, int] = (20, 2000),
     empty: float = 0.02,
-    complete: float = 0.0,
-    error_factor: float = 2.5,
+    kind: Literal["mixed", "complete"] = "mixed",
 ) -> Network:
-    """A network of log-uniformly many reports in a random mix of kinds, with errors of up to
-    ``error_factor`` times the default table's and down to their ``error_factor``-th part.
+    """A network of log-uniformly many reports, with errors between the default table's divided and
+    multiplied by ``ERROR_FACTOR``. Against the background's errors, which are the unit here, that
+    is also a background of better or worse quality.
 
-    Against the background's errors, which are the unit here, that is also a background of so many
-    times the usual quality.
-
-    ``land`` is the land fraction (H, W); with probability ``empty`` there is no observation at all,
-    and of the others so many as ``complete`` are of stations anywhere that report every channel.
+    A ``mixed`` network has reports of different kinds in random shares, most of them around places
+    on land; a ``complete`` one has stations anywhere that report every channel. ``land`` is the
+    land fraction (H, W); with probability ``empty`` there is no observation at all.
     """
     total = 0 if rng.random() < empty else int(np.exp(rng.uniform(*np.log(reports))))
-    if complete and rng.random() < complete:
-        everything = np.tile(np.arange(spec.n_channels), total)
-        lat, lon = (np.repeat(a, spec.n_channels) for a in uniform_positions(spec.grid, total, rng))
-        return observe_channels(
-            spec,
-            lat,
-            lon,
-            everything,
-            channel_errors(spec, everything) * error_factor ** rng.uniform(-1, 1),
-        )
+    if kind == "complete":
+        channel = np.tile(np.arange(spec.n_channels), total)
+        positions = uniform_positions(spec.grid, total, rng)
+        latitude, longitude = (np.repeat(a, spec.n_channels) for a in positions)
+    else:
+        latitude, longitude, channel = _mixed(spec, land, total, rng)
+    error = channel_errors(spec, channel) * ERROR_FACTOR[kind] ** rng.uniform(-1, 1)
+    return observe_channels(spec, latitude, longitude, channel, error)
+
+
+def _mixed(
+    spec: StateSpec, land: np.ndarray, total: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Latitude, longitude and channel of every value of ``total`` reports of all kinds."""
     kinds = ["sounding", "surface", "aircraft"]
     shares = rng.dirichlet([0.7, 0.7, 0.4])
     if total > 600:  # soundings are the expensive, rare kind
@@ -168,14 +172,7 @@ def draw_network(
         longitude.append(lon[report])
         channel.append(index)
     flat = [np.concatenate(a) if a else np.zeros(0) for a in (latitude, longitude, channel)]
-    index = flat[2].astype(int)
-    return observe_channels(
-        spec,
-        flat[0],
-        flat[1],
-        index,
-        channel_errors(spec, index) * error_factor ** rng.uniform(-1, 1),
-    )
+    return flat[0], flat[1], flat[2].astype(int)
 
 
 def channel_errors(spec: StateSpec, channel: np.ndarray) -> np.ndarray:

@@ -118,8 +118,7 @@ def _case(
         store.statics["lsm"],
         rng,
         settings.reports,
-        complete=settings.complete_reports,
-        error_factor=settings.error_factor,
+        kind=settings.network_kind,
     )
     truth = difference(store, states, pair) / spec.column("background_std")
     time = store.time[store.pairs[pair, 1]]

@@ -3,6 +3,8 @@ repeat."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -107,16 +109,19 @@ def test_sometimes_nothing_is_observed() -> None:
     assert 8 < sum(c == 0 for c in counts) < 32
 
 
-@pytest.mark.parametrize("complete", [0.0, 1.0])
-def test_errors_are_within_the_factor_of_the_default_ones(complete: float) -> None:
+@pytest.mark.parametrize(("kind", "factor"), [("mixed", 2.5), ("complete", 1.6)])
+def test_errors_are_within_the_factor_of_the_default_ones(
+    kind: Literal["mixed", "complete"], factor: float
+) -> None:
     ratios = []
     for seed in range(20):
-        network = draw_network(
-            spec(), LAND, np.random.default_rng(seed), (20, 30), 0.0, complete, error_factor=1.5
-        )
+        network = draw_network(spec(), LAND, np.random.default_rng(seed), (20, 30), 0.0, kind)
         ratios.append(network.error / channel_errors(spec(), network.channel))
-    assert np.concatenate(ratios).min() >= 1 / 1.501
-    assert np.concatenate(ratios).max() <= 1.501
+        if kind == "complete":
+            each = np.bincount(network.channel, minlength=len(CHANNELS))
+            assert set(each) == {each[0]}
+    assert np.concatenate(ratios).min() >= 1 / (factor + 0.001)
+    assert np.concatenate(ratios).max() <= factor + 0.001
     assert np.ptp(np.concatenate(ratios)) > 0.3
 
 
