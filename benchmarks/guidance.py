@@ -62,16 +62,14 @@ class Bench:
         self, pair: Pair, network: Draw, number: int, guidance: dict[str, GuidanceSettings]
     ) -> None:
         """Score all methods on one network's observations of one pair."""
-        spec, solver = self.checkpoint.state, self.checkpoint.metadata.solver
+        spec = self.checkpoint.state
         rng = np.random.default_rng([20, number])
         target = ((pair.truth - pair.background) / spec.column("background_std")).astype(np.float32)
         observations = simulate(spec, target, network(rng), rng)
         prior = Prior.static(
             self.checkpoint, pair.background, pair.time, pair.lead, self.localisation
         )
-        settings = ModelGridSettings(
-            members=self.members, seed=number, scale_deviation=solver.scale_deviation
-        )
+        settings = ModelGridSettings(members=self.members, seed=number)
         linear = self._add("oi", pair, prior, observations, None, settings)
         settings = replace(settings, scale=linear.scale)
         nothing = Observations.none(prior.state.size)

@@ -122,7 +122,6 @@ class Analyser:
             members=0 if method.networks in ("none", "encoder") else self.samples,
             seed=valid.seed,
             expected_scale=expected,
-            scale_deviation=self.checkpoint.metadata.solver.scale_deviation,
         )
         networks, guidance = self._networks(method)
         found = analyse(prior, observations, networks, settings, guidance)

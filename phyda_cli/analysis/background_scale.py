@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import brentq
 
-__all__ = ["DEVIATION", "GROUPS", "BackgroundScale", "estimate_scale"]
+__all__ = ["GROUPS", "BackgroundScale", "estimate_scale"]
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "mass": ("z", "thickness", "msl", "sp"),
@@ -70,7 +70,6 @@ def estimate_scale(
     latitude: np.ndarray,
     longitude: np.ndarray,
     prior: float = 1.0,
-    deviation: float = DEVIATION,
 ) -> BackgroundScale:
     """Factors for P observations, between a quarter and four.
 
@@ -81,8 +80,6 @@ def estimate_scale(
         latitude, longitude: (P,) [degrees].
         prior: where the estimate starts from and stays without evidence; in a cycle, that of the
             analysis before.
-        deviation: standard deviation of ln alpha around that; small where all backgrounds are of
-            one kind.
     """
     if innovation.size == 0:
         return BackgroundScale(prior)
@@ -92,8 +89,8 @@ def estimate_scale(
     def estimate(rows: np.ndarray, centre: float, width: float) -> float:
         return _maximum(innovation[rows], error[rows], sigma_b[rows], weight[rows], centre, width)
 
-    pooled = estimate(np.arange(innovation.size), prior, deviation)
-    of_groups = OF_GROUPS * deviation
+    pooled = estimate(np.arange(innovation.size), prior, DEVIATION)
+    of_groups = OF_GROUPS * DEVIATION
     return BackgroundScale(
         pooled,
         {

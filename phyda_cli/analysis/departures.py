@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from phyda_cli.analysis.background_scale import DEVIATION, BackgroundScale, estimate_scale
+from phyda_cli.analysis.background_scale import BackgroundScale, estimate_scale
 from phyda_cli.analysis.prior import Prior, as_fields, in_channel_order
 from phyda_cli.analysis.reconstruction import Observations, in_units, reconstruct
 from phyda_cli.fields.grid import Fields
@@ -106,10 +106,8 @@ def observe_background(
     matrix = in_channel_order(model.matrix, layout, spec)
     hofx0 = operator.apply(np.nan_to_num(background.vector()))
     innovation = table["value"].to_numpy() - hofx0
-    own = prior.anomalies is not None  # forecasts of the user's, of any kind
-    deviation = DEVIATION if own else checkpoint.metadata.solver.scale_deviation
     members = prior.ensemble.observed(in_units(matrix, prior.unit))
-    table, scale = _check(table, innovation, members, settings, deviation)
+    table, scale = _check(table, innovation, members, settings)
     used = _thinned(table, innovation, background.time, settings.qc)
     notes = list(operator.notes)
     if scale.at_bound:
@@ -188,16 +186,14 @@ def _check(
     innovation: np.ndarray,
     anomalies: np.ndarray,
     settings: AnalysisSettings,
-    deviation: float,
 ) -> tuple[pd.DataFrame, BackgroundScale]:
     """The first-guess check, the buddy check, both components of a wind, and the scale of the
     background error they are made with.
 
-    ``anomalies`` (P, N) is the ensemble at the observations, ``deviation`` that of
-    :func:`estimate_scale`. The checks need the scale and the scale good observations: a first one,
-    which gross errors hardly move, serves the checks, the final one comes from what passed. A scale
-    below one does not make them stricter: a forecast that is good but for one storm needs the
-    reports of that storm.
+    ``anomalies`` (P, N) is the ensemble at the observations. The checks need the scale and the
+    scale good observations: a first one, which gross errors hardly move, serves the checks, the
+    final one comes from what passed. A scale below one does not make them stricter: a forecast that
+    is good but for one storm needs the reports of that storm.
     """
     sigma_b = np.sqrt((anomalies**2).sum(axis=1))
 
@@ -214,7 +210,6 @@ def _check(
             sigma_b[rows],
             latitude,
             longitude,
-            deviation=deviation,
         )
 
     first = np.maximum(scale(table).of(list(table["variable"])), 1.0)

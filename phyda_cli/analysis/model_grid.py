@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from phyda_cli.analysis.background_scale import DEVIATION, BackgroundScale, estimate_scale
+from phyda_cli.analysis.background_scale import BackgroundScale, estimate_scale
 from phyda_cli.analysis.ensemble_filter import filter_members
 from phyda_cli.analysis.errors_of_the_day import with_errors_of_the_day
 from phyda_cli.analysis.generative import sample_members
@@ -63,14 +63,13 @@ class ModelGridSettings:
     """``members`` to draw with ``seed``; none: the encoder's mean is the analysis.
 
     ``scale`` of the background's errors where it is known already; else its estimate starts from
-    ``expected_scale`` and its logarithm stays within about ``scale_deviation`` of that.
+    ``expected_scale``.
     """
 
     members: int = 0
     seed: int = 0
     scale: BackgroundScale | None = None
     expected_scale: float = 1.0
-    scale_deviation: float = DEVIATION
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -158,7 +157,6 @@ def scaled_to_today(
             observations.latitude,
             observations.longitude,
             settings.expected_scale,
-            settings.scale_deviation,
         )
     prior = prior.scaled(scale)
     return prior, observations.in_units(prior.unit), scale

@@ -32,12 +32,6 @@ class SolverSettings(Settings):
         description="Use static members within this many days of the date in any year; none uses "
         "all.",
     )
-    scale_deviation: float = Field(
-        0.5,
-        gt=0,
-        description="Standard deviation of the logarithm of the factor on the background error "
-        "around one; smaller where all backgrounds are of one kind, such as persistence.",
-    )
 
 
 class SamplerSettings(Settings):

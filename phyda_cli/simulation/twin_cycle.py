@@ -122,10 +122,7 @@ class _TwinCycle:
             Prior.static(checkpoint, state, time, HOURS, self.localisation),
             simulate(spec, error, network, rng),
             self.networks,
-            ModelGridSettings(
-                expected_scale=self.position.prior,
-                scale_deviation=checkpoint.metadata.solver.scale_deviation,
-            ),
+            ModelGridSettings(expected_scale=self.position.prior),
         )
         increment = found.mean * found.unit
         if correction is not None:

@@ -130,8 +130,7 @@ def _case(
         lead_hours=float(store.lead[pair]),
         ensemble=pool.ensemble(time),
     )
-    options = ModelGridSettings(scale_deviation=settings.solver.scale_deviation)
-    parts, scale = build(prior, simulate(spec, truth, network, rng), options)
+    parts, scale = build(prior, simulate(spec, truth, network, rng), ModelGridSettings())
     return parts.astype(np.float16), scale.of(prior.variables).astype(np.float32)
 
 

@@ -212,18 +212,6 @@ def test_the_scale_is_found(table: pd.DataFrame, checkpoint: Checkpoint) -> None
     assert scales[1].scale.pooled / scales[0].scale.pooled == pytest.approx(3.0, rel=0.25)
 
 
-def test_the_checkpoint_says_how_far_the_scale_may_go(
-    background: Fields, table: pd.DataFrame, checkpoint: Checkpoint
-) -> None:
-    solver = checkpoint.metadata.solver.model_copy(update={"scale_deviation": 1e-3})
-    held = Checkpoint(checkpoint.path, checkpoint.metadata.model_copy(update={"solver": solver}))
-    free, fixed = (
-        abs(np.log(pose(background, table, c, OI).departures.scale.pooled))
-        for c in (checkpoint, held)
-    )
-    assert fixed < 1e-3 < 0.02 < free
-
-
 def test_a_scale_below_one_rejects_no_more(
     background: Fields, table: pd.DataFrame, checkpoint: Checkpoint
 ) -> None:

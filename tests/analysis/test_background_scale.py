@@ -55,13 +55,6 @@ def test_five_observations_leave_it_near_one() -> None:
     assert 1.0 < np.median(doubled) < 1.8
 
 
-def test_a_small_deviation_keeps_it_near_what_is_expected() -> None:
-    observed = case(30, 2.0, ("t", "z"))
-    free, held, fixed = (estimate_scale(*observed, deviation=d) for d in (0.5, 0.1, 1e-3))
-    assert free.pooled > held.pooled > 1.0
-    assert [fixed.pooled, *fixed.groups.values()] == pytest.approx([1.0] * 3, abs=1e-3)
-
-
 def test_at_the_maximum_chi_square_is_one() -> None:
     """With the weights of the module's docstring and next to no prior."""
     variable, d, error, sigma_b, _, _ = case(2000, 1.4)
