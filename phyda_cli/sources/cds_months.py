@@ -13,7 +13,7 @@ import numpy as np
 
 from phyda_cli.constants import GRAVITY
 from phyda_cli.errors import InputError, UsageError
-from phyda_cli.formats.grib import GribField, grib_fields
+from phyda_cli.formats.grib_messages import GribField, grib_fields
 from phyda_cli.names import STATICS, VARIABLES, canonical_variable
 from phyda_cli.settings.data import DownloadSettings
 from phyda_cli.sources.cds import Cds

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from phyda_cli.errors import EXIT_INPUT, InputError
-from phyda_cli.formats import grib
+from phyda_cli.formats import grib_messages
 from phyda_cli.formats.background import read_background
 from phyda_cli.formats.ensemble import member_labels, read_ensemble
 
@@ -88,14 +88,14 @@ def test_a_file_is_scanned_once_also_for_an_ensemble(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = 0
-    scanned = grib._messages
+    scanned = grib_messages._messages
 
     def counted(path: Path) -> Iterator[Any]:
         nonlocal count
         count += 1
         return scanned(path)
 
-    monkeypatch.setattr(grib, "_messages", counted)
+    monkeypatch.setattr(grib_messages, "_messages", counted)
     keys = {"productDefinitionTemplateNumber": 1}
     path = saved(tmp_path, *(t(500, m, **keys, perturbationNumber=m) for m in range(5)))
     assert len(member_labels(path)) == 5
