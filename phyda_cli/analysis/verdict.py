@@ -141,7 +141,6 @@ def evidence_of(
         compared = of_it & np.isin(qc, (QC.PASS, QC.PASSIVE, *AGAINST_BACKGROUND))
         used = of_it & (qc == QC.PASS)
         known = used & np.isfinite(ombg) & np.isfinite(total) & (total > 0)
-        withheld = of_it & (qc == QC.PASSIVE)
         if compared.any():
             share = float(np.isin(qc[compared], AGAINST_BACKGROUND).mean())
             out["rejected"][str(name)] = Measured(share, int(compared.sum()))
@@ -150,7 +149,10 @@ def evidence_of(
             bias = abs(ombg[known].mean()) / np.sqrt((expected[known] ** 2).mean())
             out["bias"][str(name)] = Measured(float(bias), n)
             out["chi2"][str(name)] = Measured(float(((ombg / total)[known] ** 2).mean()), n)
-        if oman is not None and withheld.any() and (ombg[withheld] ** 2).sum() > 0:
+        if oman is None:
+            continue
+        withheld = of_it & (qc == QC.PASSIVE) & np.isfinite(ombg) & np.isfinite(oman)
+        if (ombg[withheld] ** 2).sum() > 0:
             ratio = np.sqrt((oman[withheld] ** 2).sum() / (ombg[withheld] ** 2).sum())
             out["withheld"][str(name)] = Measured(float(ratio), int(withheld.sum()))
     return out

@@ -120,6 +120,14 @@ def test_increments_in_units_of_the_background_error() -> None:
     assert {k: v.value for k, v in found.items()} == {"t500": 2.0, "t2m": 2.0}
 
 
+def test_rows_without_an_analysis_do_not_silence_the_others() -> None:
+    ombg, oman, one = np.ones(N), np.full(N, 1.2), np.ones(N)
+    oman[0] = ombg[1] = np.nan
+    qc = np.full(N, QC.PASSIVE)
+    found = evidence_of(np.full(N, "t2m"), qc, ombg, oman, one, one, one)
+    assert found["withheld"]["t2m"] == Measured(pytest.approx(1.2), N - 2)
+
+
 def test_limits_are_settings() -> None:
     assert {rule.limit for rule in RULES} <= set(VerdictSettings.model_fields)
     assert AnalysisSettings().verdict == LIMITS

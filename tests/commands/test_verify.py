@@ -228,3 +228,20 @@ def test_the_modules_of_the_commands_import_nothing_heavy() -> None:
         "matplotlib",
         "netCDF4",
     }
+
+
+@pytest.mark.parametrize("option", ["--truth", "--background", "--feedback"])
+def test_errors_name_the_option_of_the_file(folder: Path, option: str) -> None:
+    arguments = [str(folder / "an.nc"), "--truth", str(folder / "truth.nc")]
+    error = CliRunner().invoke(app, [*arguments, option, str(folder / "none.nc")]).exception
+    assert isinstance(error, InputError)
+    others = {"--truth", "--background", "--feedback", "--member", "--valid-time"} - {option}
+    assert option in error.hint
+    assert not any(other in error.hint for other in others)
+
+
+def test_an_error_of_the_file_itself_hints_at_no_option(folder: Path) -> None:
+    arguments = [str(folder / "none.nc"), "--truth", str(folder / "truth.nc")]
+    error = CliRunner().invoke(app, arguments).exception
+    assert isinstance(error, InputError)
+    assert "--" not in error.hint
