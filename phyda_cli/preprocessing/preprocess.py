@@ -20,7 +20,7 @@ from phyda_cli.preprocessing.pairs import PairTable, make_pairs
 from phyda_cli.preprocessing.plan import SPAN_BYTES, Plan, make_plan
 from phyda_cli.preprocessing.scheduling import Runner, runner
 from phyda_cli.preprocessing.statistics import measure, merge, spans
-from phyda_cli.preprocessing.store_builder import Building
+from phyda_cli.preprocessing.store_builder import StoreBuilder
 from phyda_cli.settings.data import ExecutionSettings, PreprocessSettings
 
 __all__ = ["preprocess"]
@@ -62,9 +62,9 @@ def preprocess(
         "inputs": {str(p): fingerprint(p) for p in files},
     }
     request = hashlib.sha256(json.dumps(record).encode()).hexdigest()
-    building = Building(out)
+    builder = StoreBuilder(out)
     if out.exists() and (pairs := _up_to_date(out, request)) is not None:
-        building.clear()
+        builder.clear()
         report(f"{out} is up to date")
         return pairs
     if out.exists() and not overwrite:
@@ -73,22 +73,20 @@ def preprocess(
     make_pairs(
         plan, settings, np.zeros(plan.time.size, bool)
     )  # raises now what it would raise in the end
-    with runner(execution, plan.need) as run, building.locked(record):
-        building.prepare(plan, settings.packing)
+    with runner(execution, plan.need) as run, builder.locked(record):
+        builder.prepare(plan, settings.packing)
         job = Job(
-            building.store, plan.channels, plan.grid, settings.packing, settings.missing == "skip"
+            builder.store, plan.channels, plan.grid, settings.packing, settings.missing == "skip"
         )
         told = partial(_told, report, len(plan.blocks), sum(b.count for b in plan.blocks))
         try:
-            written = _resumed(
-                building, "states", run, partial(write_block, job), plan.blocks, told
-            )
+            written = _resumed(builder, "states", run, partial(write_block, job), plan.blocks, told)
         except UnusableValuesError:  # only with other settings or inputs can it go on
-            building.clear()
+            builder.clear()
             raise
         missing = np.concatenate([w["missing"] for w in written])
         table = make_pairs(plan, settings, missing > 0)
-        building.write(
+        builder.write(
             {
                 k: np.concatenate([w[k] for w in written])
                 for k in ("offset", "factor")
@@ -100,10 +98,10 @@ def preprocess(
             spans(table, plan.time.size, 4 * len(plan.channels) * plan.grid.size, SPAN_BYTES)
         )
         moments = _resumed(
-            building, "statistics", run, partial(measure, building.store), ranges, lambda _: None
+            builder, "statistics", run, partial(measure, builder.store), ranges, lambda _: None
         )
         statistics = merge(moments, plan.grid)
-        _finish(building, plan, table, missing, statistics, settings, len(files), request)
+        _finish(builder, plan, table, missing, statistics, settings, len(files), request)
     return len(table.pairs)
 
 
@@ -144,7 +142,7 @@ def _plan(files: Sequence[Path], settings: PreprocessSettings, report: Report) -
 
 
 def _resumed(
-    building: Building,
+    builder: StoreBuilder,
     name: str,
     run: Runner,
     function: Callable[[T], Result],
@@ -155,12 +153,12 @@ def _resumed(
     results = {
         i: found
         for i in range(len(items))
-        if (found := building.result(f"{name}-{i:06d}")) is not None
+        if (found := builder.result(f"{name}-{i:06d}")) is not None
     }
     left = [i for i in range(len(items)) if i not in results]
     found_now: Iterable[Result] = run.map(function, (items[i] for i in left))
     for i, result in zip(left, found_now, strict=True):
-        building.done(f"{name}-{i:06d}", result)
+        builder.done(f"{name}-{i:06d}", result)
         results[i] = result
         told(len(results))
     return [results[i] for i in range(len(items))]
@@ -172,7 +170,7 @@ def _told(report: Report, blocks: int, states: int, done: int) -> None:
 
 
 def _finish(
-    building: Building,
+    builder: StoreBuilder,
     plan: Plan,
     table: PairTable,
     missing: np.ndarray,
@@ -185,8 +183,8 @@ def _finish(
         raise InputError(
             "no pair is left for training", hint="see --train-years and --validation-years"
         )
-    building.write(statistics, "statistics")
-    building.write(
+    builder.write(statistics, "statistics")
+    builder.write(
         {
             "time": plan.time.astype("int64"),
             "missing": missing.astype(np.int64),
@@ -197,7 +195,7 @@ def _finish(
             "split": table.split,
         }
     )
-    building.publish(
+    builder.publish(
         {
             "format": FORMAT,
             "pairs_kind": ",".join(settings.pairs),

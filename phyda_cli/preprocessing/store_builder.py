@@ -18,10 +18,10 @@ from phyda_cli.files.publish import move_folder
 from phyda_cli.files.resume import claim
 from phyda_cli.preprocessing.plan import Plan
 
-__all__ = ["Building"]
+__all__ = ["StoreBuilder"]
 
 
-class Building:
+class StoreBuilder:
     """``STORE.part`` holds ``run.json`` (what is being made), ``progress`` (a file for each piece
     of work done) and ``store``.
 
