@@ -78,9 +78,13 @@ def preprocess(
         job = Job(
             builder.store, plan.channels, plan.grid, settings.packing, settings.missing == "skip"
         )
-        told = partial(_told, report, len(plan.blocks), sum(b.count for b in plan.blocks))
+        progress = partial(
+            _report_states, report, len(plan.blocks), sum(b.count for b in plan.blocks)
+        )
         try:
-            written = _resumed(builder, "states", run, partial(write_block, job), plan.blocks, told)
+            written = _resumed(
+                builder, "states", run, partial(write_block, job), plan.blocks, progress
+            )
         except UnusableValuesError:  # only with other settings or inputs can it go on
             builder.clear()
             raise
@@ -147,7 +151,7 @@ def _resumed(
     run: Runner,
     function: Callable[[T], Result],
     items: Sequence[T],
-    told: Callable[[int], None],
+    progress: Callable[[int], None],
 ) -> list[Result]:
     """The results of ``function`` for ``items``, those of an earlier call where it had got to."""
     results = {
@@ -160,11 +164,11 @@ def _resumed(
     for i, result in zip(left, found_now, strict=True):
         builder.done(f"{name}-{i:06d}", result)
         results[i] = result
-        told(len(results))
+        progress(len(results))
     return [results[i] for i in range(len(items))]
 
 
-def _told(report: Report, blocks: int, states: int, done: int) -> None:
+def _report_states(report: Report, blocks: int, states: int, done: int) -> None:
     if done % EVERY == 0 or done == blocks:
         report(f"{states * done // blocks} of {states} states")
 

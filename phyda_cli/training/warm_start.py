@@ -61,7 +61,7 @@ def fitted(
         (denoiser, before[1], 1, 1, 0),
     ):
         _copy(target, source, (old, new), inputs, outputs, others)
-    return _told(start, spec)
+    return _summary(start, spec)
 
 
 def _copy(
@@ -111,12 +111,15 @@ def _matched(
     return torch.cat([*made, stacks[-1]]).movedim(0, axis).contiguous()
 
 
-def _told(start: Checkpoint, spec: StateSpec) -> str:
+def _summary(start: Checkpoint, spec: StateSpec) -> str:
     old, new = start.state.channels, spec.channels
     kept = [c for c in new if c in old]
     added, gone = [c for c in new if c not in old], [c for c in old if c not in new]
-    parts = [f"{len(kept)} of {len(new)} channels start from {start.path}"]
-    parts += [f"new, from zero: {', '.join(added)}"] * bool(added)
-    parts += [f"left out: {', '.join(gone)}"] * bool(gone)
-    parts += ["on another grid"] * (not start.state.grid.same_as(spec.grid))
-    return "; ".join(parts)
+    facts = [f"{len(kept)} of {len(new)} channels start from {start.path}"]
+    if added:
+        facts.append(f"new, from zero: {', '.join(added)}")
+    if gone:
+        facts.append(f"left out: {', '.join(gone)}")
+    if not start.state.grid.same_as(spec.grid):
+        facts.append("on another grid")
+    return "; ".join(facts)

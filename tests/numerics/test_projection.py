@@ -11,10 +11,10 @@ from phyda_cli.constants import EPSILON, R_D
 from phyda_cli.fields.grid import Grid
 from phyda_cli.physics.column import Column
 from phyda_cli.physics.equations import mass
-from phyda_cli.physics.matrices import divergence_matrix
 from phyda_cli.physics.projection import (
     Air,
     MassProjection,
+    divergence_matrix,
     limit_humidity,
     project_columns,
     project_hydrostatic,
