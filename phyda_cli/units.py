@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from phyda_cli.constants import GRAVITY
+from phyda_cli.constants import GRAVITY, KNOT, STANDARD_PRESSURE, ZERO_CELSIUS
 from phyda_cli.names import OBSERVABLES, VARIABLES
 
 __all__ = [
@@ -53,14 +53,14 @@ _ATOMS: dict[str, tuple[float, _Dimension]] = {  # spellings: (size in SI, dimen
     "hpa hectopascal hectopascals mb mbar mbars millibar millibars": (100.0, _PASCAL),
     "kpa kilopascal kilopascals cb": (1000.0, _PASCAL),
     "bar bars": (1e5, _PASCAL),
-    "atm atmosphere": (101325.0, _PASCAL),
+    "atm atmosphere": (STANDARD_PRESSURE, _PASCAL),
     "inhg in_hg inches_hg inch_hg inches_of_mercury": (3386.389, _PASCAL),
     "mmhg mm_hg torr": (133.3224, _PASCAL),
     "psi": (6894.757, _PASCAL),
     "n newton": (1.0, (1, 1, -2, 0, 0)),
     "j joule joules": (1.0, (1, 2, -2, 0, 0)),
     "mps ms": (1.0, (0, 1, -1, 0, 0)),
-    "kt kts kn knot knots": (1852 / 3600, (0, 1, -1, 0, 0)),
+    "kt kts kn knot knots": (KNOT, (0, 1, -1, 0, 0)),
     "kmh kph kmph": (1 / 3.6, (0, 1, -1, 0, 0)),
     "mph": (0.44704, (0, 1, -1, 0, 0)),
     "fps": (0.3048, (0, 1, -1, 0, 0)),
@@ -80,7 +80,7 @@ _SHIFTED: dict[str, tuple[float, float]] = {  # temperatures with a zero point o
     name: pair
     for names, pair in {
         "c degc deg_c degree_c degrees_c celsius celcius degree_celsius degrees_celsius "
-        "deg_celsius °c ºc": (1.0, 273.15),
+        "deg_celsius °c ºc": (1.0, ZERO_CELSIUS),
         "f degf deg_f degree_f degrees_f fahrenheit degree_fahrenheit degrees_fahrenheit "
         "deg_fahrenheit °f ºf": (5 / 9, 459.67 * 5 / 9),
     }.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from phyda_cli.constants import STANDARD_PRESSURE
 from phyda_cli.observations.atmosphere import standard_height
 
 __all__ = ["AT_SURFACE", "are_levels"]
@@ -40,7 +41,9 @@ def are_levels(
     known = ~np.isnan(pressure) | ~np.isnan(height)
     level = np.where(np.isnan(pressure), -height, pressure)
     several = pd.Series(level).groupby(pd.Series(profile)).transform("nunique").to_numpy() > 1
-    fits = np.abs(standard_height(np.where(np.isnan(pressure), 101325.0, pressure)) - elevation)
+    fits = np.abs(
+        standard_height(np.where(np.isnan(pressure), STANDARD_PRESSURE, pressure)) - elevation
+    )
     placed, high = ~np.isnan(elevation), ~np.isnan(height)
     at_station = np.abs(height - elevation) <= _NEAR
     standard = np.isin(np.round(pressure), _STANDARD)
