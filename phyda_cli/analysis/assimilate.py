@@ -28,7 +28,7 @@ from phyda_cli.observations.feedback import write_feedback
 from phyda_cli.observations.pre_qc import prepare
 from phyda_cli.observations.qc import require_usable, summary, unit_hints
 from phyda_cli.observations.read.read import read_observations
-from phyda_cli.observations.report import ReadResult
+from phyda_cli.observations.report import ReadResult, told_once
 from phyda_cli.observations.stations import StationLists, read_rules, read_stations
 from phyda_cli.parallel.ranks import Ranks
 from phyda_cli.settings.analysis import AnalysisSettings
@@ -435,7 +435,7 @@ def _report(
         "rows": rows,
         "observations": summary(table),
         "problems": [*unit_hints(table), *map(str, read.problems[:20])],
-        "notes": [*background.notes, *problem.notes],
+        "notes": [*told_once(read.notes), *background.notes, *problem.notes],
     }
 
 

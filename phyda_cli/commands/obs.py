@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,6 +28,13 @@ Mapping = Annotated[
     Path | None,
     typer.Option("--obs-map", help="TOML file that maps CSV columns to variables and units."),
 ]
+Decimal = Annotated[
+    str | None,
+    typer.Option(
+        "--decimal",
+        help="point or comma, of the numbers in text tables. [default: told from the file]",
+    ),
+]
 Out = Annotated[Path, typer.Option("--out", help="File to write.")]
 To = Annotated[
     str | None, typer.Option("--to", help="csv or nc. [default: as the name of --out says]")
@@ -39,6 +46,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existin
 def inspect(
     files: Files,
     obs_map: Mapping = None,
+    decimal: Decimal = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw a map of the stations here (PNG).")
     ] = None,
@@ -59,7 +67,7 @@ def inspect(
     from phyda_cli.commands.tables import inventory_tables
     from phyda_cli.observations.inventory import check_alone, inventory
 
-    read = _read(files, obs_map)
+    read = _read(files, obs_map, decimal)
     report = inventory(read)
     if plot is not None:
         from phyda_cli.verification.plots import draw_observations
@@ -74,12 +82,54 @@ def inspect(
     if as_json:
         emit_json(report)
         return
+    for note in report["notes"]:
+        say(note)
     for problem in report["problems"]:
         warn(problem)
     if report["problem_count"] > len(report["problems"]):
         warn(f"{report['problem_count']} problems in all; --json shows the first ones")
     for table in inventory_tables(report):
         emit(table)
+
+
+@obs.command()
+def rejected(
+    feedback: Annotated[Path, typer.Argument(help="Feedback file of an analysis.")],
+    out: Annotated[Path | None, typer.Option(help="File to write. [default: print it]")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """The observations that an analysis did not use, each with its reason, as CSV.
+
+    Example:
+
+      phyda obs rejected feedback.nc --out rejected.csv
+    """
+    from phyda_cli.observations.feedback import rejected as rows_of
+
+    rows = rows_of(feedback)
+    emit_text(rows.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ"), out, overwrite)
+    say(f"{len(rows)} rejected observations")
+
+
+@obs.command()
+def maps(
+    name: Annotated[str | None, typer.Argument(help="Example to print; all names without.")] = None,
+) -> None:
+    """Examples of mapping files for --obs-map: those of the exports that phyda knows.
+
+    Example:
+
+      phyda obs maps ndbc > buoy.toml
+    """
+    from phyda_cli.observations.read.layouts import FOLDER, example
+
+    known = sorted(path.stem for path in FOLDER.glob("*.toml"))
+    if name is None:
+        emit_text("\n".join(known) + "\n", None, False)
+    elif name in known:
+        emit_text(example(name), None, False)
+    else:
+        raise UsageError(f"no example {name!r}: expected one of {', '.join(known)}")
 
 
 @obs.command()
@@ -105,7 +155,12 @@ def template(
 
 @obs.command()
 def convert(
-    files: Files, out: Out, to: To = None, obs_map: Mapping = None, overwrite: Overwrite = False
+    files: Files,
+    out: Out,
+    to: To = None,
+    obs_map: Mapping = None,
+    decimal: Decimal = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write observations of any format as long CSV, or as NetCDF in the layout of a feedback file.
 
@@ -120,14 +175,19 @@ def convert(
 
     kind = format_of(out, to)
     check_target(out, overwrite)
-    read = _read(files, obs_map)
+    read = _read(files, obs_map, decimal)
     written, left_out = write_observations(out, read.table, kind, overwrite)
     _tell(read, out, written, left_out)
 
 
 @obs.command()
 def merge(
-    files: Files, out: Out, to: To = None, obs_map: Mapping = None, overwrite: Overwrite = False
+    files: Files,
+    out: Out,
+    to: To = None,
+    obs_map: Mapping = None,
+    decimal: Decimal = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Several files as one, in the order of time, each observation once.
 
@@ -142,21 +202,27 @@ def merge(
 
     kind = format_of(out, to)
     check_target(out, overwrite)
-    read = _read(files, obs_map)
+    read = _read(files, obs_map, decimal)
     table, duplicates = merged(read.table)
     written, left_out = write_observations(out, table, kind, overwrite)
     say(f"{duplicates} duplicates left out")
     _tell(read, out, written, left_out)
 
 
-def _read(patterns: list[Path], mapping: Path | None) -> ReadResult:
+def _read(patterns: list[Path], mapping: Path | None, decimal: Any) -> ReadResult:
     from phyda_cli.observations.read.read import read_observations
 
-    return read_observations(files_of(patterns), mapping)
+    if decimal not in (None, "point", "comma"):
+        raise UsageError(f"--decimal {decimal}: expected point or comma")
+    return read_observations(files_of(patterns), mapping, decimal=decimal)
 
 
 def _tell(read: ReadResult, out: Path, written: int, left_out: int) -> None:
-    """What was written, and the first rows that were not."""
+    """What was written, and what and which rows were not."""
+    from phyda_cli.observations.report import told_once
+
+    for note in told_once(read.notes):
+        say(note)
     for problem in read.problems[:5]:
         warn(str(problem))
     unreadable = (

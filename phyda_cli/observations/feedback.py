@@ -18,7 +18,7 @@ from phyda_cli.files.publish import publish
 from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.table import QC
 
-__all__ = ["Feedback", "read_feedback", "write_feedback"]
+__all__ = ["Feedback", "read_feedback", "rejected", "write_feedback"]
 
 _MODEL_CODES = (
     QC.H_FAILED,
@@ -147,13 +147,20 @@ def write_feedback(
     """Write ``feedback``, its rows in their order.
 
     PreQC is the code given before the model and other reports were consulted, EffectiveQC the final
-    one. Raises OutputError.
+    one. A ``path`` that ends in ``.csv`` gets the same rows as text. Raises OutputError.
     """
     table, numbers = feedback.table, feedback.numbers()
     units = table["variable"].map({k: v.units for k, v in OBSERVABLES.items()})
     texts = dict(
         zip(_TEXTS, (table["station_id"], table["variable"], units, table["file"]), strict=True)
     )
+    if path.suffix.lower() == ".csv":
+        rows = pd.DataFrame({name: texts[name].to_numpy() for name in _TEXTS})
+        rows[list(_COORDINATES)] = table[list(_COORDINATES)].to_numpy()
+        rows = rows.assign(**numbers, EffectiveQC=table["qc"].to_numpy(), source_row=table["row"])
+        with publish(path, overwrite) as temporary:
+            _with_reasons(rows).to_csv(temporary, index=False)
+        return
     with publish(path, overwrite) as temporary, netCDF4.Dataset(temporary, "w") as data:
         data.setncatts(
             {
@@ -197,6 +204,21 @@ def write_feedback(
             "i8",
             "line (text) or message (BUFR) in source_file, from 1",
         )
+
+
+def _with_reasons(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(reason=[QC(int(code)).meaning for code in rows["EffectiveQC"]])
+
+
+def rejected(path: Path) -> pd.DataFrame:
+    """The rows of the feedback file ``path`` that were neither used nor passive, each with the
+    ``reason``. Raises InputError."""
+    rows = read_feedback(path)
+    shown = [
+        *("station_id", "time", "latitude", "longitude", "variable", "pressure", "height"),
+        *("ObsValue", "units", "ombg", "EffectiveQC", "source_file", "source_row"),
+    ]
+    return _with_reasons(rows.loc[rows["EffectiveQC"] > QC.PASSIVE, shown])
 
 
 def _seconds(time: pd.Series) -> np.ndarray:

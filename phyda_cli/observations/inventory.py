@@ -12,7 +12,7 @@ from phyda_cli.observations.groups import hours, in_order, layers, regions, repo
 from phyda_cli.observations.qc import bounds_check, set_codes, summary, unit_hints
 from phyda_cli.observations.qc.preliminary import duplicates
 from phyda_cli.observations.qc.repeats import stuck_check
-from phyda_cli.observations.report import ReadResult
+from phyda_cli.observations.report import ReadResult, told_once
 from phyda_cli.observations.table import QC
 
 __all__ = ["check_alone", "inventory"]
@@ -46,7 +46,7 @@ def inventory(read: ReadResult) -> dict[str, Any]:
             "unreadable": read.rows_unreadable,
         },
         **total,
-        "stations": int(table.groupby(["station_id", "latitude", "longitude"]).ngroups),
+        "stations": int(table["station_id"].nunique()),
         "extent": _extent(good),
         "by_variable": {
             name: counts | _range(good[good["variable"] == name], name)
@@ -58,6 +58,7 @@ def inventory(read: ReadResult) -> dict[str, Any]:
         "by_region": _by(table, regions(table)),
         "problems": [*unit_hints(table), *map(str, read.problems[:_SHOWN])],
         "problem_count": len(read.problems),
+        "notes": told_once(read.notes),
         "ignored_columns": {
             file: columns for file, columns in read.ignored_columns.items() if columns
         },

@@ -140,7 +140,7 @@ def make(**columns: Any) -> pd.DataFrame:
 
 _NOBODY = {  # words that stand for many stations, or for none
     *("NA", "N/A", "NAN", "NONE", "NULL", "NIL", "UNKNOWN", "-", "--"),
-    *("SHIP", "PLAT", "RIGG", "BUOY", "MASKSTID", "99999999"),
+    *("SHIP", "PLAT", "RIGG", "BUOY", "MASKSTID"),
 }
 
 

@@ -132,6 +132,11 @@ def _planned(
     if comma and said is None:
         told.append("decimal commas are read as points")
     chosen = _at_surface(replace(cells, comma=comma), chosen, told)
+    if not chosen.long and not chosen.variables:
+        raise InputError(
+            f"{file}: no column of observed values; found columns: {', '.join(opened.names)}",
+            hint="expected temperatures, winds or pressures beside the levels; or use --obs-map",
+        )
     doubted = _doubted(replace(cells, comma=comma), chosen)
     assumed = [
         f"{column.column} in {OBSERVABLES[name].units}"

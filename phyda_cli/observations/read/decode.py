@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from phyda_cli.errors import InputError
+from phyda_cli.observations.read.bufr_messages import find_message
 from phyda_cli.observations.read.columns import ObservationMap
 from phyda_cli.observations.read.csv import parse_csv
 from phyda_cli.observations.report import ReadResult
@@ -22,6 +23,7 @@ __all__ = ["Reader", "decode", "is_text", "reader_of", "time_limit"]
 Reader = Callable[[Path, ObservationMap | None], ReadResult]
 
 _HEAD = 4096  # bytes that tell what a file is
+_PIECE = 1 << 20  # bytes looked through at a time
 _SECONDS = 6.0  # that decoding any file may take, and for each megabyte
 _BUFR_SECONDS, _OTHER_SECONDS = (
     120.0,
@@ -66,21 +68,22 @@ def _head(path: Path) -> bytes:
 
 
 def is_text(path: Path) -> bool:
-    """Whether ``path`` holds a text table, which needs no decoder written in C. Raises InputError
-    when it cannot be read or is empty."""
-    return _looks_like_text(_head(path))
-
-
-def _looks_like_text(head: bytes) -> bool:
-    binary = b"\0" in head and not head.startswith(_UTF16)
-    return not (binary or head.startswith((*_BINARY, *_NETCDF, _ODB, b"BUFR")))
+    """Whether ``path`` holds a text table, which needs no decoder written in C: no binary content
+    anywhere in it. Raises InputError when it cannot be read or is empty."""
+    head = _head(path)
+    if head.startswith((*_BINARY, *_NETCDF, _ODB, b"BUFR")):
+        return False
+    if head.startswith(_UTF16):
+        return True
+    with _opened(path) as file:
+        return not any(b"\0" in block for block in iter(lambda: file.read(_PIECE), b""))
 
 
 def reader_of(path: Path) -> Reader:
     """What reads files like ``path``, its libraries loaded. Raises InputError when ``path`` is of
     no known kind."""
     head = _head(path)
-    if _looks_like_text(head):
+    if is_text(path):
         return _read_text
     if head.startswith(_NETCDF):
         from phyda_cli.observations.read.netcdf import read_netcdf
@@ -91,7 +94,8 @@ def reader_of(path: Path) -> Reader:
 
         return _from_disk(read_odb)
     kind = next((name for magic, name in _BINARY.items() if head.startswith(magic)), None)
-    if kind is None and b"BUFR" in head:
+    content = _content(path)
+    if find_message(content) >= 0 or (kind is None and b"BUFR" in content):
         from phyda_cli.observations.read.bufr import read_bufr
 
         return lambda path, _: read_bufr(_content(path), str(path))
@@ -104,7 +108,8 @@ def reader_of(path: Path) -> Reader:
 def time_limit(path: Path) -> float:
     """Seconds within which ``path`` is decoded even on a busy machine. Raises InputError when it
     cannot be read or is empty."""
-    rate = _BUFR_SECONDS if b"BUFR" in _head(path) else _OTHER_SECONDS
+    text = _head(path).startswith((*_NETCDF, _ODB)) or is_text(path)
+    rate = _OTHER_SECONDS if text else _BUFR_SECONDS
     return _SECONDS + rate * path.stat().st_size / 1e6
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from phyda_cli.observations.read.columns import Column, ObservationMap
 
-__all__ = ["FOLDER", "Layout", "layout_of"]
+__all__ = ["FOLDER", "Layout", "example", "layout_of"]
 
 FOLDER = Path(__file__).parent / "layouts"
 
@@ -49,6 +49,13 @@ class Layout(ObservationMap):
         }
         variables = {name: column for name, column in self.variables.items() if kept(column)}
         return ObservationMap.model_construct(**fields | lost | {"variables": variables})
+
+
+def example(name: str) -> str:
+    """The layout ``name`` as a mapping file: without the lines that say how it is recognised."""
+    lines = (FOLDER / f"{name}.toml").read_text("utf-8").splitlines()
+    own = ("name =", "all =", "any =", "ignored =")
+    return "\n".join(line for line in lines if not line.startswith(own)) + "\n"
 
 
 @cache

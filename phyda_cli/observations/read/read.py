@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from phyda_cli.errors import InputError
 from phyda_cli.observations.read.columns import ObservationMap, load_mapping
@@ -17,17 +18,23 @@ _SMALL = 4_000_000  # bytes of a text file read sooner than a worker starts
 
 
 def read_observations(
-    paths: Sequence[Path], mapping: Path | None = None, strict: bool = False
+    paths: Sequence[Path],
+    mapping: Path | None = None,
+    strict: bool = False,
+    decimal: Literal["point", "comma"] | None = None,
 ) -> ReadResult:
     """All observations in ``paths`` (text tables, BUFR, NetCDF or ODB-2, possibly gzipped), and
     what became of every row.
 
     ``mapping`` is a TOML file that names the columns of the text tables (see
-    :mod:`~phyda_cli.observations.read.columns`). Binary files, and several big text tables, are
+    :mod:`~phyda_cli.observations.read.columns`), ``decimal`` how they write numbers. Binary files,
+    and several big text tables, are
     decoded in worker processes; the rows come in the order of ``paths``. Raises InputError when a
     file is missing, empty or of no known kind, and with ``strict`` for the first bad row.
     """
     chosen = None if mapping is None else load_mapping(mapping)
+    if decimal is not None:
+        chosen = (chosen or ObservationMap()).model_copy(update={"decimal": decimal})
     result = merge(_read([Path(path) for path in paths], chosen))
     if strict and result.problems:
         shown = "; ".join(str(p) for p in result.problems[:3])
