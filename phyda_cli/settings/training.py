@@ -28,12 +28,6 @@ class TrainingSettings(Settings):
         description="Use at most this many members in a training case, which is faster; none uses "
         "all.",
     )
-    case_eofs: int | None = Field(
-        None,
-        ge=2,
-        description="Use this many leading EOFs of the members in training cases: faster with many "
-        "members on a small grid; none uses the members.",
-    )
     samples: int = Field(
         8000, ge=1, description="Number of analysis cases to simulate for training."
     )

@@ -109,9 +109,7 @@ def build(
     }
     made = {}
     for name, (pairs, most) in chosen.items():
-        pool = MemberPool(
-            data.members, data.times, data.spec, settings.solver, most, settings.case_eofs
-        )
+        pool = MemberPool(data.members, data.times, data.spec, settings.solver, most)
         build_cases(
             folder / name,
             data.store,

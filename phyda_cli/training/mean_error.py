@@ -11,11 +11,12 @@ from phyda_cli.errors import UsageError
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.mean_error import N_SEASON, MeanError, n_predictors
 from phyda_cli.preprocessing.store import PairStore
-from phyda_cli.training.members import date_folds, leading
+from phyda_cli.training.members import date_folds
 
-__all__ = ["corrected", "fit_mean_error"]
+__all__ = ["corrected", "fit_mean_error", "leading"]
 
 RIDGES = (30.0, 100.0, 300.0, 1000.0)
+OVERSAMPLED = 16
 
 
 def fit_mean_error(
@@ -111,3 +112,20 @@ def corrected(
         np.concatenate([states, backgrounds + expected]),
         fitted,
     )
+
+
+def leading(members: torch.Tensor, count: int) -> torch.Tensor:
+    """``count`` members (K, C, H, W) that have nearly the covariance X X^T of ``members`` (N, C, H,
+    W): its leading EOFs times the roots of their variances.
+
+    Randomised subspace iteration (Halko et al. 2011, algorithm 4.4) with fixed random numbers.
+    """
+    flat = members.flatten(1)
+    more = min(count + OVERSAMPLED, *flat.shape)
+    basis = torch.linalg.qr(
+        flat.T @ torch.randn(flat.shape[0], more, generator=torch.Generator().manual_seed(0))
+    )[0]
+    for _ in range(2):
+        basis = torch.linalg.qr(flat.T @ (flat @ basis))[0]
+    _, size, right = torch.linalg.svd(flat @ basis, full_matrices=False)
+    return (size[:, None] * right @ basis.T)[:count].reshape(-1, *members.shape[1:])

@@ -12,11 +12,10 @@ from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.checkpoint import in_season
 from phyda_cli.settings.model import SolverSettings
 
-__all__ = ["MemberPool", "date_folds", "leading"]
+__all__ = ["MemberPool", "date_folds"]
 
 FOLDS = 8
 WINDOW_DAYS = 12
-OVERSAMPLED = 16
 
 
 class MemberPool:
@@ -24,8 +23,7 @@ class MemberPool:
 
     A case never sees members of its own fold of dates (windows of 12 days, every eighth in the same
     fold), or stage 1 would be handed the truth and training would learn to trust it too much. Of
-    those left it sees every so-many-th where there are more than ``most``; with ``eofs`` they are
-    replaced by so many that have nearly the same covariance, see :func:`leading`.
+    those left it sees ``most``, evenly spread, where there are more.
     """
 
     def __init__(
@@ -35,7 +33,6 @@ class MemberPool:
         spec: StateSpec,
         solver: SolverSettings,
         most: int | None = None,
-        eofs: int | None = None,
     ) -> None:
         self._members, self._times, self._solver, self._most = (
             members,
@@ -43,7 +40,6 @@ class MemberPool:
             solver,
             most,
         )
-        self._eofs = eofs
         self._localisation = Localisation.of(spec, solver)
         self._folds = date_folds(self._times)
         self._made: dict[tuple[int, int], Ensemble] = {}
@@ -66,28 +62,8 @@ class MemberPool:
             if self._most and keep.size > self._most:
                 keep = keep[np.linspace(0, keep.size - 1, self._most).round().astype(int)]
             chosen = self._members[torch.from_numpy(keep)] / keep.size**0.5
-            self._made[fold, month] = Ensemble(
-                leading(chosen, self._eofs) if self._eofs else chosen, self._localisation
-            )
+            self._made[fold, month] = Ensemble(chosen, self._localisation)
         return self._made[fold, month]
-
-
-def leading(members: torch.Tensor, count: int) -> torch.Tensor:
-    """``count`` members (K, C, H, W) that have nearly the covariance X X^T of ``members`` (N, C, H,
-    W): its leading EOFs times the roots of their variances. Where fields are smooth a few hundred
-    hold all but nothing, and stage 1 costs as much as its members are many.
-
-    Randomised subspace iteration (Halko et al. 2011, algorithm 4.4) with fixed random numbers.
-    """
-    flat = members.flatten(1)
-    more = min(count + OVERSAMPLED, *flat.shape)
-    basis = torch.linalg.qr(
-        flat.T @ torch.randn(flat.shape[0], more, generator=torch.Generator().manual_seed(0))
-    )[0]
-    for _ in range(2):
-        basis = torch.linalg.qr(flat.T @ (flat @ basis))[0]
-    _, size, right = torch.linalg.svd(flat @ basis, full_matrices=False)
-    return (size[:, None] * right @ basis.T)[:count].reshape(-1, *members.shape[1:])
 
 
 def date_folds(times: np.ndarray) -> np.ndarray:

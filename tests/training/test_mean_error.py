@@ -15,8 +15,8 @@ from phyda_cli.errors import UsageError
 from phyda_cli.fields.grid import Grid
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.mean_error import season
-from phyda_cli.training.mean_error import corrected, fit_mean_error
-from phyda_cli.training.members import date_folds, leading
+from phyda_cli.training.mean_error import corrected, fit_mean_error, leading
+from phyda_cli.training.members import date_folds
 
 if TYPE_CHECKING:
     from conftest import Opened
