@@ -167,6 +167,15 @@ def assimilate(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Write one offline page (HTML) about the analysis; more is in it with --feedback.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     save_members: Annotated[
         bool,
         typer.Option(
@@ -207,6 +216,7 @@ def assimilate(
     """
     from phyda_cli.analysis.assimilate import Request, assist
     from phyda_cli.analysis.assimilate import assimilate as run
+    from phyda_cli.files.publish import check_target
     from phyda_cli.model.checkpoint import BUNDLED
     from phyda_cli.parallel.ranks import ranks
 
@@ -238,7 +248,14 @@ def assimilate(
             allow_no_obs=allow_no_obs,
             save_members=save_members,
         )
+        if page is not None and not dry_run:
+            check_target(page, overwrite)
         report = run(request, settings, dry_run, place).report
+    if page is not None and not dry_run:
+        from phyda_cli.verification.collect import Inputs
+        from phyda_cli.verification.report import report_on
+
+        report_on(page, Inputs([out], [], [], [feedback] if feedback else []), overwrite=overwrite)
     if as_json:
         emit_json(report)
         return

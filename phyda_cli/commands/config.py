@@ -27,6 +27,7 @@ from phyda_cli.settings.data import (
 from phyda_cli.settings.options import Chosen, takes_settings
 from phyda_cli.settings.presets import Preset, preset_settings
 from phyda_cli.settings.training import TrainingSettings
+from phyda_cli.settings.verification import VerificationSettings
 from phyda_cli.settings.words import accepts, default_text
 
 __all__ = ["config"]
@@ -38,6 +39,7 @@ MODELS: dict[str, tuple[type[Settings], ...]] = {
     "train": (TrainingSettings,),
     "simulate": (TwinSettings,),
     "cycle": (CycleSettings,),
+    "verify": (VerificationSettings,),
 }
 WIDTH = 96
 

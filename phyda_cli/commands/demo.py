@@ -91,11 +91,19 @@ def demo(
         overwrite=overwrite,
     )
     report = assimilate(request, settings).report
-    picture = out / "increment.png"
+    picture, page = out / "increment.png", out / "report.html"
     fresh = report["status"] != "up to date"
+    if fresh or not page.exists():
+        from phyda_cli.verification.collect import Inputs
+        from phyda_cli.verification.report import report_on
+
+        files = Inputs(
+            [out / "analysis.nc"], [BUNDLED_CASE / "truth.nc"], [], [out / "feedback.nc"]
+        )
+        report_on(page, files, overwrite=True)
     _show(out, request.obs, picture if fresh or not picture.exists() else None, as_json, report)
     say(
-        f"{out}/analysis.nc, feedback.nc and increment.png "
+        f"{out}/report.html, analysis.nc, feedback.nc and increment.png "
         + (f"written in {report['seconds']} s" if fresh else "are up to date")
         + f" ({verdict_text(report)})"
     )

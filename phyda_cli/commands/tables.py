@@ -18,7 +18,6 @@ __all__ = [
     "departure_table",
     "field_table",
     "filled",
-    "group_table",
     "inventory_tables",
     "new_table",
     "number",
@@ -118,20 +117,6 @@ def departure_table(departures: Sequence[Departure], title: str) -> Table:
     for d in departures:
         table.add_row(*_departure_row(d, columns))
     _add_mean_ratio(table, departures, ("mean", "", ""), columns)
-    return table
-
-
-def group_table(groups: Mapping[str, Sequence[Departure]], title: str, kind: str) -> Table:
-    """The main columns of :func:`departure_table` by group, of some ``kind``, and variable."""
-    main = {
-        name: _DEPARTURES[name] for name in ("rms O-B", "rms O-A", "mean O-B", "chi2", "inflate")
-    }
-    columns = filled(main, [d for rows in groups.values() for d in rows])
-    table = new_table(title, (kind, "variable", "units"), ["n", *columns])
-    for label, rows in groups.items():
-        for i, d in enumerate(rows):
-            table.add_row("" if i else label, *_departure_row(d, columns))
-        table.add_section()
     return table
 
 

@@ -23,6 +23,7 @@ from phyda_cli.observations.table import QC
 __all__ = [
     "Departure",
     "FeedbackSummary",
+    "as_used",
     "departure",
     "departures_by_variable",
     "desroziers",
@@ -202,7 +203,7 @@ def summarise_feedback(feedback: pd.DataFrame) -> FeedbackSummary:
     table = feedback.assign(
         qc=feedback["EffectiveQC"], file=feedback["source_file"], row=feedback["source_row"]
     )
-    used, passive = (_as_used(table[table["qc"] == code]) for code in (QC.PASS, QC.PASSIVE))
+    used, passive = (as_used(table[table["qc"] == code]) for code in (QC.PASS, QC.PASSIVE))
     groups = {
         kind: {
             name: _by_variable(used.iloc[rows], True)
@@ -226,15 +227,15 @@ def departures_by_variable(feedback: pd.DataFrame) -> dict[str, list[Departure]]
     :meth:`phyda_cli.observations.feedback.Feedback.frame`."""
     code = feedback["EffectiveQC"]
     return {
-        "used": _by_variable(_as_used(feedback[code == QC.PASS]), True),
-        "passive": _by_variable(_as_used(feedback[code == QC.PASSIVE]), False),
+        "used": _by_variable(as_used(feedback[code == QC.PASS]), True),
+        "passive": _by_variable(as_used(feedback[code == QC.PASSIVE]), False),
     }
 
 
 _ERRORS = ("innovation", "EffectiveError", "hofx0_error")
 
 
-def _as_used(rows: pd.DataFrame) -> pd.DataFrame:
+def as_used(rows: pd.DataFrame) -> pd.DataFrame:
     """``rows`` with the departures of the values that the analysis took, and with those from the
     background that it started from, the ``innovation``."""
     value = rows["ObsValue"] if "DerivedObsValue" not in rows else rows["DerivedObsValue"]

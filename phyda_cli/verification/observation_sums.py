@@ -100,6 +100,7 @@ def add_observations(
     groups: Sequence[np.ndarray | str] = (),
     sigma_b: np.ndarray | None = None,
     distribution: Distribution | None = None,
+    innovation: np.ndarray | None = None,
     box: Area | None = None,
     time: int | None = None,
     seed: int = 0,
@@ -107,15 +108,16 @@ def add_observations(
     """Add the rows (P,) of ``table`` that pass, with errors ``a`` and ``b`` (P,) of analysis and
     background (model minus observation) in the rows' units.
 
-    ``groups`` are further labels, one for all or one a row (P,). Ranks among members have a draw of
-    the observation error added to each, from ``seed``.
+    ``innovation`` (P,), O-B after the correction of the background's mean error, is what chi2 is
+    of; else O-B. ``groups`` are further labels, one for all or one a row (P,). Ranks among members
+    have a draw of the observation error added to each, from ``seed``.
     """
     passing = (table["qc"].to_numpy() <= QC.PASSIVE) & np.isfinite(a)
     rows = np.flatnonzero(passing)
     if not rows.size:
         return
     table = table.iloc[rows]
-    columns, counts = _columns(table, a, b, sigma_b, distribution, rows, seed)
+    columns, counts = _columns(table, a, b, sigma_b, distribution, innovation, rows, seed)
     labels = {
         "variable": table["variable"].to_numpy(object),
         "layer": np.array([str(x).partition("\0")[2] for x in layers(table)], object),
@@ -144,6 +146,7 @@ def _columns(
     b: np.ndarray | None,
     sigma_b: np.ndarray | None,
     distribution: Distribution | None,
+    innovation: np.ndarray | None,
     rows: np.ndarray,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -158,7 +161,8 @@ def _columns(
         found |= {"weight_b": known, "b": b, "b_squared": b**2, "ab": a * b}
         found |= {"a_b": np.where(known, a, 0), "a_squared_b": np.where(known, a**2, 0)}
         if sigma_b is not None:
-            chi2 = b**2 / (error**2 + sigma_b[rows] ** 2)
+            d = b if innovation is None else innovation[rows]
+            chi2 = d**2 / (error**2 + sigma_b[rows] ** 2)
             found |= {"chi2": chi2, "weight_chi2": np.isfinite(chi2)}
     counts = None
     if distribution is not None:

@@ -15,7 +15,7 @@ from phyda_cli.observations.operators import build_operator, operator_check
 from phyda_cli.observations.qc import first_guess_check, summary
 from phyda_cli.observations.table import QC
 
-__all__ = ["StationReport", "score_stations"]
+__all__ = ["Compared", "StationReport", "compared", "score_stations"]
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,21 @@ class StationReport:
     notes: list[str] = field(default_factory=list)
 
 
-def score_stations(
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Rows of ``table`` with final codes, and what background (None without one) and analysis say
+    of each (P,)."""
+
+    table: pd.DataFrame
+    before: np.ndarray | None
+    after: np.ndarray
+    notes: list[str]
+
+
+def compared(
     table: pd.DataFrame, analysis: Fields, background: Fields | None = None, factor: float = 5.0
-) -> StationReport:
-    """O-A, and O-B when ``background`` is given, of a table that
-    :func:`~phyda_cli.observations.pre_qc.prepare` has made.
+) -> Compared:
+    """A table that :func:`~phyda_cli.observations.pre_qc.prepare` has made beside the fields.
 
     Gross errors are found against the first guess (else the analysis), as |O-B| > ``factor`` *
     sqrt(sigma_o^2 + s^2) with s the robust standard deviation of the variable's departures. Raises
@@ -42,30 +52,41 @@ def score_stations(
     operators = [build_operator(fields, table, None) for fields in (first, analysis)]
     for operator in operators:
         table = operator_check(table, operator)
-    value = table["value"].to_numpy()
     before, after = (
-        value - o.apply(np.nan_to_num(f.vector()))
+        o.apply(np.nan_to_num(f.vector()))
         for o, f in zip(operators, (first, analysis), strict=True)
     )
+    departures = table["value"].to_numpy() - before
     passing = (table["qc"] <= QC.PASSIVE).to_numpy()
-    table = first_guess_check(
-        table, before, _robust_spread(table["variable"].to_numpy(object), before, passing), factor
-    )
-    good = (table["qc"] <= QC.PASSIVE).to_numpy()
-    account = summary(table)
-    if not good.any():
+    spread = _robust_spread(table["variable"].to_numpy(object), departures, passing)
+    table = first_guess_check(table, departures, spread, factor)
+    if not (table["qc"] <= QC.PASSIVE).any():
         raise InputError(
             "no observation can be compared with the fields: "
-            f"{account['rejected'] or 'the files hold none'}"
+            f"{summary(table)['rejected'] or 'the files hold none'}"
         )
-    names = table["variable"].to_numpy(object)
+    notes = dict.fromkeys(note for operator in operators for note in operator.notes)
+    return Compared(table, None if background is None else before, after, list(notes))
+
+
+def score_stations(
+    table: pd.DataFrame, analysis: Fields, background: Fields | None = None, factor: float = 5.0
+) -> StationReport:
+    """O-A, and O-B when ``background`` is given, of the rows that :func:`compared` leaves."""
+    both = compared(table, analysis, background, factor)
+    value = both.table["value"].to_numpy()
+    names = both.table["variable"].to_numpy(object)
+    good = (both.table["qc"] <= QC.PASSIVE).to_numpy()
     scores = [
-        departure(str(name), None if background is None else before[rows], after[rows])
+        departure(
+            str(name),
+            None if both.before is None else (value - both.before)[rows],
+            (value - both.after)[rows],
+        )
         for name in sorted(set(names[good]))
         for rows in (np.flatnonzero(good & (names == name)),)
     ]
-    notes = dict.fromkeys(note for operator in operators for note in operator.notes)
-    return StationReport(scores, account, list(notes))
+    return StationReport(scores, summary(both.table), both.notes)
 
 
 def _robust_spread(names: np.ndarray, departure: np.ndarray, passing: np.ndarray) -> np.ndarray:

@@ -91,7 +91,12 @@ def done(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 def test_writes_everything(done: tuple[Path, Result]) -> None:
     out, result = done
     assert result.exit_code == 0, result.exception
-    assert sorted(p.name for p in out.iterdir()) == ["analysis.nc", "feedback.nc", "increment.png"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "analysis.nc",
+        "feedback.nc",
+        "increment.png",
+        "report.html",
+    ]
     assert read_background(out / "analysis.nc").fields.grid.shape == (48, 96)
 
 

@@ -131,16 +131,22 @@ def test_feedback(folder: Path) -> None:
     assert t["sigma_o"] == pytest.approx(np.sqrt((12 * 2.0 * 0.5 + 43.0 * 44.5) / 13))
 
 
-def test_tables_hold_what_was_asked_for(folder: Path) -> None:
+def test_the_screen_holds_what_was_asked_for_in_40_lines_of_80_columns(folder: Path) -> None:
     result = run(folder, "an.nc", "--truth", "truth.nc", "--obs", "obs.csv", "--feedback", "fb.nc")
-    assert result.exit_code == 0
+    assert result.exit_code == 0, result.exception
+    lines = result.stdout.splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 80
     words = " ".join(result.stdout.split())
     assert "an.nc against truth.nc" in words
     assert "msl hPa 2 0.5 0.250" in words
     assert "12 of 14 observations compared" in words
-    assert "fb.nc, 13 used of 14 observations" in words
-    assert "fb.nc, used observations by region" in words
-    assert "chi2 of all used observations" in result.stderr
+    assert "fb.nc: 13 used" in words
+
+
+def test_feedback_by_type_level_and_region_is_in_the_json(folder: Path) -> None:
+    found = json.loads(run(folder, "an.nc", "--feedback", "fb.nc", "--json").stdout)["feedback"]
+    assert sum(d["n"] for rows in found["by_region"].values() for d in rows) == 13
 
 
 def test_observations_by_pattern(folder: Path) -> None:

@@ -16,9 +16,16 @@ from phyda_cli.settings.data import DownloadSettings, ExecutionSettings, Preproc
 from phyda_cli.settings.model import SamplerSettings
 from phyda_cli.settings.options import Chosen
 from phyda_cli.settings.training import TrainingSettings
+from phyda_cli.settings.verification import VerificationSettings
 from phyda_cli.settings.words import accepts, text_of
 
-MODELS = (AnalysisSettings, TrainingSettings, PreprocessSettings, ExecutionSettings)
+MODELS = (
+    AnalysisSettings,
+    TrainingSettings,
+    PreprocessSettings,
+    ExecutionSettings,
+    VerificationSettings,
+)
 
 
 def chosen(*sets: str, config: Path | None = None, **flags: str) -> AnalysisSettings:

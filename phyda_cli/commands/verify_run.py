@@ -1,0 +1,444 @@
+"""What ``phyda verify`` does: read, score, write, print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phyda_cli.commands.console import emit_json, say, warn
+from phyda_cli.commands.physics_tables import physics_table
+from phyda_cli.errors import GateError, OutputError, PhydaError, UsageError
+from phyda_cli.files.publish import check_target
+from phyda_cli.settings.analysis import QualityControlSettings
+from phyda_cli.settings.verification import VerificationSettings
+from phyda_cli.verification.collect import Collected, Inputs, collect
+from phyda_cli.verification.experiments import Scorecard, compare, scorecard_lines
+from phyda_cli.verification.export import SCHEMA, write_csv, write_netcdf, write_verif
+from phyda_cli.verification.fields import score_fields
+from phyda_cli.verification.limits import Broken, broken_limits, named_numbers, read_limits
+from phyda_cli.verification.physics import PhysicsReport, assess
+from phyda_cli.verification.ratios import mean_ratio
+from phyda_cli.verification.screen import TextTable, screen
+from phyda_cli.verification.station_health import StationRow, judge
+from phyda_cli.verification.summary import (
+    Headline,
+    numbers_of,
+    rows_with_bounds,
+    summarise,
+    summary_tables,
+)
+from phyda_cli.verification.sums import read_sums
+from phyda_cli.verification.tidy import Row
+
+__all__ = ["Request", "run"]
+
+LACKING = ("--member", "--valid-time", "--rename", "--ensemble")  # options of assimilate alone
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of ``phyda verify``."""
+
+    analyses: Sequence[Path] = ()
+    truths: Sequence[Path] = ()
+    backgrounds: Sequence[Path] = ()
+    observations: Sequence[Path] = ()
+    feedbacks: Sequence[Path] = ()
+    against: Sequence[Path] = ()
+    against_feedback: Sequence[Path] = ()
+    from_sums: Sequence[Path] = ()
+    obs_map: Path | None = None
+    time: np.datetime64 | None = None
+    limits: Path | None = None
+    stations: bool = False
+    spectra: bool = False
+    single_observation: bool = False
+    physics: bool = False
+    report: Path | None = None
+    csv: Path | None = None
+    netcdf: Path | None = None
+    sums: Path | None = None
+    verif: Path | None = None
+    suggest: Path | None = None
+    scorecard: Path | None = None
+    physics_plot: Path | None = None
+    plot: Path | None = None
+    field: str | None = None
+    overwrite: bool = False
+    as_json: bool = False
+
+    @property
+    def inputs(self) -> Inputs:
+        """The files of our own run."""
+        return Inputs(
+            self.analyses,
+            self.truths,
+            self.backgrounds,
+            self.feedbacks,
+            self.observations,
+            self.obs_map,
+            self.time,
+        )
+
+    @property
+    def outputs(self) -> list[Path]:
+        """Every file to write."""
+        every = [self.report, self.csv, self.netcdf, self.sums, self.verif, self.suggest]
+        every += [self.scorecard, self.physics_plot, self.plot]
+        return [path for path in every if path is not None]
+
+
+@dataclass(eq=False)
+class _Found:
+    """What a run has found, and what of it goes into JSON beside the rows."""
+
+    collected: Collected
+    rows: list[Row]
+    headline: Headline
+    stations: list[StationRow] = field(default_factory=list)
+    card: Scorecard | None = None
+    physics: PhysicsReport | None = None
+    tables: list[TextTable] = field(default_factory=list)
+    json: dict[str, Any] = field(default_factory=dict)
+
+
+def run(request: Request, settings: VerificationSettings, controls: QualityControlSettings) -> None:
+    """Do what ``request`` asks. Raises PhydaError; GateError when a limit is broken, after
+    everything has been written."""
+    _check(request)
+    limits = read_limits(request.limits) if request.limits else []
+    with _hints():
+        collected = collect(request.inputs, settings, controls)
+        for path in request.from_sums:
+            collected.sums.merge(read_sums([path]))
+    for note in collected.notes:
+        say(note)
+    rows = rows_with_bounds(collected.sums, settings.seed)
+    verdict = str(collected.attributes.get("phyda_verdict", ""))
+    found = _Found(collected, rows, summarise(collected, rows, verdict))
+    name = request.analyses[0].name if len(request.analyses) == 1 else "analyses"
+    truth = request.truths[0].name if len(request.truths) == 1 else "truth"
+    found.tables += summary_tables(rows, name, truth)
+    _sections(found, request, settings, controls)
+    broken = broken_limits(limits, named_numbers(rows, _numbers(found))) if limits else []
+    _write(found, request, settings, broken)
+    _print(found, request, broken)
+    if broken:
+        raise GateError(
+            "limits are broken: " + "; ".join(b.text for b in broken),
+            hint=f"the limits are those of {request.limits}",
+        )
+
+
+def _check(request: Request) -> None:
+    """Raise UsageError without anything to do, OutputError before any work when an output cannot be
+    written or would replace an input or another output."""
+    compared = (request.truths, request.observations, request.feedbacks, request.from_sums)
+    if not any((*compared, request.plot, request.physics, request.report, request.spectra)):
+        raise UsageError(
+            "nothing to verify against",
+            hint="give --truth FILE, --obs FILE, --feedback FILE, --physics or --plot FILE.png",
+        )
+    if not request.analyses and not request.feedbacks and not request.from_sums:
+        raise UsageError("nothing to verify", hint="name an analysis, or --feedback FILE")
+    if not request.analyses and (request.truths or request.observations):
+        raise UsageError(
+            "--truth and --obs need an analysis to compare with", hint="name it: an.nc --truth …"
+        )
+    wanted = [check_target(path, request.overwrite).resolve() for path in request.outputs]
+    inputs = (*request.analyses, *request.truths, *request.backgrounds, *request.observations)
+    inputs += (*request.feedbacks, *request.against, *request.from_sums)
+    if request.obs_map:
+        inputs += (request.obs_map,)
+    taken = {path.resolve() for path in inputs}
+    if taken.intersection(wanted) or len(set(wanted)) < len(wanted):
+        raise OutputError(
+            "an output would replace an input or another output", hint="give each file its own name"
+        )
+
+
+@contextmanager
+def _hints() -> Iterator[None]:
+    """Errors hint at no option that ``verify`` lacks."""
+    try:
+        yield
+    except PhydaError as error:
+        if not any(option in error.hint for option in LACKING):
+            raise
+        raise type(error)(error.message, hint="choose the time with --time") from error
+
+
+def _numbers(found: _Found) -> dict[str, float | None]:
+    return numbers_of(found.collected, found.headline, found.physics)
+
+
+def _sections(
+    found: _Found,
+    request: Request,
+    settings: VerificationSettings,
+    controls: QualityControlSettings,
+) -> None:
+    """Everything beside the scores that ``request`` asks for."""
+    collected = found.collected
+    if collected.last is not None and len(request.analyses) == 1:
+        _single(found, request, controls)
+    if request.stations or request.report:
+        found.stations = judge(collected.stations, settings.station)
+        found.json["stations_judged"] = [s.as_dict() for s in found.stations]
+    if request.stations:
+        found.tables.insert(0, _station_table(found.stations))
+    if request.against or request.against_feedback:
+        others = Inputs(
+            request.against,
+            request.truths,
+            request.backgrounds,
+            request.against_feedback,
+            request.observations,
+            request.obs_map,
+        )
+        theirs = collect(others, settings, controls)
+        found.card = compare(collected.sums, theirs.sums, settings.seed)
+        found.json["scorecard"] = found.card.as_dict()
+    if (request.physics or request.report) and collected.last is not None:
+        _add_physics(found, request)
+    if request.spectra and collected.last is not None:
+        _add_spectra(found)
+    if request.single_observation and collected.last is not None:
+        _add_single_observation(found)
+
+
+def _single(found: _Found, request: Request, controls: QualityControlSettings) -> None:
+    """What one analysis alone has in the JSON object: scores by field, station and feedback."""
+    collected = found.collected
+    file = collected.last
+    assert file is not None
+    valid = str(file.fields.time.astype("datetime64[s]"))
+    found.json |= {"analysis": str(file.path), "valid_time": valid}
+    if collected.truth is not None:
+        scores = score_fields(
+            file.fields, collected.truth, collected.background, file.spread, file.members
+        )
+        found.json |= {
+            "truth": str(request.truths[0]),
+            "fields": [s.as_dict() for s in scores],
+            "mean_ratio": mean_ratio(s.ratio for s in scores),
+        }
+    if request.observations:
+        _add_stations(found, request, controls)
+    if collected.rows is not None:
+        _add_feedback(found, request)
+
+
+def _add_stations(found: _Found, request: Request, controls: QualityControlSettings) -> None:
+    from phyda_cli.observations.pre_qc import prepare
+    from phyda_cli.observations.read.read import read_observations
+    from phyda_cli.verification.stations import score_stations
+
+    file = found.collected.last
+    assert file is not None
+    table = prepare(
+        read_observations(request.observations, request.obs_map).table,
+        file.fields,
+        settings=controls.model_copy(update={"repeats": "all"}),
+    )
+    report = score_stations(table, file.fields, found.collected.background)
+    found.json["stations"] = {
+        "account": report.account,
+        "scores": [d.as_dict() for d in report.scores],
+        "notes": report.notes,
+    }
+    compared = f"{sum(d.n for d in report.scores)} of {report.account['in']} observations compared"
+    found.headline.lines.append(f"{compared}{_rejected(report.account)}")
+
+
+def _add_feedback(found: _Found, request: Request) -> None:
+    from phyda_cli.observations.departures import summarise_feedback
+
+    rows = found.collected.rows
+    assert rows is not None
+    summary = summarise_feedback(rows)
+    found.json["feedback"] = summary.as_dict()
+    account = summary.account
+    name = request.feedbacks[0].name if request.feedbacks else "feedback"
+    found.headline.lines.append(
+        f"{name}: {account['used']} used, {account['passive']} passive of {account['in']} "
+        f"observations{_rejected(account)}"
+    )
+    if summary.inflation is not None:
+        say(f"with observation errors times {summary.inflation:.3g} chi2 would be one")
+
+
+def _rejected(account: dict[str, Any]) -> str:
+    reasons = ", ".join(f"{n} {reason}" for reason, n in account["rejected"].items())
+    return f" (rejected: {reasons})" if reasons else ""
+
+
+def _station_table(stations: Sequence[StationRow]) -> TextTable:
+    suspicious = [s for s in stations if s.reasons]
+    lines = [
+        [s.station, s.variable, f"{s.used}/{s.received}", "; ".join(s.reasons)] for s in suspicious
+    ]
+    title = f"{len(suspicious)} suspicious of {len(stations)} stations and variables"
+    return TextTable(
+        title, ("station", "variable", "used", "reasons"), lines or [["none", "", "", ""]], left=4
+    )
+
+
+def _add_physics(found: _Found, request: Request) -> None:
+    from phyda_cli.errors import InputError
+
+    collected = found.collected
+    file = collected.last
+    assert file is not None
+    try:
+        report = assess(file.fields, collected.background, collected.truth, file.members)
+    except InputError as error:
+        if request.physics:
+            raise
+        say(f"no physics: {error.message}")
+        return
+    for note in report.notes:
+        say(f"physics: {note}")
+    found.physics = report
+    found.json["physics"] = report.as_dict()
+    found.tables.append(physics_table(report, file.path.name))
+    if request.physics_plot is not None:
+        from phyda_cli.verification.physics_plots import draw_physics
+        from phyda_cli.verification.plots import utc
+
+        title = f"Residuals of {file.path.name}, {utc(file.fields.time)}"
+        draw_physics(request.physics_plot, report, title, request.overwrite)
+        say(f"wrote {request.physics_plot}")
+
+
+def _add_spectra(found: _Found) -> None:
+    from phyda_cli.verification.spectra import spectra_of
+
+    collected = found.collected
+    file = collected.last
+    assert file is not None
+    spectra = spectra_of(file.fields, collected.background, collected.truth)
+    found.json["spectra"] = [s.as_dict() for s in spectra]
+    lines = [
+        [
+            s.channel,
+            s.kind,
+            *("–" if v is None else f"{v:.0f}" for v in (s.effective_km, s.smallest_km)),
+        ]
+        for s in spectra
+    ]
+    header = ("field", "kind", "effective km", "grid km")
+    found.tables.append(TextTable("effective resolution", header, lines))
+
+
+def _add_single_observation(found: _Found) -> None:
+    from phyda_cli.errors import InputError
+    from phyda_cli.verification.single_observation import single_observation
+
+    collected = found.collected
+    if collected.rows is None or collected.last is None or collected.background is None:
+        raise InputError(
+            "--single-observation needs an analysis with increments and its feedback",
+            hint="give --feedback FILE",
+        )
+    response = single_observation(collected.last, collected.background, collected.rows)
+    found.json["single_observation"] = response.as_dict()
+    found.headline.lines.extend(response.lines())
+
+
+def _write(
+    found: _Found, request: Request, settings: VerificationSettings, broken: Sequence[Broken]
+) -> None:
+    """Write every file that was asked for."""
+    collected, overwrite = found.collected, request.overwrite
+    attributes = {"phyda_version": _version()}
+    if request.csv is not None:
+        write_csv(request.csv, found.rows, overwrite)
+    if request.netcdf is not None:
+        write_netcdf(request.netcdf, found.rows, attributes, overwrite)
+    if request.sums is not None:
+        collected.sums.save(request.sums, attributes, overwrite)
+    if request.suggest is not None:
+        from phyda_cli.files.publish import publish_text
+        from phyda_cli.verification.suggest import suggested_errors
+
+        publish_text(request.suggest, suggested_errors(collected.sums), overwrite)
+    if request.verif is not None:
+        from phyda_cli.verification.collect import feedback_by_time
+
+        pairs = feedback_by_time(request.feedbacks)
+        write_verif(request.verif, pairs, request.field or "t2m", overwrite)
+    if request.scorecard is not None:
+        if found.card is None:
+            raise UsageError("--scorecard needs --against", hint="name the other run's analyses")
+        from phyda_cli.verification.charts import draw_scorecard
+
+        draw_scorecard(request.scorecard, found.card, overwrite)
+    if request.plot is not None and collected.last is not None:
+        from phyda_cli.verification.plots import draw_channel
+
+        file, background = collected.last, collected.background
+        draw_channel(request.plot, file, background, request.field, collected.rows, overwrite)
+    if request.report is not None:
+        from phyda_cli.verification.report import write_report
+
+        write_report(
+            request.report,
+            collected,
+            found.rows,
+            found.headline,
+            found.stations,
+            broken=broken,
+            card=found.card,
+            physics=found.physics,
+            history=settings.history,
+            overwrite=overwrite,
+        )
+    for path in request.outputs:
+        if path != request.physics_plot:
+            say(f"wrote {path}")
+
+
+def _version() -> str:
+    from phyda_cli import __version__
+
+    return __version__
+
+
+def _print(found: _Found, request: Request, broken: Sequence[Broken]) -> None:
+    head = found.headline
+    if request.as_json:
+        emit_json(
+            {
+                "schema": SCHEMA,
+                "times": [f"{np.datetime_as_string(t, unit='m')}Z" for t in head.times],
+                "headline": {
+                    "withheld_ratio": head.ratio,
+                    "truth_ratio": head.field_ratio,
+                    "truth_is": head.truth_is,
+                    "chi2": head.chi2,
+                    "used": head.used,
+                    "rejected": head.rejected,
+                },
+                "broken_limits": [b.text for b in broken],
+                "history": [m.as_dict() for m in found.collected.moments],
+                "notes": found.collected.notes,
+                **found.json,
+                "rows": [r.as_dict() for r in found.rows],
+            }
+        )
+        return
+    lines = list(head.lines)
+    for each in broken:
+        warn(f"broken limit: {each.text}")
+    tables = list(found.tables)
+    if found.card is not None:
+        lines += scorecard_lines(found.card)[:20]
+        tables = tables[:1]
+    hint = "every number: --json, --csv FILE, --netcdf FILE; one page: --report FILE.html"
+    print("\n".join(screen(lines, tables, hint)))

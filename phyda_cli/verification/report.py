@@ -1,0 +1,215 @@
+"""One offline page about an analysis: the verdict and what it rests on first, all else folded.
+
+The page needs no network and no script, holds file names but no paths, and is the same for the same
+input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from phyda_cli import __version__
+from phyda_cli.errors import InputError
+from phyda_cli.files.publish import publish_text
+from phyda_cli.settings.verification import VerificationSettings
+from phyda_cli.verification.collect import Collected, Inputs, collect
+from phyda_cli.verification.experiments import Scorecard
+from phyda_cli.verification.history import control_limits
+from phyda_cli.verification.largest import largest_increments
+from phyda_cli.verification.limits import Broken
+from phyda_cli.verification.physics import PhysicsReport, assess
+from phyda_cli.verification.readable import READABLE
+from phyda_cli.verification.report_sections import Section, sections_of
+from phyda_cli.verification.screen import number
+from phyda_cli.verification.station_health import StationRow, judge
+from phyda_cli.verification.summary import Headline, rows_with_bounds, span_of, summarise
+from phyda_cli.verification.tidy import Row
+
+__all__ = ["render", "report_on", "write_report"]
+
+MOST_SUSPICIOUS = 10
+
+
+def report_on(
+    path: Path,
+    inputs: Inputs,
+    settings: VerificationSettings | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Read the files of a run and write the page about them. Raises InputError, OutputError."""
+    settings = settings or VerificationSettings()
+    found = collect(inputs, settings)
+    rows = rows_with_bounds(found.sums, settings.seed)
+    physics = None
+    if found.last is not None:
+        try:
+            file = found.last
+            physics = assess(file.fields, found.background, found.truth, file.members)
+        except InputError as error:
+            found.note(f"physics: {error.message}")
+    page = render(
+        found,
+        rows,
+        summarise(found, rows),
+        judge(found.stations, settings.station),
+        physics=physics,
+        history=settings.history,
+    )
+    publish_text(path, page, overwrite)
+
+
+def write_report(path: Path, *args: Any, overwrite: bool = False, **kwargs: Any) -> None:
+    """Write what :func:`render` makes. Raises OutputError."""
+    publish_text(path, render(*args, **kwargs), overwrite)
+
+
+def render(
+    found: Collected,
+    rows: Sequence[Row],
+    head: Headline,
+    stations: Sequence[StationRow],
+    broken: Sequence[Broken] = (),
+    card: Scorecard | None = None,
+    physics: PhysicsReport | None = None,
+    history: int = 30,
+) -> str:
+    """The page as HTML."""
+    sections = sections_of(found, rows, stations, card, physics, history)
+    template = Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    suspicious = [s for s in stations if s.reasons]
+    return environment.from_string(template).render(
+        title=f"Analysis of {span_of(head.times)}",
+        version=__version__,
+        head=_head(found, head, broken),
+        withheld=_withheld(rows),
+        used=_used(found, head, history),
+        fields_line=_field_lines(head),
+        increments=[i.as_cells() for i in largest_increments(found)],
+        suspicious=[
+            {"station": s.station, "variable": s.variable, "reasons": "; ".join(s.reasons)}
+            for s in suspicious[:MOST_SUSPICIOUS]
+        ],
+        more_suspicious=max(len(suspicious) - MOST_SUSPICIOUS, 0),
+        no_suspicion=_no_suspicion(found, stations),
+        missing=_missing(found, rows, sections),
+        sections=sections,
+    )
+
+
+def _head(found: Collected, head: Headline, broken: Sequence[Broken]) -> dict[str, Any]:
+    """Time, traffic light, verdict and its reasons."""
+    word, _, reasons = str(found.attributes.get("phyda_verdict", "")).partition(": ")
+    listed = [r for r in reasons.split("; ") if r] + [f"broken limit: {b.text}" for b in broken]
+    lights = {"ok": "good", "suspect": "warn", "background_only": "bad"}
+    texts = {
+        "ok": "ok",
+        "suspect": "suspect",
+        "background_only": "background only: no observation was used",
+        "": "no verdict in the file",
+    }
+    light, text = lights.get(word, "none"), texts.get(word, word)
+    if broken:
+        light, text = "bad", f"{len(broken)} broken limits" if len(broken) > 1 else "a broken limit"
+    change = ""
+    if head.ratio is not None:
+        change = f"{100 * (head.ratio - 1):+.1f} %".replace("-", "−")
+    return {
+        "times": span_of(head.times),
+        "light": light,
+        "verdict": text,
+        "reasons": listed,
+        "change": change,
+        "variables": head.variables,
+        "n": head.n,
+    }
+
+
+def _withheld(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """rms of O-B and O-A of withheld stations by variable."""
+    scores: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        if (
+            row.source == "observations"
+            and row.independence == "withheld"
+            and row.region == "all"
+            and not row.level
+            and not row.group
+        ):
+            scores.setdefault(row.variable, {})[f"{row.state} {row.score}"] = row
+    found = []
+    for name, own in scores.items():
+        after, before = own["analysis rmse"], own.get("background rmse")
+        units, factor = READABLE.get(after.units, (after.units, 1.0))
+        ratio = own.get("analysis ratio")
+        found.append(
+            {
+                "name": name,
+                "units": units,
+                "n": str(after.n),
+                "before": number(None if before is None else before.value * factor),
+                "after": number(after.value * factor),
+                "ratio": number(None if ratio is None else ratio.value, ".2f"),
+            }
+        )
+    return found
+
+
+def _used(found: Collected, head: Headline, history: int) -> dict[str, str] | None:
+    if head.used is None:
+        return None
+    before = [m.used for m in found.moments[:-1]][-history:]
+    limits = control_limits(before)
+    median = "no earlier analyses to compare with"
+    if limits is not None:
+        usual = "as usual" if limits.low <= head.used <= limits.high else "UNUSUAL"
+        median = f"used; the last {len(before)} had a median of {limits.median:.0f} ({usual})"
+    return {
+        "now": str(head.used),
+        "median": median,
+        "rejected": f"{head.rejected} rejected",
+        "chi2": "" if head.chi2 is None else f"chi2 of O−B {head.chi2:.2f} (1 as expected)",
+    }
+
+
+def _field_lines(head: Headline) -> list[str]:
+    if head.field_ratio is None:
+        return []
+    known = {"withheld": "independent", "same_origin": "of the same origin: not independent"}
+    said = known.get(head.truth_is, "independence unknown")
+    return [
+        f"Truth ({said}): RMSE {100 * (head.field_ratio - 1):+.1f} %".replace("-", "−")
+        + f", mean of {head.fields} fields"
+    ]
+
+
+def _no_suspicion(found: Collected, stations: Sequence[StationRow]) -> str:
+    if not stations:
+        return "No feedback file was given."
+    days = len({t.astype("datetime64[D]") for t in found.stations.times})
+    few = " Biases are judged from 8 reports in five days on." if days < 3 else ""
+    return f"None of {len({s.station for s in stations})}.{few}"
+
+
+def _missing(found: Collected, rows: Sequence[Row], sections: Sequence[Section]) -> list[str]:
+    """What the page cannot say for want of input."""
+    out = []
+    if found.rows is None:
+        out.append("feedback of the analysis (--feedback): no departures, no stations")
+    elif not any(r.independence == "withheld" for r in rows):
+        out.append("withheld stations (phyda assimilate --withhold 0.1)")
+    if found.last is not None and found.background is None:
+        out.append("increments, or the background (--background)")
+    if found.last is not None and found.last.spread is None and not found.last.members:
+        out.append("spread of the analysis: no calibration")
+    if found.truth is None:
+        out.append("a truth to verify fields against (--truth)")
+    if len(found.moments) < 6:
+        out.append("earlier analyses and their feedback: no series, no control limits")
+    return out + found.notes
