@@ -22,6 +22,7 @@ from phyda_cli.commands.download import download
 from phyda_cli.commands.inspect import inspect
 from phyda_cli.commands.model import model
 from phyda_cli.commands.obs import obs
+from phyda_cli.commands.plot import plot
 from phyda_cli.commands.preprocess import preprocess
 from phyda_cli.commands.simulate import simulate
 from phyda_cli.commands.train import train
@@ -45,6 +46,7 @@ app = typer.Typer(
 for command in (download, train, assimilate, verify, demo):
     app.command(cls=SettingsCommand)(command)
 app.command()(inspect)
+app.command()(plot)
 app.add_typer(preprocess, name="preprocess")
 app.add_typer(cycle, name="cycle")
 app.add_typer(simulate, name="simulate")

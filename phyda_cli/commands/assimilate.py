@@ -30,7 +30,7 @@ __all__ = ["assimilate"]
 QUALITY = "Quality control"
 FLAGS = (
     Flag("method", METHOD),
-    Flag("members", METHOD),
+    Flag("members", METHOD, hidden=True),
     Flag("qc.window_hours", QUALITY, "--window"),
     Flag("qc.withhold", QUALITY),
     Flag("physics", METHOD, hidden=True),
@@ -172,7 +172,7 @@ def assimilate(
         typer.Option(
             "--report",
             metavar="FILE",
-            help="Write one offline page (HTML) about the analysis; more is in it with --feedback.",
+            help="One offline page (HTML) about the analysis and, with --feedback, its stations.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,

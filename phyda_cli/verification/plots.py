@@ -28,6 +28,7 @@ from phyda_cli.verification.maps import (
     draw_field,
     draw_stations,
     sequential,
+    shared,
     stations_of,
     stations_of_channel,
     symmetric,
@@ -39,6 +40,7 @@ __all__ = [
     "draw_channel",
     "draw_increment",
     "draw_observations",
+    "draw_one",
     "figure_of",
     "save_png",
     "utc",
@@ -115,6 +117,31 @@ def draw_channel(
         variable=channel.variable,
         area=stations.area if area is None else area,
     )
+
+
+def draw_one(
+    path: Path,
+    fields: Fields,
+    name: str = "",
+    key: str | None = None,
+    feedback: pd.DataFrame | None = None,
+    overwrite: bool = False,
+    area: Area | None = None,
+) -> None:
+    """Draw one field of ``fields``; ``name`` is ``Spread of `` for spreads. Raises UsageError when
+    the field is not there, OutputError."""
+    channel = choose_channel(key, common_channels(fields, fields))
+    variable = VARIABLES[channel.variable]
+    units, factor = READABLE.get(variable.units, (variable.units, 1.0))
+    values = factor * to_grid(fields, [channel], fields.grid)[0][0]
+    style = sequential(values) if name else shared([values], channel.variable)
+    at = "" if channel.level is None else f" at {channel.level:g} hPa"
+    title = f"{name}{variable.long_name}{at}, {utc(fields.time)}"
+    stations = Stations() if feedback is None else stations_of_channel(feedback, channel)
+    view = View(fields.grid, stations.area if area is None else area)
+    figure = figure_of([(variable.long_name, values, style)], view, raised(units), title, stations)
+    with save_png(path, overwrite) as temporary:
+        figure.savefig(temporary, **_PNG)
 
 
 def draw_increment(

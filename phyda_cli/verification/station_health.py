@@ -82,13 +82,13 @@ class StationHistory:
         day = int(time.astype("datetime64[D]").astype(int))
         qc = feedback["EffectiveQC"].to_numpy()
         counted = ~np.isin(qc, _CODES)
-        # Gross errors count at five expected deviations: a lost sign must not hide the rest.
+        # Gross errors count at ten expected deviations: a lost sign must not hide the rest.
         error = np.where(
             np.isfinite(feedback["ObsError"]), feedback["ObsError"], feedback["EffectiveError"]
         ).astype(float)
         expected = np.sqrt(error**2 + np.nan_to_num(feedback["hofx0_error"].to_numpy(float)) ** 2)
         raw = feedback["ombg"].to_numpy(float)
-        ombg = np.clip(raw, -5 * expected, 5 * expected)
+        ombg = np.clip(raw, -10 * expected, 10 * expected)
         good = counted & np.isfinite(ombg)
         table = pd.DataFrame(
             {

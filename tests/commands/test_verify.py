@@ -8,14 +8,25 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import netCDF4
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic
 import typer
 from typer.testing import CliRunner, Result
 
 from phyda_cli.commands.verify import verify
-from phyda_cli.errors import EXIT_INPUT, EXIT_USAGE, InputError, OutputError, PhydaError, UsageError
+from phyda_cli.errors import (
+    EXIT_GATE,
+    EXIT_INPUT,
+    EXIT_USAGE,
+    GateError,
+    InputError,
+    OutputError,
+    PhydaError,
+    UsageError,
+)
 from phyda_cli.fields.grid import Fields, Grid
 from phyda_cli.formats.background import read_background
 from phyda_cli.formats.write import write_analysis, write_fields
@@ -215,6 +226,129 @@ def test_an_analysis_is_no_feedback(folder: Path) -> None:
 
 def test_nothing_to_do_is_a_usage_error(folder: Path) -> None:
     assert refused(run(folder, "an.nc"), UsageError).exit_code == EXIT_USAGE
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> Path:
+    """Twelve analyses 0.5 off, those of another run 1 off, and the truth in one file each."""
+    for i in range(12):
+        time = TIME + np.timedelta64(6 * i, "h")
+        rng = np.random.default_rng(i)
+        noise = rng.normal(size=fields(0).vector().size) * 0.1
+        for name, shift in (("tr", 0.0), ("an", 0.5), ("other", 1.0)):
+            state = replace(fields(shift), time=time)
+            if name != "tr":
+                state = synthetic.with_vector(state, state.vector() + noise)
+            write_fields(tmp_path / f"{name}{i:02d}.nc", state)
+    return tmp_path
+
+
+def test_many_analyses_by_hour_as_csv_and_netcdf(days: Path) -> None:
+    result = run(
+        days, "an*.nc", "--truth", "tr*.nc", "--by", "hour", "--csv", "s.csv", "--netcdf", "s.nc"
+    )
+    assert result.exit_code == 0, result.exception
+    table = pd.read_csv(days / "s.csv", keep_default_na=False)
+    rmse = table[(table["score"] == "rmse") & (table["variable"] == "t")]
+    rmse = rmse[rmse["region"] == "all"].set_index("group")
+    assert set(rmse.index) == {"", "00Z", "06Z", "12Z", "18Z"}
+    assert rmse["n"].astype(int)[""] == 12 * GRID.size
+    assert rmse["value"].astype(float)[""] == pytest.approx(0.51, abs=0.01)
+    low, high = (float(rmse[k][""]) for k in ("low", "high"))
+    assert low < rmse["value"].astype(float)[""] < high
+    with netCDF4.Dataset(days / "s.nc") as data:
+        assert data.schema == 2
+        assert data.dimensions["row"].size == len(table)
+
+
+def test_sums_of_halves_are_those_of_the_whole(days: Path) -> None:
+    run(days, "an0[0-5].nc", "--truth", "tr*.nc", "--sums", "a.nc")
+    rest = ("an0[6-9].nc", "an1*.nc", "--truth", "tr*.nc", "--from-sums", "a.nc", "--json")
+    whole = json.loads(run(days, "an*.nc", "--truth", "tr*.nc", "--json").stdout)["rows"]
+    halves = json.loads(run(days, *rest).stdout)["rows"]
+    assert [r["score"] for r in halves] == [r["score"] for r in whole]
+    np.testing.assert_allclose(
+        [r["value"] for r in halves], [r["value"] for r in whole], rtol=1e-10, atol=1e-12
+    )
+
+
+def test_against_another_run(days: Path) -> None:
+    result = run(
+        days, "an*.nc", "--truth", "tr*.nc", "--against", "other*.nc", "--scorecard", "card.png"
+    )
+    assert result.exit_code == 0, result.exception
+    assert (days / "card.png").read_bytes()[:4] == b"\x89PNG"
+    assert "12 common times" in result.stdout
+    found = json.loads(
+        run(days, "an*.nc", "--truth", "tr*.nc", "--against", "other*.nc", "--json").stdout
+    )
+    assert {c["verdict"] for c in found["scorecard"]["cells"]} == {"better"}
+
+
+def test_a_broken_limit_is_exit_5_after_everything_is_written(folder: Path) -> None:
+    (folder / "limits.toml").write_text('"truth.t850.rmse" = "< 0.4"\n"truth.msl.rmse" = "< 60"\n')
+    limits = str(folder / "limits.toml")
+    result = run(folder, "an.nc", "--truth", "truth.nc", "--limits", limits, "--csv", "s.csv")
+    error = refused(result, GateError)
+    assert error.exit_code == EXIT_GATE
+    assert "truth.t850.rmse < 0.4: found 0.5" in error.message
+    assert "msl" not in error.message
+    assert (folder / "s.csv").exists()
+
+
+def test_other_grids_need_regrid(folder: Path) -> None:
+    other = Grid(np.linspace(-85, 85, 12), np.arange(16) * 22.5)
+    shape = other.shape
+    state = replace(
+        fields(0),
+        grid=other,
+        upper={"t": np.full((1, *shape), 285.0)},
+        surface={"msl": np.full(shape, 101500.0)},
+    )
+    write_fields(folder / "fine.nc", state)
+    error = refused(run(folder, "an.nc", "--truth", "fine.nc"), InputError)
+    assert "--regrid" in error.hint
+    result = run(folder, "an.nc", "--truth", "fine.nc", "--regrid", "--json")
+    assert json.loads(result.stdout)["fields"][0]["rmse"] == pytest.approx(0.5, abs=1e-3)
+    assert "12x9" in result.stderr
+
+
+def test_repeated_times_and_none_in_common(days: Path) -> None:
+    write_fields(days / "an99.nc", fields(0.5))
+    error = refused(run(days, "an*.nc", "--truth", "tr*.nc"), InputError)
+    assert "an99.nc are both valid at 2020-01-01T06:00Z" in error.message
+    (days / "an99.nc").unlink()
+    late = [replace(fields(0), time=TIME + np.timedelta64(1000 + i, "h")) for i in range(2)]
+    for i, state in enumerate(late):
+        write_fields(days / f"late{i}.nc", state)
+    error = refused(run(days, "an*.nc", "--truth", "late*.nc"), InputError)
+    assert "2020-01-01T06:00Z to 2020-01-04T00:00Z" in error.message
+    assert "2020-02-11T22:00Z" in error.message
+
+
+def test_the_report_is_one_safe_page_and_always_the_same(folder: Path) -> None:
+    text = (folder / "obs.csv").read_text().replace("S1,", "<script>alert(1)</script>,")
+    (folder / "obs.csv").write_text(text)
+    table = prepare(read_observations([folder / "obs.csv"]).table, fields(2))
+    columns = (np.full(len(table), x) for x in (287.0, 285.5, np.sqrt(3.0)))
+    write_feedback(folder / "fb.nc", Feedback.as_observed(table, *columns), {}, overwrite=True)
+    options = ("an.nc", "--truth", "truth.nc", "--feedback", "fb.nc", "--report")
+    for name in ("a.html", "b.html"):
+        result = CliRunner().invoke(
+            app,
+            [*(str(folder / o) if o.endswith(".nc") else o for o in options), str(folder / name)],
+        )
+        assert result.exit_code == 0, result.exception
+    page = (folder / "a.html").read_text()
+    assert (folder / "b.html").read_text() == page
+    assert len(page) < 5 << 20
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert str(folder) not in page
+    assert "2020-01-01 06:00 UTC" in page
+    assert page.count("<img ") == page.count(' alt="')
+    for outside in ("http:", "https:", 'src="/', "@import", "url("):
+        assert outside not in page
 
 
 def test_the_modules_of_the_commands_import_nothing_heavy() -> None:
