@@ -92,10 +92,11 @@ def parse_renames(pairs: Sequence[str]) -> dict[str, str]:
     return out
 
 
-def check_name(path: Path | None, option: str) -> None:
-    """Raise UsageError where the name of a NetCDF output says another format."""
+def check_name(path: Path | None, option: str, also: str = "") -> None:
+    """Raise UsageError where the name of a NetCDF output says another format than this or the
+    suffix ``also``."""
     said = OTHER_FORMATS.get(path.suffix.lower()) if path else None
-    if path and said:
+    if path and said and path.suffix.lower() != also:
         raise UsageError(
             f"{option} {path}: the name says {said}, and phyda writes NetCDF",
             hint=f"use {option} {path.with_suffix('.nc')}",

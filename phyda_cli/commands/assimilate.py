@@ -226,7 +226,7 @@ def assimilate(
             assist(place)
             return
         check_name(out, "--out")
-        check_name(feedback, "--feedback")
+        check_name(feedback, "--feedback", also=".csv")
         settings = chosen.settings(AnalysisSettings)
         request = Request(
             obs=files_of(obs),
