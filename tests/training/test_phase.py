@@ -183,7 +183,7 @@ def test_what_fails_in_the_thread_is_raised_where_it_is_used() -> None:
     def make(step: int) -> list[Any]:
         if step == 4:
             raise InputError("step 4 is lost")
-        time.sleep(0.02)
+        time.sleep(0.3)
         return [step]
 
     with Loader(make, 2) as loader:

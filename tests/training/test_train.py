@@ -289,7 +289,7 @@ def test_from_the_command_line(
         "--out",
         store,
         "--grid",
-        "own",
+        "as-is",
         "--channels",
         "t850,z500,msl",
         "--pairs",
