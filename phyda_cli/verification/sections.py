@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -75,8 +76,11 @@ def draw_section(
     ax = figure.subplots()
     image = ax.pcolormesh(distance, fields.levels / 100, cut, shading="nearest", **style)
     ax.set_yscale("log")
-    hpa = np.sort(fields.levels / 100)
-    ax.set_yticks(hpa, [f"{p:g}" for p in hpa])
+    ticks: list[float] = []
+    for hpa in np.sort(fields.levels / 100):
+        if not ticks or np.log(hpa / ticks[-1]) > 0.12:
+            ticks.append(float(hpa))
+    ax.set_yticks(ticks, [f"{p:g}" for p in ticks])
     ax.minorticks_off()
     ax.invert_yaxis()
     ax.set_ylabel("hPa")
@@ -124,6 +128,8 @@ def draw_station(
             y = factor * part["ombg"].to_numpy(float)[bad]
             ax.plot(time[bad], y, "x", color="#d4007f", markersize=8, label="rejected")
         ax.axhline(0, color=TRUTH, linewidth=0.7)
+        if len(part) == 1:
+            ax.set_xlim(time[0] - timedelta(days=1), time[0] + timedelta(days=1))
         ax.set_ylabel(f"{name} [{raised(units)}]")
         ax.grid(alpha=0.3)
         ax.legend(fontsize=8, ncols=3)
