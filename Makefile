@@ -26,6 +26,7 @@ lint: $(VENV)/installed
 benchmark-quick: $(VENV)/installed
 	$(BIN)/python -m benchmarks.held_out --quick
 	$(BIN)/python -m benchmarks.physics --quick
+	$(BIN)/python -m benchmarks.stations --quick
 	$(BIN)/python -m benchmarks.osse --quick --out out/osse-quick
 
 clean:

@@ -32,7 +32,17 @@ from phyda_cli.observations.operators import build_operator
 from phyda_cli.observations.qc import require_usable
 from phyda_cli.settings.analysis import AnalysisSettings
 
-__all__ = ["FILTERS", "Analysis", "Estimate", "Problem", "analyse", "complete", "estimate", "pose"]
+__all__ = [
+    "FILTERS",
+    "Analysis",
+    "Estimate",
+    "Problem",
+    "analyse",
+    "check_plausible",
+    "complete",
+    "estimate",
+    "pose",
+]
 
 FILTERS = ("letkf", "hybrid")
 
@@ -210,7 +220,7 @@ def complete(problem: Problem, found: Estimate, keep_members: bool = False) -> A
     mean, spread, members = _balanced(problem, found)
     humid = settings.physics != "off"
     fields = add(start, on_user_grid(mean, problem), humid)
-    _plausible(background, fields, humid)
+    check_plausible(background, fields, humid)
     increment = _subtract(fields, background)
     hofx1 = _observed_analysis(problem, fields, increment, found, mean)
     signed = on_user_grid(spread, problem)  # interpolated like the wind, so negative across a pole
@@ -332,7 +342,7 @@ def _subtract(analysis: Fields, background: Fields) -> Fields:
     return replace(background, upper=upper, surface=surface)
 
 
-def _plausible(background: Fields, analysis: Fields, humidity: bool) -> None:
+def check_plausible(background: Fields, analysis: Fields, humidity: bool = True) -> None:
     """Raise GateError when the analysis leaves a variable's plausible range, or the background's
     own where that is wider, by more than 5 % of it: pressure extrapolated below cold high ground
     comes close to the limits, a broken analysis goes far beyond. ``humidity`` too?

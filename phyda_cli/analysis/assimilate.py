@@ -14,6 +14,7 @@ import pandas as pd
 
 from phyda_cli import __version__
 from phyda_cli.analysis.analyse import FILTERS, Analysis, Problem, complete, estimate, pose
+from phyda_cli.analysis.fine import refine
 from phyda_cli.analysis.prior import Forecasts
 from phyda_cli.analysis.verdict import Verdict, verdict_of
 from phyda_cli.errors import GateError, InputError, NoObservationsError, OutputError, UsageError
@@ -142,6 +143,8 @@ def assimilate(
             problem,
         )
     analysis = complete(problem, estimate(problem, request.allow_no_obs), request.save_members)
+    analysis = refine(background.fields, analysis, settings.fine)
+    report["notes"] += [n for n in analysis.notes if n not in problem.notes]
     note("analysed")
     verdict = verdict_of(problem, analysis)
     report |= _stated(verdict, settings)

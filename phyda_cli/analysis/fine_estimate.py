@@ -36,6 +36,8 @@ _BOUNDS = SmallScale(8.0, 8.0, 6.0, 2.5, 5.0, 4.0, 6.0, 12.0)  # factors on the 
 _NAMES = tuple(PRIOR.__dataclass_fields__)
 _NEIGHBOURS = 24
 _CUT = 3.5
+_FOR_SPREAD = 2000  # stations
+_GROSS = 10.0  # standard deviations, beyond which no spread can stand for an error
 _ITERATIONS = 15
 
 
@@ -51,8 +53,8 @@ class _Problem:
     itself: Separation
     components: int
 
-    def score(self, small: SmallScale, radius: float) -> Tensor:
-        """Minus the log likelihood of each station (n,), without constants."""
+    def predicted(self, small: SmallScale, radius: float) -> tuple[Tensor, Tensor]:
+        """Of each station (n,) the variance expected, and its misfit squared over that."""
         size = self.given.shape[1]
         system = covariance(small, self.among, radius) + small.noise * torch.eye(
             size, dtype=self.given.dtype
@@ -64,6 +66,11 @@ class _Problem:
         prior = covariance(small, self.itself, radius)[:, 0, 0]
         variance = (prior - (weight * cross)[..., 0].sum(dim=1)).clamp_min(1e-6) + small.noise
         misfit = ((self.value - mean) ** 2).sum(dim=1) / (variance * self.components)
+        return variance, misfit
+
+    def score(self, small: SmallScale, radius: float) -> Tensor:
+        """Minus the log likelihood of each station (n,), without constants."""
+        variance, misfit = self.predicted(small, radius)
         return 0.5 * self.components * (variance.log() + misfit.clamp(max=_CUT**2))
 
 
@@ -72,7 +79,7 @@ def estimate(
     residual: np.ndarray,
     radius: float,
     components: int | None = None,
-    prior: SmallScale = PRIOR,
+    prior: SmallScale | None = None,
     sample: int = 400,
     seed: int = 0,
 ) -> SmallScale | None:
@@ -82,14 +89,17 @@ def estimate(
     Args:
         radius: where all influence ends [km].
         components: how many of the V are independent; a horizontal wind in three has two.
-        prior: in a cycle, the estimate of the analysis before.
+        prior: in a cycle, the estimate of the analysis before instead of :data:`PRIOR`.
         sample: most stations to leave out, drawn with ``seed``.
     """
     components = residual.shape[1] if components is None else components
     unit = float(np.mean(residual**2) * residual.shape[1] / components)
     if unit == 0.0:
         return None
-    problem = _problem(stations, residual / np.sqrt(unit), components, sample, seed)
+    start = PRIOR if prior is None else _scaled(prior, 1 / unit)
+    everybody = np.random.default_rng(seed).permutation(len(residual))
+    scaled = residual / np.sqrt(unit)
+    problem = _problem(stations, scaled, components, everybody[:sample])
     logs = torch.zeros(len(_NAMES), dtype=torch.float64, requires_grad=True)
     limits = torch.log(torch.tensor([getattr(_BOUNDS, n) for n in _NAMES], dtype=torch.float64))
     limits[[0, 1]] = np.log(1e4)
@@ -97,7 +107,7 @@ def estimate(
     def parameters() -> SmallScale:
         bounded = limits * torch.tanh(logs / limits)
         return SmallScale(
-            *(getattr(prior, n) * e for n, e in zip(_NAMES, bounded.exp(), strict=True))
+            *(getattr(start, n) * e for n, e in zip(_NAMES, bounded.exp(), strict=True))
         )
 
     optimiser = torch.optim.LBFGS([logs], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
@@ -112,21 +122,28 @@ def estimate(
     with torch.no_grad():
         best = SmallScale(*(float(getattr(parameters(), n)) for n in _NAMES))
         gain = _without(problem) - float(problem.score(best, radius).sum())
-    if gain < len(_NAMES):
-        return None
+        if gain < len(_NAMES):
+            return None
+        # Outliers have their share in the spread again: the increments do not depend on it.
+        several = _problem(stations, scaled, components, everybody[:_FOR_SPREAD])
+        misfit = several.predicted(best, radius)[1]
+    return _scaled(best, unit * float(misfit.clamp(max=_GROSS**2).mean()))
+
+
+def _scaled(small: SmallScale, factor: float) -> SmallScale:
+    """``small`` with all variances times ``factor``."""
     return replace(
-        best,
-        near_variance=best.near_variance * unit,
-        far_variance=best.far_variance * unit,
-        noise=best.noise * unit,
+        small,
+        near_variance=small.near_variance * factor,
+        far_variance=small.far_variance * factor,
+        noise=small.noise * factor,
     )
 
 
 def _problem(
-    stations: Points, residual: np.ndarray, components: int, sample: int, seed: int
+    stations: Points, residual: np.ndarray, components: int, chosen: np.ndarray
 ) -> _Problem:
     count = len(residual)
-    chosen = np.random.default_rng(seed).permutation(count)[:sample]
     near = cKDTree(stations.position).query(stations.position[chosen], min(_NEIGHBOURS + 1, count))[
         1
     ]

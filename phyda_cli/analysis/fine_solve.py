@@ -6,8 +6,8 @@ with the nearest observations of each point. With all of them and no radius, thi
 must then see the errors R + H B_s H', are together the Kalman solution for the sum of both
 covariances: increments and posterior variances, see ``tests/numerics/test_fine.py``.
 
-Points close together share their observations: those in a cube of a fraction of the shortest
-length are a tile, with one Cholesky decomposition.
+Points close together share their observations: those in a cube somewhat smaller than the nearer
+length and the spacing of the stations are a tile, with one Cholesky decomposition.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from phyda_cli.analysis.fine_covariance import (
 
 __all__ = ["FineIncrement", "interpolate"]
 
-_CUBE = 0.25  # side of a tile over the near length
+_CUBE = 0.75  # side of a tile over the shorter of the near length and the stations' spacing
+_SMALLEST = 1.0  # km, where several stations stand in one place
 _TILE = 16  # most points of a tile
-_AT_ONCE = 2_000  # tiles
+_AT_ONCE = 64  # tiles: what they need stays in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,9 @@ def interpolate(
     if not len(residual):
         return FineIncrement(increment, variance, prior)
     tree = cKDTree(stations.position)
-    members = _tiles(targets.position, float(min(small.near_km, small.far_km)) * _CUBE)
+    spacing = float(np.median(tree.query(stations.position, min(2, len(residual)))[0][..., -1]))
+    side = _CUBE * max(min(float(small.near_km), float(small.far_km), spacing), _SMALLEST)
+    members = _tiles(targets.position, side)
     values = torch.from_numpy(np.asarray(residual, np.float64))
     noise = torch.from_numpy(np.asarray(error_variance, np.float64))
     for start in range(0, len(members), _AT_ONCE):

@@ -33,6 +33,7 @@ FLAGS = (
     Flag("members", METHOD, hidden=True),
     Flag("qc.window_hours", QUALITY, "--window"),
     Flag("qc.withhold", QUALITY),
+    Flag("fine.stage", METHOD, "--fine", hidden=True),
     Flag("physics", METHOD, hidden=True),
     Flag("verdict.fail_on", RUNNING),
     Flag("seed", METHOD, hidden=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["DAYS", "day_of_year", "unit_vectors", "year_angle"]
+__all__ = ["DAYS", "day_of_year", "east_and_north", "unit_vectors", "year_angle"]
 
 DAYS = 365.25
 
@@ -13,6 +13,17 @@ def unit_vectors(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
     """Points (..., 3) on the unit sphere at ``latitude`` and ``longitude`` (...) [degrees]."""
     lat, lon = np.deg2rad(latitude), np.deg2rad(longitude)
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+
+
+def east_and_north(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The directions east and north (..., 3) at ``position`` (..., 3) of any length; at a pole any
+    that are at right angles."""
+    x, y = position[..., 0], position[..., 1]
+    at_pole = np.hypot(x, y) == 0
+    east = np.stack([-y, np.where(at_pole, 1.0, x), np.zeros_like(x)], axis=-1)
+    east = east / np.linalg.norm(east, axis=-1, keepdims=True)
+    up = position / np.linalg.norm(position, axis=-1, keepdims=True)
+    return east, np.cross(up, east)
 
 
 def year_angle(time: np.datetime64 | np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from phyda_cli.names import OBSERVABLES
 from phyda_cli.settings.base import Settings
+from phyda_cli.settings.fine import FineSettings
 from phyda_cli.settings.model import SamplerSettings
 
 __all__ = [
@@ -291,6 +292,10 @@ class AnalysisSettings(Settings):
     )
     guidance: GuidanceSettings = Field(
         default_factory=GuidanceSettings, description="Guided sampling."
+    )
+    fine: FineSettings = Field(
+        default_factory=FineSettings,
+        description="The surface on the grid of the background.",
     )
     ensemble: EnsembleSettings = Field(
         default_factory=EnsembleSettings, description="The background's ensemble."
