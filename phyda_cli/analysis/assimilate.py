@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from phyda_cli import __version__
 from phyda_cli.analysis.analyse import FILTERS, Analysis, Problem, complete, estimate, pose
 from phyda_cli.analysis.fine import refine
 from phyda_cli.analysis.prior import Forecasts
+from phyda_cli.analysis.publication import (
+    Request,
+    attribute,
+    grown,
+    one_at_a_time,
+    provenance_of,
+    publish_outputs,
+    stamps,
+    up_to_date,
+    with_copies,
+)
 from phyda_cli.analysis.verdict import Verdict, verdict_of
-from phyda_cli.errors import GateError, InputError, NoObservationsError, OutputError, UsageError
-from phyda_cli.files.publish import check_target, sha256
+from phyda_cli.errors import GateError, InputError, NoObservationsError, UsageError
 from phyda_cli.formats.background import Background, read_background
 from phyda_cli.formats.ensemble import member_labels, read_ensemble
-from phyda_cli.formats.write import write_analysis
-from phyda_cli.formats.zarr import is_zarr, store_stamp
-from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
+from phyda_cli.formats.zarr import is_zarr
+from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.observations.departures import departures_by_variable
-from phyda_cli.observations.feedback import write_feedback
 from phyda_cli.observations.pre_qc import prepare
 from phyda_cli.observations.qc import require_usable, summary, unit_hints
 from phyda_cli.observations.read.read import read_observations
-from phyda_cli.observations.report import ReadResult, told_once
+from phyda_cli.observations.report import Note, ReadResult, told_once
 from phyda_cli.observations.stations import StationLists, read_rules, read_stations
 from phyda_cli.parallel.ranks import Ranks
 from phyda_cli.settings.analysis import AnalysisSettings
@@ -38,41 +43,6 @@ __all__ = ["Request", "Result", "assimilate", "assist"]
 
 
 ENSEMBLE_METHODS = (*FILTERS, "phyda")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to assimilate and where to put it; ``None`` outputs are not written. Without
-    ``background`` it is the mean of ``ensemble``."""
-
-    obs: list[Path]
-    background: Path | None
-    out: Path | None
-    feedback: Path | None = None
-    ensemble: list[Path] = field(default_factory=list)
-    checkpoint: Path = BUNDLED
-    obs_map: Path | None = None
-    withhold_file: Path | None = None
-    blacklist: Path | None = None
-    whitelist: Path | None = None
-    time: np.datetime64 | None = None
-    valid_time: np.datetime64 | None = None
-    member: int | None = None
-    rename: dict[str, str] = field(default_factory=dict)
-    strict: bool = False
-    overwrite: bool = False
-    allow_no_obs: bool = False
-    save_members: bool = False
-
-    @property
-    def lists(self) -> tuple[Path | None, ...]:
-        """The small files beside the observations."""
-        return self.obs_map, self.withhold_file, self.blacklist, self.whitelist
-
-    @property
-    def fields(self) -> list[Path]:
-        """The files that hold fields."""
-        return [*([] if self.background is None else [self.background]), *self.ensemble]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +67,7 @@ def assimilate(
 
     Raises PhydaError as its parts do; outputs appear complete or not at all.
     """
-    began, place = time.monotonic(), place or Ranks()
+    watch, place = _Stopwatch(), place or Ranks()
     checkpoint = Checkpoint.open(request.checkpoint)
     _check_methods(request, settings)
     for path in (*request.obs, *request.fields):
@@ -105,55 +75,84 @@ def assimilate(
             raise UsageError(f"{path} is a folder, expected a file")
         if not path.exists():
             raise InputError(f"{path} does not exist", hint="check the path")
-    provenance = {} if dry_run else _provenance(request, settings, checkpoint)
-    if not dry_run and _up_to_date(request, provenance):
-        place.broadcast(None)
-        return Result(
-            {
-                "status": "up to date",
-                "out": str(request.out),
-                "verdict": Verdict.from_text(
-                    _attribute(request.out, "phyda_verdict") or "ok"
-                ).as_dict(),
-                "seconds": round(time.monotonic() - began, 2),
-            }
-        )
-    stages = {"checked inputs": time.monotonic() - began}
+    if dry_run:
+        watch.note("checked inputs")
+        read = read_observations(request.obs, request.obs_map, request.strict)
+        watch.note("read")
+        return _analysed(request, settings, checkpoint, read, None, place, watch)
+    with one_at_a_time(request):
+        seen = stamps(request.obs)
+        provenance = provenance_of(request, settings, checkpoint)
+        if up_to_date(request, provenance):
+            place.broadcast(None)
+            verdict = Verdict.from_text(attribute(request.out, "phyda_verdict") or "ok")
+            report = {"status": "up to date", "out": str(request.out)}
+            return Result(report | {"verdict": verdict.as_dict(), "seconds": watch.seconds})
+        watch.note("checked inputs")
+        read = read_observations(request.obs, request.obs_map, request.strict)
+        for path in grown(seen):
+            with with_copies(request) as copied:
+                provenance = provenance_of(copied, settings, checkpoint)
+                read = read_observations(copied.obs, request.obs_map, request.strict)
+            read.notes.append(Note(str(path), "it changed while it was read; a copy was used"))
+        watch.note("read")
+        return _analysed(request, settings, checkpoint, read, provenance, place, watch)
 
-    def note(stage: str) -> None:
-        stages[stage] = time.monotonic() - began - sum(stages.values())
 
-    read = read_observations(request.obs, request.obs_map, request.strict)
-    note("read")
+class _Stopwatch:
+    """The seconds that each stage takes."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self.stages: dict[str, float] = {}
+
+    def note(self, stage: str) -> None:
+        """``stage`` ends now."""
+        elapsed = time.monotonic() - self._began
+        self.stages[stage] = round(elapsed - sum(self.stages.values()), 2)
+
+    @property
+    def seconds(self) -> float:
+        """The seconds so far."""
+        return round(time.monotonic() - self._began, 2)
+
+
+def _analysed(
+    request: Request,
+    settings: AnalysisSettings,
+    checkpoint: Checkpoint,
+    read: ReadResult,
+    provenance: dict[str, Any] | None,
+    place: Ranks,
+    watch: _Stopwatch,
+) -> Result:
+    """The rest of :func:`assimilate` once the observations are read; without ``provenance`` it is
+    a dry run."""
     background, forecasts = _read_forecasts(request, settings, read.table["time"])
     table = _prepared(request, settings, read, background)
-    place.broadcast(None if dry_run else (request, settings, background.fields, table, forecasts))
+    shared = (request, settings, background.fields, table, forecasts)
+    place.broadcast(None if provenance is None else shared)
     problem = pose(background.fields, table, checkpoint, settings, forecasts)
-    note("controlled")
+    watch.note("controlled")
     report = _report(request, read, background, problem)
-    if dry_run:
+    if provenance is None:
         if settings.method != "none" and not request.allow_no_obs:
             _require_usable(problem.departures.table, background, read)
         report |= _stated(verdict_of(problem), settings)
-        return Result(
-            report | {"status": "dry run", "seconds": round(time.monotonic() - began, 2)},
-            None,
-            background,
-            read,
-            problem,
-        )
+        report |= {"status": "dry run", "seconds": watch.seconds}
+        return Result(report, None, background, read, problem)
     analysis = complete(problem, estimate(problem, request.allow_no_obs), request.save_members)
     analysis = refine(background.fields, analysis, settings.fine)
     report["notes"] += [n for n in analysis.notes if n not in problem.notes]
-    note("analysed")
+    watch.note("analysed")
     verdict = verdict_of(problem, analysis)
     report |= _stated(verdict, settings)
     provenance |= {"background_error_scale": json.dumps(_scale(problem))}
-    _publish(request, background, analysis, provenance | {"phyda_verdict": str(verdict)})
-    note("written")
+    publish_outputs(request, background, analysis, provenance | {"phyda_verdict": str(verdict)})
+    watch.note("written")
     report |= {
         "status": analysis.status,
-        "stages": {name: round(seconds, 2) for name, seconds in stages.items()},
+        "stages": watch.stages,
         "departures": {
             kind: {found.variable: found.as_dict() for found in rows}
             for kind, rows in departures_by_variable(analysis.feedback.frame()).items()
@@ -162,7 +161,7 @@ def assimilate(
             k: _rms(v)
             for k, v in {**analysis.increment.upper, **analysis.increment.surface}.items()
         },
-        "seconds": round(time.monotonic() - began, 2),
+        "seconds": watch.seconds,
     }
     return Result(report, analysis, background, read, problem)
 
@@ -280,106 +279,6 @@ def _require_usable(table: pd.DataFrame, background: Background, read: ReadResul
         ) from error
 
 
-def _provenance(
-    request: Request, settings: AnalysisSettings, checkpoint: Checkpoint
-) -> dict[str, Any]:
-    """Global attributes that say what the output was made from; ``phyda_inputs`` is their
-    fingerprint."""
-    stated = {
-        "phyda_version": __version__,
-        "method": settings.method,
-        "physics": settings.physics,
-        "seed": settings.seed,
-        "model_name": checkpoint.metadata.name,
-        "model_sha256": checkpoint.sha256,
-        "obs_file": ", ".join(p.name for p in request.obs),
-        "obs_sha256": ", ".join(_hash(p) for p in request.obs),
-        "background_file": "mean of the ensemble"
-        if request.background is None
-        else request.background.name,
-        "background_sha256": "" if request.background is None else _hash(request.background),
-        "config_json": settings.model_dump_json(),
-        "valid_time_override": "" if request.valid_time is None else str(request.valid_time),
-    }
-    if request.ensemble:
-        stated["ensemble_file"] = ", ".join(p.name for p in request.ensemble)
-        stated["ensemble_sha256"] = ", ".join(_hash(p) for p in request.ensemble)
-    if request.obs_map:
-        stated["obs_map_sha256"] = _hash(request.obs_map)
-    for name, path in (
-        ("withheld", request.withhold_file),
-        ("blacklist", request.blacklist),
-        ("whitelist", request.whitelist),
-    ):
-        if path is not None:
-            stated[f"{name}_sha256"] = _hash(path)
-    options = (
-        str(request.time),
-        request.member,
-        sorted(request.rename.items()),
-        request.save_members,
-    )
-    fingerprint = hashlib.sha256(
-        json.dumps([stated, *map(str, options)], sort_keys=True).encode()
-    ).hexdigest()
-    return stated | {"phyda_inputs": fingerprint}
-
-
-def _hash(path: Path) -> str:
-    """Hash of an input; unreadable ones are left to their reader, which knows what to say."""
-    if path.is_dir() and is_zarr(path):
-        return store_stamp(path)
-    return sha256(path) if path.is_file() else ""
-
-
-def _up_to_date(request: Request, provenance: dict[str, Any]) -> bool:
-    """Whether every output exists and was made from the same inputs; other existing outputs are
-    refused here, early."""
-    outputs = [p for p in (request.out, request.feedback) if p is not None]
-    existing = [p for p in outputs if p.exists()]
-    if (
-        existing
-        and not request.overwrite
-        and len(existing) == len(outputs)
-        and all(_made_from(p, provenance) for p in existing)
-    ):
-        return True
-    for path in outputs:
-        check_target(path, _replaces(path, request, provenance))
-    inputs = [p for p in (*request.obs, *request.fields, *request.lists) if p is not None]
-    taken = {p.resolve() for p in inputs}
-    if any(p.resolve() in taken for p in outputs) or len({p.resolve() for p in outputs}) < len(
-        outputs
-    ):
-        raise OutputError(
-            "an output would replace an input or another output", hint="give each file its own name"
-        )
-    return False
-
-
-def _replaces(path: Path, request: Request, provenance: dict[str, Any]) -> bool:
-    """Whether ``path`` may be replaced: with ``--overwrite``, or when an interrupted call of the
-    same inputs left it."""
-    return request.overwrite or (path.is_file() and _made_from(path, provenance))
-
-
-def _made_from(path: Path, provenance: dict[str, Any]) -> bool:
-    return _attribute(path, "phyda_inputs") == provenance["phyda_inputs"]
-
-
-def _attribute(path: Path | None, name: str) -> str | None:
-    """A global attribute of an output; None for a file without it."""
-    import netCDF4
-
-    if path is None:
-        return None
-    try:
-        with netCDF4.Dataset(path) as data:
-            return getattr(data, name, None)
-    except OSError:  # not NetCDF: some other file of the user's
-        return None
-
-
 def _stated(verdict: Verdict, settings: AnalysisSettings) -> dict[str, Any]:
     """The verdict for the report. Raises GateError where the user wants none that is suspect."""
     if verdict.word == "suspect" and settings.verdict.fail_on == "suspect":
@@ -389,31 +288,6 @@ def _stated(verdict: Verdict, settings: AnalysisSettings) -> dict[str, Any]:
             "phyda config show prints the limits verdict.*",
         )
     return {"verdict": verdict.as_dict()}
-
-
-def _publish(
-    request: Request, background: Background, analysis: Analysis, provenance: dict[str, Any]
-) -> None:
-    attributes = provenance | {
-        "phyda_status": analysis.status,
-        "phyda_notes": "; ".join([*background.notes, *analysis.notes]),
-    }
-    if request.feedback is not None:
-        overwrite = _replaces(request.feedback, request, provenance)
-        write_feedback(request.feedback, analysis.feedback, attributes, overwrite)
-    if request.out is not None:
-        spread = analysis.spread if analysis.status == "ok" else None
-        overwrite, members = _replaces(request.out, request, provenance), analysis.members or None
-        write_analysis(
-            request.out,
-            background,
-            analysis.fields,
-            analysis.increment,
-            spread,
-            members,
-            attributes,
-            overwrite,
-        )
 
 
 def _report(

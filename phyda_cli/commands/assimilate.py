@@ -20,7 +20,14 @@ from phyda_cli.commands.arguments import (
     parse_renames,
     parse_time,
 )
-from phyda_cli.commands.console import emit, emit_json, say, silence, warn
+from phyda_cli.commands.console import (
+    emit,
+    emit_json,
+    results_are_in_files,
+    say,
+    silence,
+    warn,
+)
 from phyda_cli.commands.tables import observation_table, summary_table, verdict_text
 from phyda_cli.settings.analysis import AnalysisSettings
 from phyda_cli.settings.options import RUNNING, Chosen, Flag, takes_settings
@@ -184,6 +191,15 @@ def assimilate(
         ),
     ] = False,
     overwrite: Overwrite = False,
+    replace_if_inputs_changed: Annotated[
+        bool,
+        typer.Option(
+            "--replace-if-inputs-changed",
+            help="Replace outputs that phyda made from other inputs, such as fewer observations.",
+            hidden=True,
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     as_json: AsJson = False,
     quiet: Annotated[
         bool,
@@ -246,6 +262,7 @@ def assimilate(
             rename=parse_renames(rename or []),
             strict=strict,
             overwrite=overwrite,
+            replace_changed=replace_if_inputs_changed,
             allow_no_obs=allow_no_obs,
             save_members=save_members,
         )
@@ -257,6 +274,12 @@ def assimilate(
         from phyda_cli.verification.report import report_on
 
         report_on(page, Inputs([out], [], [], [feedback] if feedback else []), overwrite=overwrite)
+    with results_are_in_files():
+        _tell(report, place.size, quiet, as_json)
+
+
+def _tell(report: dict[str, Any], ranks: int, quiet: bool, as_json: bool) -> None:
+    """Print what became of the observations; ``quiet`` leaves only what is wrong."""
     if as_json:
         emit_json(report)
         return
@@ -265,7 +288,7 @@ def assimilate(
     if report["status"] == "background_only" and report["method"] != "none":
         warn("no usable observation: the background is published as the analysis")
     if not quiet:
-        _show(report, place.size)
+        _show(report, ranks)
 
 
 def _show(report: dict[str, Any], ranks: int) -> None:

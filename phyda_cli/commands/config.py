@@ -12,7 +12,7 @@ import typer
 from pydantic_core import to_jsonable_python
 
 from phyda_cli.commands.arguments import AsJson, Checkpoint
-from phyda_cli.commands.console import emit_json
+from phyda_cli.commands.console import emit_json, emit_text
 from phyda_cli.errors import UsageError
 from phyda_cli.settings.analysis import AnalysisSettings
 from phyda_cli.settings.base import Given, Settings, fields_of, resolve, value_at, variable_of
@@ -92,7 +92,7 @@ def show(
     if as_json:
         emit_json({"schema": 1, "command": command, "settings": rows})
     else:
-        print("\n".join(_line(row) for row in rows))
+        emit_text("\n".join(_line(row) for row in rows) + "\n")
 
 
 def _rows(model: type[Settings], given: dict[str, Given]) -> list[dict[str, Any]]:

@@ -5,10 +5,16 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from phyda_cli.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +26,7 @@ __all__ = [
     "emit_json",
     "emit_text",
     "printable",
+    "results_are_in_files",
     "say",
     "silence",
     "split",
@@ -71,9 +78,18 @@ def emit(table: Table) -> None:
     parts, each with the names on the left."""
     from rich.console import Console
 
-    width = Console().width if sys.stdout.isatty() else NARROW
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    width = Console().width if terminal else NARROW
     for part in split(_safe(table), width):
-        Console(width=max(width, _least_width(part)), markup=False).print(part)
+        text = io.StringIO()
+        console = Console(
+            file=text,
+            force_terminal=terminal,
+            width=max(width, _least_width(part)),
+            markup=False,
+        )
+        console.print(part)
+        _write(text.getvalue())
 
 
 def _safe(table: Table) -> Table:
@@ -141,13 +157,37 @@ def _least_width(table: Table) -> int:
 
 def emit_json(result: dict[str, Any]) -> None:
     """One JSON object on stdout."""
-    print(json.dumps(result, indent=1, allow_nan=False))
+    _write(json.dumps(result, indent=1, allow_nan=False) + "\n")
 
 
-def emit_text(text: str, out: Path | None, overwrite: bool) -> None:
+def _write(text: str) -> None:
+    """``text`` on stdout, at once. Raises OutputError when that cannot be written; a reader that
+    has gone ends the process, as it ends any other."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os._exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or its end would be a second error
+        raise OutputError(f"cannot print the results: {error.strerror}") from error
+
+
+@contextmanager
+def results_are_in_files() -> Iterator[None]:
+    """What cannot be printed within is only a warning: the files are written."""
+    try:
+        yield
+    except OutputError as error:
+        warn(f"{error.message}; the outputs are complete")
+
+
+def emit_text(text: str, out: Path | None = None, overwrite: bool = False) -> None:
     """``text`` in the file ``out``, or on stdout where there is none."""
     if out is None:
-        print(text, end="")
+        _write(text)
         return
     from phyda_cli.files.publish import publish_text
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phyda_cli.commands.console import emit_json, say
+from phyda_cli.commands.console import emit_json, emit_text, say
 from phyda_cli.errors import GateError, InputError, UsageError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def status(
     else:
         for name, value in state.items():
             shown = ", ".join(value) or "none" if isinstance(value, list) else value
-            print(f"{name.replace('_', ' '):18} {shown}")
+            emit_text(f"{name.replace('_', ' '):18} {shown}\n")
     if max_age is not None and age > max_age:
         raise GateError(
             f"the last analysis, {stamp(last.time)}, is {age:.1f} h old; at most {max_age:g} h "

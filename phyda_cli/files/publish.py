@@ -4,14 +4,15 @@ target, checked, then renamed. Every file that phyda makes goes through here."""
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from phyda_cli.errors import OutputError
@@ -19,15 +20,19 @@ from phyda_cli.errors import OutputError
 __all__ = [
     "abandon",
     "check_target",
+    "goes_with_the_process",
     "move_folder",
     "publish",
     "publish_folder",
     "publish_text",
     "sha256",
+    "together",
 ]
 
 _STALE_SECONDS = 86400.0
+_LEFT = re.compile(r"\..+\.([0-9a-f]{12}\.(part|old)|lock)")
 _unfinished: set[Path] = set()
+_waiting: ContextVar[dict[Path, Path] | None] = ContextVar("waiting", default=None)
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -51,8 +56,31 @@ def publish(
         if check is not None:
             check(temporary)
         check_target(path, overwrite)
-        os.replace(temporary, path)
-        _sync(path.parent)
+        waiting = _waiting.get()
+        if waiting is None:
+            os.replace(temporary, path)
+            _sync(path.parent)
+        else:
+            waiting[temporary] = path
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Files that are published within appear only when all of them are complete, in the order in
+    which they were written: the last one says that the others are there. After an error none
+    appears."""
+    waiting: dict[Path, Path] = {}
+    token = _waiting.set(waiting)
+    try:
+        yield
+        for temporary, path in waiting.items():
+            os.replace(temporary, path)
+            _sync(path.parent)
+    finally:
+        _waiting.reset(token)
+        for temporary in waiting:
+            _remove(temporary)
+            _unfinished.discard(temporary)
 
 
 def publish_text(path: Path | str, text: str, overwrite: bool = True) -> None:
@@ -127,8 +155,14 @@ def _aside(path: Path) -> Iterator[Path]:
             raise failure from error
         raise
     finally:
-        _remove(temporary)
-        _unfinished.discard(temporary)
+        if temporary not in (_waiting.get() or {}):
+            _remove(temporary)
+            _unfinished.discard(temporary)
+
+
+def goes_with_the_process(path: Path) -> None:
+    """Let ``path`` be removed by :func:`abandon`, until it no longer exists."""
+    _unfinished.add(path)
 
 
 def abandon() -> None:
@@ -173,7 +207,10 @@ def _write_failure(path: Path, error: Exception) -> OutputError | None:
 
 
 def _remove_stale(path: Path) -> None:
-    # By age rather than by process id: the folder may be shared between machines.
-    for left in path.parent.glob(f".{glob.escape(path.name)}.????????????.part"):
-        if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-            _remove(left)
+    # Of any output in the folder: names of outputs often hold the date, and never come again. By
+    # age rather than by process id: the folder may be shared between machines.
+    for left in path.parent.glob(".*"):
+        with suppress(FileNotFoundError):  # another process may do the same
+            old = time.time() - left.lstat().st_mtime > _STALE_SECONDS
+            if old and _LEFT.fullmatch(left.name):
+                _remove(left)

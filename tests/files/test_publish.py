@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from phyda_cli.errors import EXIT_USAGE, OutputError
-from phyda_cli.files.publish import publish, publish_folder, sha256
+from phyda_cli.files.publish import publish, publish_folder, sha256, together
 
 
 def names(folder: Path) -> list[str]:
@@ -213,3 +213,35 @@ def test_signals_while_writing(
     child.stdout.close()
     assert target.read_text() == "old"
     assert len(names(tmp_path)) == 1 + left
+
+
+def test_files_published_together_appear_together(tmp_path: Path) -> None:
+    with together():
+        for name in ("a", "b"):
+            with publish(tmp_path / name) as temporary:
+                temporary.write_text(name)
+            assert not (tmp_path / name).exists()
+    assert names(tmp_path) == ["a", "b"]
+
+
+def test_none_appears_when_one_fails(tmp_path: Path) -> None:
+    def both() -> None:
+        with together():
+            with publish(tmp_path / "a") as temporary:
+                temporary.write_text("a")
+            with publish(tmp_path / "b") as temporary:
+                raise ValueError("b")
+
+    with pytest.raises(ValueError, match="b"):
+        both()
+    assert names(tmp_path) == []
+
+
+def test_leftovers_of_other_outputs_go_too(tmp_path: Path) -> None:
+    old, own = tmp_path / ".an_20200101.nc.0123456789ab.part", tmp_path / ".notes.part"
+    for path in (old, own):
+        path.write_text("half")
+        os.utime(path, (0, 0))
+    with publish(tmp_path / "an_20200102.nc") as temporary:
+        temporary.write_text("whole")
+    assert names(tmp_path) == [".notes.part", "an_20200102.nc"]
