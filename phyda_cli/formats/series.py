@@ -194,7 +194,11 @@ def values_of(dataset: xr.Dataset, axes: Axes, source: Source) -> np.ndarray:
     """The values of a variable as the file has them, on the columns of the grid: (L, H, W), or (H,
     W) without ``level_dim``."""
     variable = dataset[source.name]
-    order = [*([source.level_dim] if source.level_dim else []), axes.latitude, axes.longitude]
+    order = [
+        *([] if source.level_dim is None else [source.level_dim]),
+        axes.latitude,
+        axes.longitude,
+    ]
     single = {d: 0 for d in variable.dims if d not in order}
     return np.asarray(variable.isel(single).transpose(*order).values)[..., axes.take]
 

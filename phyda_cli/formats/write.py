@@ -228,7 +228,7 @@ def _placer(
     """From (level, latitude, longitude) on the grid's columns to the dimensions and columns of the
     file's variable, float32."""
     order = [
-        *([source.level_dim] if source.level_dim else []),
+        *([] if source.level_dim is None else [source.level_dim]),
         background.axes.latitude,
         background.axes.longitude,
     ]
