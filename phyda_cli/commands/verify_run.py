@@ -16,7 +16,7 @@ from phyda_cli.errors import GateError, OutputError, PhydaError, UsageError
 from phyda_cli.files.publish import check_target
 from phyda_cli.settings.analysis import QualityControlSettings
 from phyda_cli.settings.verification import VerificationSettings
-from phyda_cli.verification.collect import Collected, Inputs, collect
+from phyda_cli.verification.collect import Collected, Inputs, collect, is_feedback
 from phyda_cli.verification.experiments import Scorecard, compare, scorecard_lines
 from phyda_cli.verification.export import SCHEMA, write_csv, write_netcdf, write_verif
 from phyda_cli.verification.fields import score_fields
@@ -86,6 +86,18 @@ class Request:
         )
 
     @property
+    def by_option(self) -> dict[str, Sequence[Path]]:
+        """Input files by the option that gave them, the most special first."""
+        return {
+            "--feedback": self.feedbacks,
+            "--truth": self.truths,
+            "--background": self.backgrounds,
+            "--obs": self.observations,
+            "--from-sums": self.from_sums,
+            "the file to verify": self.analyses,
+        }
+
+    @property
     def outputs(self) -> list[Path]:
         """Every file to write."""
         every = [self.report, self.csv, self.netcdf, self.sums, self.verif, self.suggest]
@@ -112,7 +124,7 @@ def run(request: Request, settings: VerificationSettings, controls: QualityContr
     everything has been written."""
     _check(request)
     limits = read_limits(request.limits) if request.limits else []
-    with _hints():
+    with _hints(request):
         collected = collect(request.inputs, settings, controls)
         for path in request.from_sums:
             collected.sums.merge(read_sums([path]))
@@ -150,6 +162,9 @@ def _check(request: Request) -> None:
         raise UsageError(
             "--truth and --obs need an analysis to compare with", hint="name it: an.nc --truth …"
         )
+    for path in (*request.analyses, *request.truths, *request.backgrounds):
+        if path.suffix == ".nc" and path.exists() and is_feedback(path):
+            raise UsageError(f"{path} is a feedback file", hint=f"give it as --feedback {path}")
     wanted = [check_target(path, request.overwrite).resolve() for path in request.outputs]
     inputs = (*request.analyses, *request.truths, *request.backgrounds, *request.observations)
     inputs += (*request.feedbacks, *request.against, *request.from_sums)
@@ -163,14 +178,20 @@ def _check(request: Request) -> None:
 
 
 @contextmanager
-def _hints() -> Iterator[None]:
-    """Errors hint at no option that ``verify`` lacks."""
+def _hints(request: Request) -> Iterator[None]:
+    """Errors about a file say which option gave it, and hint at none that ``verify`` lacks."""
     try:
         yield
     except PhydaError as error:
-        if not any(option in error.hint for option in LACKING):
-            raise
-        raise type(error)(error.message, hint="choose the time with --time") from error
+        given = [
+            o
+            for o, paths in request.by_option.items()
+            if any(str(p) in error.message for p in paths)
+        ]
+        lacking = any(option in error.hint for option in LACKING)
+        hints = [f"it was given as {given[0]}"] if given else []
+        hints += [error.hint] if error.hint and not lacking else []
+        raise type(error)(error.message, hint="; ".join(hints)) from error
 
 
 def _numbers(found: _Found) -> dict[str, float | None]:

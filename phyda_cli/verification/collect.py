@@ -38,7 +38,15 @@ from phyda_cli.verification.regions import region_masks
 from phyda_cli.verification.station_health import StationHistory
 from phyda_cli.verification.sums import Sums
 
-__all__ = ["Collected", "Inputs", "collect", "time_label"]
+__all__ = [
+    "Collected",
+    "Inputs",
+    "attributes_of",
+    "collect",
+    "feedback_by_time",
+    "is_feedback",
+    "time_label",
+]
 
 
 @dataclass(frozen=True)
@@ -135,13 +143,12 @@ def collect(
                 settings.truth_is,
                 seconds,
             )
-        moment = None
         if rows is not None:
             _add_feedback(found, file, rows, settings, seconds)
             found.stations.add(valid, rows)
         if inputs.observations:
-            _add_given(found, file, background, inputs, settings, controls, seconds)
-        moment = moment_of(file, background, rows)
+            _add_given(found, file, background, rows, inputs, settings, controls, seconds)
+        moment = moment_of(file, background, rows, attributes=attributes_of(path))
         found.moments.append(moment)
         if found.last is None or valid >= found.last.fields.time:
             found.last, found.background, found.truth, found.rows = file, background, truth, rows
@@ -152,7 +159,7 @@ def collect(
         found.sums.note_time(int(valid.astype("datetime64[s]").astype(np.int64)), path.name)
         _add_feedback(found, None, rows, settings, int(valid.astype("datetime64[s]").astype(int)))
         found.stations.add(valid, rows)
-        found.moments.append(moment_of(None, None, rows, valid))
+        found.moments.append(moment_of(None, None, rows, valid, attributes_of(path)))
         found.rows, found.attributes = rows, attributes_of(path)
     _check_times(truths, unmatched, found)
     found.moments.sort(key=lambda m: m.time)
@@ -170,6 +177,14 @@ def attributes_of(path: Path) -> dict[str, Any]:
         return {}
     with netCDF4.Dataset(path) as data:
         return {name: data.getncattr(name) for name in data.ncattrs()}
+
+
+def is_feedback(path: Path) -> bool:
+    """Whether a NetCDF file is one of observations."""
+    try:
+        return attributes_of(path).get("featureType") == "point"
+    except OSError:  # no NetCDF after all: its reader knows what to say
+        return False
 
 
 def _analyses(inputs: Inputs) -> Iterator[tuple[Path, np.datetime64 | None]]:
@@ -341,6 +356,7 @@ def _add_given(
     found: Collected,
     file: AnalysisFile,
     background: Fields | None,
+    rows: pd.DataFrame | None,
     inputs: Inputs,
     settings: VerificationSettings,
     controls: QualityControlSettings | None,
@@ -359,7 +375,7 @@ def _add_given(
     table = both.table
     a = both.after - table["value"].to_numpy()
     b = None if both.before is None else both.before - table["value"].to_numpy()
-    kind = np.full(len(table), "unknown", object)
+    kind = _as_in_feedback(table, rows)
     add_observations(
         found.sums,
         table,
@@ -374,6 +390,20 @@ def _add_given(
         seconds,
         settings.seed,
     )
+
+
+def _as_in_feedback(table: pd.DataFrame, rows: pd.DataFrame | None) -> np.ndarray:
+    """``used`` or ``withheld`` (P,) where the feedback has a row of the same station, variable and
+    time, else ``unknown``."""
+    kind = np.full(len(table), "unknown", object)
+    if rows is None:
+        return kind
+    names = ["station_id", "variable", "time"]
+    best = rows.groupby(names)["EffectiveQC"].min()
+    codes = pd.MultiIndex.from_frame(table[names]).map(best.to_dict()).to_numpy(float)
+    kind[codes == QC.PASSIVE] = "withheld"
+    kind[codes == QC.PASS] = "used"
+    return kind
 
 
 def feedback_by_time(paths: Sequence[Path]) -> list[tuple[np.datetime64, pd.DataFrame]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +39,7 @@ class Moment:
     chi2: float | None = None
     increment: float | None = None
     spread: float | None = None
+    error_scale: float | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -53,6 +57,7 @@ SERIES_NAMES = {
     "chi2": "chi2 of O−B against the assumed errors",
     "increment": "rms increment of the leading field",
     "spread": "rms spread of the leading field",
+    "error_scale": "factor on the background error, from the innovations",
 }
 
 
@@ -61,6 +66,7 @@ def moment_of(
     background: Fields | None,
     rows: pd.DataFrame | None,
     time: np.datetime64 | None = None,
+    attributes: Mapping[str, Any] | None = None,
 ) -> Moment:
     """The numbers of one analysis and its feedback rows."""
     valid = file.fields.time if file is not None else time
@@ -70,6 +76,9 @@ def moment_of(
         found |= _departures(rows)
     if file is not None and background is not None:
         found |= {"increment": _rms_of(file.fields, background), "spread": _rms_of(file.spread)}
+    with suppress(json.JSONDecodeError):  # another program's attribute of this name says nothing
+        stated = json.loads(str((attributes or {}).get("background_error_scale", "{}")))
+        found["error_scale"] = stated.get("pooled") if isinstance(stated, dict) else None
     return Moment(valid, **found)  # type: ignore[arg-type]
 
 

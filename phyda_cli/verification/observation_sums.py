@@ -159,6 +159,8 @@ def _columns(
         b = b[rows]
         known = np.isfinite(b)
         found |= {"weight_b": known, "b": b, "b_squared": b**2, "ab": a * b}
+        found |= {"jo_a": a**2 / error**2, "jo_b": b**2 / error**2}
+        found["signal"] = -a * (a - b) / error**2
         found |= {"a_b": np.where(known, a, 0), "a_squared_b": np.where(known, a**2, 0)}
         if sigma_b is not None:
             d = b if innovation is None else innovation[rows]

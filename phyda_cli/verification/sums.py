@@ -42,6 +42,9 @@ COLUMNS = (
     "error_squared",  # of the observation error
     "chi2",  # (O-B)^2 / (sigma_o^2 + sigma_b^2)
     "weight_chi2",
+    "jo_a",  # (O-A)^2 / sigma_o^2
+    "jo_b",
+    "signal",  # (O-A) (A-B) / sigma_o^2, whose sum estimates the trace of HK
     "s1_error",  # magnitudes of differences of gradients
     "s1_size",  # the larger of the two gradients' magnitudes
     "s1_error_b",

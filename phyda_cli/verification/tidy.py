@@ -147,6 +147,10 @@ def _analysis_scores(sums: Sums, key: Key, n: int) -> Scores:
         yield "rmse_without_sigma_o", _root(max(square - error, 0.0)), True
     if sums.value(key, "weight_chi2") > 0:
         yield "chi2", sums.value(key, "chi2") / sums.value(key, "weight_chi2"), False
+    if key.independence == "used" and weight_b > 0:
+        yield "jo_change", (sums.value(key, "jo_a") - sums.value(key, "jo_b")) / 2, False
+        yield "degrees_of_freedom", sums.value(key, "signal"), False
+        yield "influence", sums.value(key, "signal") / n, False
     if key.independence == "used" and weight_b > 0 and n >= FEWEST:
         product = sums.value(key, "ab") / weight_b
         yield "sigma_o", _root(product), True

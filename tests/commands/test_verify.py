@@ -224,6 +224,27 @@ def test_an_analysis_is_no_feedback(folder: Path) -> None:
     )
 
 
+def test_a_feedback_in_the_wrong_place_is_told_its_option(folder: Path) -> None:
+    error = refused(run(folder, "an.nc", "--truth", "fb.nc"), UsageError)
+    assert "--feedback" in error.hint
+
+
+def test_influence_and_independence_of_given_observations(folder: Path) -> None:
+    options = ("an.nc", "--obs", "obs.csv", "--feedback", "fb.nc", "--by", "type", "--json")
+    rows = json.loads(run(folder, *options).stdout)["rows"]
+    own = {
+        r["score"]: r["value"]
+        for r in rows
+        if (r["source"], r["variable"], r["level"], r["region"], r["group"], r["state"])
+        == ("observations", "t", "", "all", "", "analysis")
+    }
+    assert {r["independence"] for r in rows if r["state"] == "analysis"} == {"used"}
+    # feedback: 12 with O-A -0.5 and A-B -1.5, one gross error 44.5 and -1.5; given: the 12 again
+    expected = 2 * 12 * 0.5 * 1.5 - 44.5 * 1.5
+    assert own["degrees_of_freedom"] == pytest.approx(expected, rel=1e-3)
+    assert {r["group"] for r in rows} == {"", "single level"}
+
+
 def test_nothing_to_do_is_a_usage_error(folder: Path) -> None:
     assert refused(run(folder, "an.nc"), UsageError).exit_code == EXIT_USAGE
 
