@@ -92,7 +92,7 @@ def test_an_encoder_that_corrects_nothing_leaves_the_analyses_of_stage_one(
     torch.manual_seed(0)
     torch.nn.init.normal_(encoder.net.head.conv.weight, std=0.1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Checkpoint, "networks", lambda _: (encoder, None))
+        patch.setattr(Checkpoint, "networks", lambda _: (encoder, denoiser))
         list(islice(run_twin_cycle(toy_run, tmp_path / "other", checkpoint, phyda), 2))
     assert contents(tmp_path / "other") != contents(tmp_path / "oi")
 
