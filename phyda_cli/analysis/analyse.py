@@ -159,8 +159,8 @@ def estimate(
     if settings.method != "none":
         departures = with_robust_weights(departures, prior, settings.qc)
     observations = departures.observations(rows)
-    told = bool(rows.size or extra)
-    sampled = settings.method in ("phyda", "guidance") and told
+    observed = bool(rows.size or extra)
+    sampled = settings.method in ("phyda", "guidance") and observed
     on_model_grid = ModelGridSettings(
         members=settings.members if sampled else 0, seed=settings.seed, scale=departures.scale
     )
@@ -171,7 +171,7 @@ def estimate(
         guided = settings.method == "guidance"
         guidance = Guidance(settings.guidance, guided, extra) if guided or extra else None
         increment = analyse_on_model_grid(prior, observations, networks, on_model_grid, guidance)
-    status = "ok" if told else "background_only"
+    status = "ok" if observed else "background_only"
     return Estimate(increment=increment, departures=departures, status=status)
 
 

@@ -57,7 +57,7 @@ class Result:
 
 
 def assimilate(
-    request: Request, settings: AnalysisSettings, dry_run: bool = False, place: Ranks | None = None
+    request: Request, settings: AnalysisSettings, dry_run: bool = False, ranks: Ranks | None = None
 ) -> Result:
     """Run ``request``. With ``dry_run`` everything up to the quality control, and nothing is
     written.
@@ -67,7 +67,7 @@ def assimilate(
 
     Raises PhydaError as its parts do; outputs appear complete or not at all.
     """
-    watch, place = _Stopwatch(), place or Ranks()
+    watch, ranks = _Stopwatch(), ranks or Ranks()
     checkpoint = Checkpoint.open(request.checkpoint)
     _check_methods(request, settings)
     for path in (*request.obs, *request.fields):
@@ -79,12 +79,12 @@ def assimilate(
         watch.note("checked inputs")
         read = read_observations(request.obs, request.obs_map, request.strict)
         watch.note("read")
-        return _analysed(request, settings, checkpoint, read, None, place, watch)
+        return _analysed(request, settings, checkpoint, read, None, ranks, watch)
     with one_at_a_time(request):
         seen = stamps(request.obs)
         provenance = provenance_of(request, settings, checkpoint)
         if up_to_date(request, provenance):
-            place.broadcast(None)
+            ranks.broadcast(None)
             verdict = Verdict.from_text(attribute(request.out, "phyda_verdict") or "ok")
             report = {"status": "up to date", "out": str(request.out)}
             return Result(report | {"verdict": verdict.as_dict(), "seconds": watch.seconds})
@@ -96,7 +96,7 @@ def assimilate(
                 read = read_observations(copied.obs, request.obs_map, request.strict)
             read.notes.append(Note(str(path), "it changed while it was read; a copy was used"))
         watch.note("read")
-        return _analysed(request, settings, checkpoint, read, provenance, place, watch)
+        return _analysed(request, settings, checkpoint, read, provenance, ranks, watch)
 
 
 class _Stopwatch:
@@ -123,7 +123,7 @@ def _analysed(
     checkpoint: Checkpoint,
     read: ReadResult,
     provenance: dict[str, Any] | None,
-    place: Ranks,
+    ranks: Ranks,
     watch: _Stopwatch,
 ) -> Result:
     """The rest of :func:`assimilate` once the observations are read; without ``provenance`` it is
@@ -131,7 +131,7 @@ def _analysed(
     background, forecasts = _read_forecasts(request, settings, read.table["time"])
     table = _prepared(request, settings, read, background)
     shared = (request, settings, background.fields, table, forecasts)
-    place.broadcast(None if provenance is None else shared)
+    ranks.broadcast(None if provenance is None else shared)
     problem = pose(background.fields, table, checkpoint, settings, forecasts)
     watch.note("controlled")
     report = _report(request, read, background, problem)
@@ -166,9 +166,9 @@ def _analysed(
     return Result(report, analysis, background, read, problem)
 
 
-def assist(place: Ranks) -> None:
+def assist(ranks: Ranks) -> None:
     """Do the part of a rank other than the first in its :func:`assimilate`."""
-    shared = place.broadcast()
+    shared = ranks.broadcast()
     if shared is None:
         return
     request, settings, background, table, forecasts = shared
@@ -284,7 +284,7 @@ def _stated(verdict: Verdict, settings: AnalysisSettings) -> dict[str, Any]:
     if verdict.word == "suspect" and settings.verdict.fail_on == "suspect":
         raise GateError(
             f"the analysis is {verdict}; nothing was written",
-            hint="look at the observations with --dry-run and at their times, units and place; "
+            hint="look at the observations with --dry-run and at their times, units and ranks; "
             "phyda config show prints the limits verdict.*",
         )
     return {"verdict": verdict.as_dict()}

@@ -143,8 +143,8 @@ def with_robust_weights(
     observations = departures.observations(rows).in_units(prior.scaled(departures.scale).unit)
 
     def fit(error: np.ndarray) -> np.ndarray:
-        told = replace(observations, error=error.astype(np.float32))
-        virtual = reconstruct(prior.ensemble, told)
+        weighted = replace(observations, error=error.astype(np.float32))
+        virtual = reconstruct(prior.ensemble, weighted)
         return np.asarray(observations.matrix @ virtual.increment.cpu().numpy().ravel())
 
     weight = departures.weight.copy()

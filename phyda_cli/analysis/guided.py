@@ -124,8 +124,9 @@ class Guidance:
         device = prior.ensemble.members.device
         misfits = []
         if self.rows:
-            told = observations.matrix, observations.innovation, observations.error
-            misfits.append(row_misfit(*told, device))
+            misfits.append(
+                row_misfit(observations.matrix, observations.innovation, observations.error, device)
+            )
         state, unit = (torch.from_numpy(a).to(device) for a in (prior.state, prior.unit))
         misfits += [user_misfit(each, state, unit) for each in self.extra]
         return guide(self.settings, misfits)

@@ -11,10 +11,9 @@ from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.interpolate import bilinear, log_pressure_weights
 from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.atmosphere import standard_height
-from phyda_cli.observations.layers import layer_weights
 from phyda_cli.observations.table import QC
 
-__all__ = ["EXTRAPOLATION", "Parts", "present_levels"]
+__all__ = ["EXTRAPOLATION", "OperatorRows", "layer_weights", "present_levels"]
 
 EXTRAPOLATION = 1.15  # a pressure this many times the lowest level's still uses that level
 _NEAR_SURFACE = 84900.0  # Pa: only a level below this one can stand for what is underneath
@@ -25,24 +24,24 @@ def present_levels(fields: Fields, variable: str) -> np.ndarray:
     return ~np.isnan(fields.upper[variable]).all(axis=(1, 2))
 
 
-class Parts:
-    """Rows of H for the observations of ``table``: entries, offsets (P,) and codes (P,); ``layout``
-    is what H depends on."""
+class OperatorRows:
+    """Rows of H for the observations of ``table``: entries, offsets (P,) and codes (P,); ``fields``
+    are what H depends on."""
 
     def __init__(
-        self, layout: Fields, table: pd.DataFrame, orography: np.ndarray | None, height_limit: float
+        self, fields: Fields, table: pd.DataFrame, orography: np.ndarray | None, height_limit: float
     ) -> None:
-        self.layout, self.table, self.grid, self.height_limit = (
-            layout,
+        self.fields, self.table, self.grid, self.height_limit = (
+            fields,
             table,
-            layout.grid,
+            fields.grid,
             height_limit,
         )
         names = ("latitude", "longitude", "elevation", "pressure", "pressure_top", "height")
         self.latitude, self.longitude, self.elevation, self.pressure, self.top, self.height = (
             table[k].to_numpy(float) for k in names
         )
-        self.orography = layout.surface.get("orography") if orography is None else orography
+        self.orography = fields.surface.get("orography") if orography is None else orography
         self.offset = np.zeros(len(table))
         self.qc = np.where(self.grid.contains(self.latitude, self.longitude), 0, QC.DOMAIN).astype(
             np.int16
@@ -50,20 +49,20 @@ class Parts:
         self.notes: list[str] = []
         self._entries: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self.start, position = {}, 0
-        for name, field in (*layout.upper.items(), *layout.surface.items()):
+        for name, field in (*fields.upper.items(), *fields.surface.items()):
             self.start[name] = position
             position += np.size(field)
         self.shape = len(table), position
 
     def matrix(self) -> sparse.csr_matrix:
-        """H (P, n). Rows that touch a NaN of the layout are rejected, those without a model
+        """H (P, n). Rows that touch a NaN of the fields are rejected, those without a model
         equivalent are empty."""
         row, column, value = (
             map(np.concatenate, zip(*self._entries, strict=True))
             if self._entries
             else [np.zeros(0, int)] * 3
         )
-        absent = np.isnan(self.layout.vector())
+        absent = np.isnan(self.fields.vector())
         self.fail(np.unique(row[absent[column] & (value != 0)]))
         lost = np.isin(self.qc, [QC.DOMAIN, QC.H_FAILED])
         self.offset[lost] = np.nan
@@ -79,7 +78,7 @@ class Parts:
         return weights
 
     def value(self, field: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """The layout's ``field`` (H, W) at ``rows``."""
+        """``field`` (H, W) of the fields at ``rows``."""
         return self.horizontal(rows) @ np.asarray(field, float).ravel()
 
     def add(
@@ -125,8 +124,8 @@ class Parts:
     ) -> None:
         """``factor`` (1) times the mean of ``name`` between ``bottom`` and ``top`` [Pa], down to
         ``limit`` times the lowest level's."""
-        present = np.flatnonzero(present_levels(self.layout, name))
-        levels = self.layout.levels[present]
+        present = np.flatnonzero(present_levels(self.fields, name))
+        levels = self.fields.levels[present]
         within = (
             (bottom > top)
             & (top >= levels.min(initial=np.inf) * 0.999)
@@ -153,13 +152,13 @@ class Parts:
     ) -> None:
         """``factor`` times ``name`` at ``pressure`` [Pa], down to ``limit`` times the lowest
         level's."""
-        present = np.flatnonzero(present_levels(self.layout, name))
+        present = np.flatnonzero(present_levels(self.fields, name))
         usable = np.isfinite(pressure) & (pressure > 0) & (present.size > 0)
         self.fail(rows[~usable])
         rows, pressure = rows[usable], pressure[usable]
         if not rows.size:
             return
-        levels = self.layout.levels[present]
+        levels = self.fields.levels[present]
         index, weights, within = log_pressure_weights(levels, pressure)
         lowest = levels.max()
         extended = (
@@ -185,25 +184,25 @@ class Parts:
             )
 
     def pressure_of_height(self, rows: np.ndarray) -> np.ndarray:
-        """Pressure [Pa] where the layout's geopotential is that of the rows' height, extrapolated
+        """Pressure [Pa] where the fields' geopotential is that of the rows' height, extrapolated
         downwards, NaN above its levels."""
         height = self.height[rows]
         result = np.full(rows.size, np.nan)
         known = np.flatnonzero(~np.isnan(height))
-        if "z" not in self.layout.upper or not known.size:
+        if "z" not in self.fields.upper or not known.size:
             return result
-        present = np.flatnonzero(present_levels(self.layout, "z"))
-        present = present[np.argsort(-self.layout.levels[present])]  # upwards
+        present = np.flatnonzero(present_levels(self.fields, "z"))
+        present = present[np.argsort(-self.fields.levels[present])]  # upwards
         if present.size < 2:
             return result
-        z = np.stack([self.value(self.layout.upper["z"][k], rows[known]) for k in present], axis=1)
+        z = np.stack([self.value(self.fields.upper["z"][k], rows[known]) for k in present], axis=1)
         wanted = height[known] * GRAVITY
         # a level below ground is missing, and lies lower than any height that is asked for
         below = ~(z > wanted[:, None])
         lower = np.clip(below.sum(axis=1) - 1, 0, present.size - 2)
         each = np.arange(known.size)
         fraction = (wanted - z[each, lower]) / (z[each, lower + 1] - z[each, lower])
-        log_p = np.log(self.layout.levels[present])
+        log_p = np.log(self.fields.levels[present])
         pressure = np.exp(
             log_p[lower] + np.minimum(fraction, 1.0) * (log_p[lower + 1] - log_p[lower])
         )
@@ -219,3 +218,28 @@ class Parts:
             )
             return np.full(rows.size, np.nan)
         return elevation - self.value(self.orography, rows)
+
+
+def layer_weights(levels: np.ndarray, bottom: np.ndarray, top: np.ndarray) -> np.ndarray:
+    r"""Weights (P, L) of ``levels`` (L,) in the mass-weighted mean between ``bottom`` and ``top``
+    (P,), all Pa, levels in any order.
+
+    The weight of level k is the integral of its hat function of x = ln p over :math:`dp = e^x dx`,
+    divided by the layer's depth. Beyond the outermost levels the profile keeps their values. Rows
+    sum to one.
+    """
+    order = np.argsort(levels)
+    x = np.log(np.asarray(levels, float)[order])
+    low, high = np.log(top), np.log(bottom)
+    weights = np.zeros((low.size, x.size))
+    weights[:, 0] += np.exp(np.minimum(high, x[0])) - np.exp(np.minimum(low, x[0]))
+    weights[:, -1] += np.exp(np.maximum(high, x[-1])) - np.exp(np.maximum(low, x[-1]))
+    for k in range(x.size - 1):
+        a, b = np.clip(low, x[k], x[k + 1]), np.clip(high, x[k], x[k + 1])
+        whole = np.exp(b) - np.exp(a)
+        rising = ((b - x[k] - 1) * np.exp(b) - (a - x[k] - 1) * np.exp(a)) / (x[k + 1] - x[k])
+        weights[:, k] += whole - rising
+        weights[:, k + 1] += rising
+    result = np.empty_like(weights)
+    result[:, order] = weights / (bottom - top)[:, None]
+    return result

@@ -13,7 +13,7 @@ from scipy import sparse
 from phyda_cli.constants import GRAVITY, LAPSE_RATE, STANDARD_TEMPERATURE
 from phyda_cli.fields.grid import Fields
 from phyda_cli.observations.atmosphere import pressure_at_height, standard_pressure
-from phyda_cli.observations.operator_rows import Parts, present_levels
+from phyda_cli.observations.operator_rows import OperatorRows, present_levels
 from phyda_cli.observations.qc import set_codes
 from phyda_cli.observations.table import QC
 
@@ -26,7 +26,7 @@ _LEAST_SPEED = 1.0  # m s-1: below, the derivative of a speed has no direction t
 
 @dataclass(frozen=True, eq=False)
 class Operator:
-    """H(x) = ``matrix`` (P, n) @ x + ``offset`` (P,) for x = ``Fields.vector()`` (n,) of the layout
+    """H(x) = ``matrix`` (P, n) @ x + ``offset`` (P,) for x = ``Fields.vector()`` (n,) of the fields
     it was built for.
 
     ``ok`` (P,) tells which rows can be used; for the others ``qc`` (P,) holds 13, 15 or 17. Rows
@@ -52,25 +52,25 @@ def operator_check(table: pd.DataFrame, operator: Operator) -> pd.DataFrame:
 
 
 def build_operator(
-    layout: Fields,
+    fields: Fields,
     table: pd.DataFrame,
     static_orography: np.ndarray | None,
     height_limit: float = HEIGHT_LIMIT,
 ) -> Operator:
-    """The operator from the channels of ``layout`` to every row of ``table``.
+    """The operator from the channels of ``fields`` to every row of ``table``.
 
     Bilinear in the horizontal, linear in log pressure between the levels that hold the variable
-    (slices of NaN are absent ones). ``layout``'s own values enter where H depends on the state:
+    (slices of NaN are absent ones). The values of ``fields`` enter where H depends on the state:
     temperature in the reduction of pressure, geopotential for the pressure of a height.
     ``static_orography`` (H, W) [m] defaults to ``orography`` among the surface fields.
 
-    - t u v q z at a pressure, or at a height above sea level by the layout's z. Up to 15 % of
+    - t u v q z at a pressure, or at a height above sea level by their z. Up to 15 % of
       pressure below the lowest level u, v and q keep its value and t warms by 6.5 K/km, if there
       are several levels and the lowest is below 850 hPa; z does not.
     - The same with ``pressure_top``: mass-weighted means of the layer, exact for what is linear in
       log pressure. thickness: z at the top less z at the bottom, over g. tcwv: q from the station's
       pressure (else the model surface's) to the top level, over g.
-    - wind_speed, at the surface or aloft: its tangent at the layout's wind, the one operator here
+    - wind_speed, at the surface or aloft: its tangent at their wind, the one operator here
     that is not linear in the wind itself. - t2m: 6.5 K/km times station minus model height; q2m:
     else from q at the standard pressure of the station. - sp: the model's, taken to the station's
     height; else from msl likewise. u10, v10, msl: as they are. - Where a station is more than
@@ -78,59 +78,55 @@ def build_operator(
     to: QC 17. Without the elevation t2m is taken as it is and sp fails; without the model's
     orography t2m is as well, with a note.
     """
-    parts = Parts(layout, table, static_orography, height_limit)
+    h = OperatorRows(fields, table, static_orography, height_limit)
     variable = table["variable"].to_numpy(object)
-    inside = parts.qc == 0
+    inside = h.qc == 0
     for name in sorted(set(variable[inside])):
         rows = np.flatnonzero((variable == name) & inside)
         if name in _SPECIAL:
-            _SPECIAL[name](parts, rows)
-        elif name in layout.surface:
-            parts.surface(name, rows)
-        elif name in layout.upper:
-            parts.profile(name, rows)
+            _SPECIAL[name](h, rows)
+        elif name in fields.surface:
+            h.surface(name, rows)
+        elif name in fields.upper:
+            h.profile(name, rows)
         else:
-            parts.fail(rows)
-    matrix = parts.matrix()
-    return Operator(
-        matrix, parts.offset, parts.qc == 0, parts.qc, tuple(dict.fromkeys(parts.notes))
-    )
+            h.fail(rows)
+    matrix = h.matrix()
+    return Operator(matrix, h.offset, h.qc == 0, h.qc, tuple(dict.fromkeys(h.notes)))
 
 
-def _thickness(parts: Parts, rows: np.ndarray) -> None:
-    if "z" not in parts.layout.upper:
-        return parts.fail(rows)
-    parts.vertical("z", rows, parts.top[rows], 1.0, 1 / GRAVITY)
-    return parts.vertical("z", rows, parts.pressure[rows], 1.0, -1 / GRAVITY)
+def _thickness(h: OperatorRows, rows: np.ndarray) -> None:
+    if "z" not in h.fields.upper:
+        return h.fail(rows)
+    h.vertical("z", rows, h.top[rows], 1.0, 1 / GRAVITY)
+    return h.vertical("z", rows, h.pressure[rows], 1.0, -1 / GRAVITY)
 
 
-def _column_water_vapour(parts: Parts, rows: np.ndarray) -> None:
-    """Surface pressure and its temperature are the layout's: the derivative is taken with respect
-    to humidity alone."""
-    if "q" not in parts.layout.upper or parts.orography is None:
-        return parts.fail(rows)
-    ground = parts.value(parts.orography, rows)
-    height = np.where(np.isnan(parts.elevation[rows]), ground, parts.elevation[rows])
-    source, factor, _ = _reduction(parts, rows, height)
+def _column_water_vapour(h: OperatorRows, rows: np.ndarray) -> None:
+    """Surface pressure and its temperature are those of the fields: the derivative is taken with
+    respect to humidity alone."""
+    if "q" not in h.fields.upper or h.orography is None:
+        return h.fail(rows)
+    ground = h.value(h.orography, rows)
+    height = np.where(np.isnan(h.elevation[rows]), ground, h.elevation[rows])
+    source, factor, _ = _reduction(h, rows, height)
     if source is None:
-        return parts.fail(rows)
-    surface = parts.value(parts.layout.surface[source], rows) * factor
-    top = np.full(
-        rows.size, parts.layout.levels[present_levels(parts.layout, "q")].min(initial=np.inf)
-    )
-    parts.layer("q", rows, surface, top, (surface - top) / GRAVITY, np.inf)
-    return parts.fail(rows[np.abs(height - ground) > parts.height_limit], QC.DIFF_REF)
+        return h.fail(rows)
+    surface = h.value(h.fields.surface[source], rows) * factor
+    top = np.full(rows.size, h.fields.levels[present_levels(h.fields, "q")].min(initial=np.inf))
+    h.layer("q", rows, surface, top, (surface - top) / GRAVITY, np.inf)
+    return h.fail(rows[np.abs(height - ground) > h.height_limit], QC.DIFF_REF)
 
 
-def _wind_speed(parts: Parts, rows: np.ndarray) -> None:
-    aloft = ~(np.isnan(parts.pressure[rows]) & np.isnan(parts.height[rows]))
-    table, here = parts.table.iloc[rows], np.nan_to_num(parts.layout.vector())
+def _wind_speed(h: OperatorRows, rows: np.ndarray) -> None:
+    aloft = ~(np.isnan(h.pressure[rows]) & np.isnan(h.height[rows]))
+    table, here = h.table.iloc[rows], np.nan_to_num(h.fields.vector())
     components = [
         build_operator(
-            parts.layout,
+            h.fields,
             table.assign(variable=np.where(aloft, *names)),
-            parts.orography,
-            parts.height_limit,
+            h.orography,
+            h.height_limit,
         )
         for names in (("u", "u10"), ("v", "v10"))
     ]
@@ -139,65 +135,65 @@ def _wind_speed(parts: Parts, rows: np.ndarray) -> None:
     slope = np.maximum(speed, _LEAST_SPEED)
     for wind, component in zip(winds, components, strict=True):
         entries = component.matrix.tocoo()
-        parts.insert(rows[entries.row], entries.col, entries.data * (wind / slope)[entries.row])
-        parts.fail(rows[~component.ok])
-    parts.offset[rows] = speed - speed**2 / slope
+        h.insert(rows[entries.row], entries.col, entries.data * (wind / slope)[entries.row])
+        h.fail(rows[~component.ok])
+    h.offset[rows] = speed - speed**2 / slope
 
 
-def _temperature_2m(parts: Parts, rows: np.ndarray) -> None:
-    if "t2m" not in parts.layout.surface:
-        return parts.fail(rows)
-    rise = parts.rise(rows, parts.elevation[rows])
-    parts.surface("t2m", rows)
-    parts.offset[rows] = -LAPSE_RATE * np.nan_to_num(rise)
-    return parts.fail(rows[np.abs(rise) > parts.height_limit], QC.DIFF_REF)
+def _temperature_2m(h: OperatorRows, rows: np.ndarray) -> None:
+    if "t2m" not in h.fields.surface:
+        return h.fail(rows)
+    rise = h.rise(rows, h.elevation[rows])
+    h.surface("t2m", rows)
+    h.offset[rows] = -LAPSE_RATE * np.nan_to_num(rise)
+    return h.fail(rows[np.abs(rise) > h.height_limit], QC.DIFF_REF)
 
 
-def _humidity_2m(parts: Parts, rows: np.ndarray) -> None:
-    if "q2m" in parts.layout.surface:
-        return parts.surface("q2m", rows)
-    if "q" not in parts.layout.upper:
-        return parts.fail(rows)
-    height = parts.elevation[rows]
-    if parts.orography is not None:
-        height = np.where(np.isnan(height), parts.value(parts.orography, rows), height)
-    return parts.vertical("q", rows, standard_pressure(np.nan_to_num(height)), _EXTRAPOLATION_2M)
+def _humidity_2m(h: OperatorRows, rows: np.ndarray) -> None:
+    if "q2m" in h.fields.surface:
+        return h.surface("q2m", rows)
+    if "q" not in h.fields.upper:
+        return h.fail(rows)
+    height = h.elevation[rows]
+    if h.orography is not None:
+        height = np.where(np.isnan(height), h.value(h.orography, rows), height)
+    return h.vertical("q", rows, standard_pressure(np.nan_to_num(height)), _EXTRAPOLATION_2M)
 
 
-def _surface_pressure(parts: Parts, rows: np.ndarray) -> None:
-    """Hydrostatic, with the temperature of the layout: the derivative is taken with respect to
+def _surface_pressure(h: OperatorRows, rows: np.ndarray) -> None:
+    """Hydrostatic, with the temperature of the fields: the derivative is taken with respect to
     pressure alone."""
-    parts.fail(rows[np.isnan(parts.elevation[rows])])
-    source, factor, rise = _reduction(parts, rows, parts.elevation[rows])
+    h.fail(rows[np.isnan(h.elevation[rows])])
+    source, factor, rise = _reduction(h, rows, h.elevation[rows])
     if source is None:
-        return parts.fail(rows)
-    parts.surface(source, rows, np.nan_to_num(factor))
-    return parts.fail(rows[np.abs(rise) > parts.height_limit], QC.DIFF_REF)
+        return h.fail(rows)
+    h.surface(source, rows, np.nan_to_num(factor))
+    return h.fail(rows[np.abs(rise) > h.height_limit], QC.DIFF_REF)
 
 
 def _reduction(
-    parts: Parts, rows: np.ndarray, elevation: np.ndarray
+    h: OperatorRows, rows: np.ndarray, elevation: np.ndarray
 ) -> tuple[str | None, np.ndarray, np.ndarray]:
-    """Which pressure of the layout to start from, the factor (P',) that takes it to ``elevation``
+    """Which pressure of the fields to start from, the factor (P',) that takes it to ``elevation``
     [m], and how far that is [m]."""
-    source = "sp" if "sp" in parts.layout.surface and parts.orography is not None else "msl"
-    above_surface = parts.rise(rows, elevation)
+    source = "sp" if "sp" in h.fields.surface and h.orography is not None else "msl"
+    above_surface = h.rise(rows, elevation)
     rise = above_surface if source == "sp" else elevation
     if (
-        "t2m" in parts.layout.surface
+        "t2m" in h.fields.surface
     ):  # at the foot of the column between the model's value and the station
         to_foot = 0.0 if source == "sp" else np.nan_to_num(above_surface) - elevation
-        foot = parts.value(parts.layout.surface["t2m"], rows) - LAPSE_RATE * to_foot
+        foot = h.value(h.fields.surface["t2m"], rows) - LAPSE_RATE * to_foot
     else:
         foot = STANDARD_TEMPERATURE - LAPSE_RATE * (elevation - rise)
     return (
-        source if source in parts.layout.surface else None,
+        source if source in h.fields.surface else None,
         pressure_at_height(np.ones(rows.size), foot, rise),
         rise,
     )
 
 
-_SPECIAL: dict[str, Callable[[Parts, np.ndarray], None]] = {
+_SPECIAL: dict[str, Callable[[OperatorRows, np.ndarray], None]] = {
     "t2m": _temperature_2m,
     "q2m": _humidity_2m,
     "sp": _surface_pressure,

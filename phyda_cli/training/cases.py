@@ -134,7 +134,7 @@ def _case(
     return parts.astype(np.float16), scale.of(prior.variables).astype(np.float32)
 
 
-def place_of(store: PairStore, pair: int) -> np.ndarray:
+def conditions_of(store: PairStore, pair: int) -> np.ndarray:
     """The conditions (N_CONDITIONS, H, W) of a pair."""
     time = store.time[store.pairs[pair, 1]]
     return conditions(
@@ -180,12 +180,12 @@ def _factor_file(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs and target of some cases, (B, C, H, W) but ``place``; ``state`` is the background in
-    physical units, and ``unit`` (B, C, 1, 1) what one of the target is."""
+    """Inputs and target of some cases, (B, C, H, W) but ``conditions``; ``state`` is the background
+    in physical units, and ``unit`` (B, C, 1, 1) what one of the target is."""
 
     background: torch.Tensor
     parts: tuple[torch.Tensor, ...]
-    place: torch.Tensor
+    conditions: torch.Tensor
     target: torch.Tensor
     state: torch.Tensor
     unit: torch.Tensor
@@ -193,7 +193,7 @@ class Batch:
     @property
     def inputs(self) -> tuple[torch.Tensor, ...]:
         """Arguments of the encoder."""
-        return (self.background, *self.parts, self.place)
+        return (self.background, *self.parts, self.conditions)
 
     def turned(self, sign: torch.Tensor) -> Batch:
         """The same with errors and innovations times ``sign`` (B,), 1 or -1: as likely, and exactly
@@ -212,7 +212,7 @@ class EvidenceBatch(Batch):
     @property
     def inputs(self) -> tuple[torch.Tensor, ...]:
         """Arguments of the background spread's network."""
-        return self.background, self.place, torch.cat(self.parts, dim=1)
+        return self.background, self.conditions, torch.cat(self.parts, dim=1)
 
     def turned(self, sign: torch.Tensor) -> EvidenceBatch:
         """The same: the evidence is of squares."""
@@ -249,7 +249,7 @@ class Cases:
             :, :, None, None
         ] * spec.column("background_std")
         target = np.stack([difference(store, self._states, int(p)) for p in pairs]) / unit
-        place = np.stack([place_of(store, int(p)) for p in pairs])
+        known = np.stack([conditions_of(store, int(p)) for p in pairs])
 
         def to(values: np.ndarray) -> torch.Tensor:
             # float16 is faster to send, and torch to convert
@@ -258,7 +258,7 @@ class Cases:
         return self._kind(
             to(normalised(state, spec)),
             tuple(to(part) for part in parts),
-            to(place),
+            to(known),
             to(target),
             to(state),
             to(unit),

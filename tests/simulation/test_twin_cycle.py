@@ -88,7 +88,7 @@ def test_an_encoder_that_corrects_nothing_leaves_the_analyses_of_stage_one(
     list(islice(run_twin_cycle(toy_run, tmp_path / "oi", checkpoint, SETTINGS), 2))
     list(islice(run_twin_cycle(toy_run, tmp_path / "same", checkpoint, phyda), 2))
     assert contents(tmp_path / "same") == contents(tmp_path / "oi")
-    encoder = checkpoint.networks()[0]
+    encoder, denoiser = checkpoint.networks()
     torch.manual_seed(0)
     torch.nn.init.normal_(encoder.net.head.conv.weight, std=0.1)
     with pytest.MonkeyPatch.context() as patch:

@@ -146,7 +146,7 @@ def test_a_batch_is_what_was_simulated(opened: Opened, tiny_settings: TrainingSe
         statics = opened.store.statics
         time = opened.store.time[end]
         np.testing.assert_array_equal(
-            batch.place[row].numpy(),
+            batch.conditions[row].numpy(),
             conditions(GRID, statics["orography"], statics["lsm"], time, 24.0),
         )
         rng = np.random.default_rng([tiny_settings.seed, int(n)])
@@ -205,7 +205,7 @@ def test_turned_cases_are_those_of_the_opposite_error(opened: Opened) -> None:
     made = Batch(
         batch.background[:1],
         tuple(part[None] for part in plain.virtual.seen),
-        batch.place[:1],
+        batch.conditions[:1],
         torch.from_numpy(target / factor(plain, opened))[None],
         batch.state[:1],
         batch.unit[:1],
@@ -214,7 +214,7 @@ def test_turned_cases_are_those_of_the_opposite_error(opened: Opened) -> None:
     for ours, theirs in zip(turned.parts, opposite.virtual.seen, strict=True):
         torch.testing.assert_close(ours[0], theirs, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(turned.target, -made.target)
-    for part in ("background", "place", "state", "unit"):
+    for part in ("background", "conditions", "state", "unit"):
         assert torch.equal(getattr(turned, part), getattr(made, part))
     both = batch.turned(torch.tensor([1.0, -1.0]))
     assert torch.equal(both.target[0], batch.target[0])

@@ -8,7 +8,7 @@ from test_obs_operators import LEVELS, fields, observations, only
 
 from phyda_cli.constants import GRAVITY
 from phyda_cli.fields.grid import Fields
-from phyda_cli.observations.layers import layer_weights
+from phyda_cli.observations.operator_rows import layer_weights
 from phyda_cli.observations.operators import build_operator
 from phyda_cli.observations.table import QC
 
