@@ -284,7 +284,7 @@ def _stated(verdict: Verdict, settings: AnalysisSettings) -> dict[str, Any]:
     if verdict.word == "suspect" and settings.verdict.fail_on == "suspect":
         raise GateError(
             f"the analysis is {verdict}; nothing was written",
-            hint="look at the observations with --dry-run and at their times, units and ranks; "
+            hint="look at the observations with --dry-run and at their times, units and places; "
             "phyda config show prints the limits verdict.*",
         )
     return {"verdict": verdict.as_dict()}
