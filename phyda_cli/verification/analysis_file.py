@@ -4,7 +4,7 @@ in canonical units."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +91,7 @@ class _Picker:
 
     file: Background
     dataset: xr.Dataset
+    loaded: dict[str, xr.Dataset] = field(default_factory=dict)
 
     def has(self, suffix: str) -> bool:
         return any(s.name + suffix in self.dataset for s in self.file.sources)
@@ -98,10 +99,14 @@ class _Picker:
     def values(self, source: Source, suffix: str, member: int | None = None) -> np.ndarray:
         """Values in canonical units, without the offset of differences: (L, H, W), or (H, W) for a
         single level."""
-        dataset = self.dataset if member is None else self.dataset.isel(realization=member)
-        raw = values_of(dataset, self.file.axes, replace(source, name=source.name + suffix)).astype(
-            np.float64
-        )
+        name = source.name + suffix
+        dataset = self.dataset
+        if member is not None:
+            # One variable at a time, read once: a file has many, and each has many members.
+            if name not in self.loaded:
+                self.loaded[name] = self.dataset[[name]].load()
+            dataset = self.loaded[name].isel(realization=member)
+        raw = values_of(dataset, self.file.axes, replace(source, name=name)).astype(np.float64)
         return source.scale * raw + (source.offset if suffix in ("", "_members") else 0.0)
 
     def fields(
