@@ -302,7 +302,8 @@ def _rejected(account: dict[str, Any]) -> str:
 def _station_table(stations: Sequence[StationRow]) -> TextTable:
     suspicious = [s for s in stations if s.reasons]
     lines = [
-        [s.station, s.variable, f"{s.used}/{s.received}", "; ".join(s.reasons)] for s in suspicious
+        [s.station[:12], s.variable, f"{s.used}/{s.received}", "; ".join(s.reasons)[:46]]
+        for s in suspicious
     ]
     title = f"{len(suspicious)} suspicious of {len(stations)} stations and variables"
     return TextTable(

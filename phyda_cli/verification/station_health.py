@@ -16,6 +16,8 @@ from phyda_cli.constants import EARTH_RADIUS
 from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.table import QC
 from phyda_cli.settings.verification import StationThresholds
+from phyda_cli.verification.readable import READABLE
+from phyda_cli.verification.screen import number
 
 __all__ = ["StationHistory", "StationRow", "blacklist_lines", "judge"]
 
@@ -146,7 +148,7 @@ def judge(history: StationHistory, limits: StationThresholds) -> list[StationRow
             if std5 > limits.spread * typical:
                 reasons.append(f"O−B varies by {std5 / typical:.1f} times what is expected")
         if received >= limits.fewest and rejected / received > limits.rejected:
-            reasons.append(f"{rejected:.0f} of {received:.0f} reports rejected")
+            reasons.append(f"{rejected:.0f} of {received:.0f} rejected")
         if expected >= limits.fewest and slots < (1 - limits.missing) * expected:
             reasons.append(f"{expected - slots:.0f} of {expected} reports missing")
         if (
@@ -193,9 +195,11 @@ def _statistics(sums: np.ndarray) -> tuple[float | None, float | None, float | N
 
 
 def _bias(variable: str, mean: float, height_m: float) -> str:
-    text = f"O−B is off by {mean:+.3g} on the mean of five days"
+    own = OBSERVABLES[variable].units if variable in OBSERVABLES else ""
+    units, factor = READABLE.get(own, (own, 1.0))
+    text = f"O−B {number(mean * factor, '+.3g')} {units} over five days"
     if variable in _PRESSURES and abs(mean) / _PA_PER_M >= height_m:
-        text += f": its height may be wrong by {abs(mean) / _PA_PER_M:.0f} m"
+        text += f" (height wrong by {abs(mean) / _PA_PER_M:.0f} m?)"
     return text
 
 
