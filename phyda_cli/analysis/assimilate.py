@@ -77,7 +77,7 @@ def assimilate(
             raise InputError(f"{path} does not exist", hint="check the path")
     if dry_run:
         watch.note("checked inputs")
-        read = read_observations(request.obs, request.obs_map, request.strict)
+        read = read_observations(request.obs, request.obs_map, request.strict, request.decimal)
         watch.note("read")
         return _analysed(request, settings, checkpoint, read, None, ranks, watch)
     with one_at_a_time(request):
@@ -89,11 +89,13 @@ def assimilate(
             report = {"status": "up to date", "out": str(request.out)}
             return Result(report | {"verdict": verdict.as_dict(), "seconds": watch.seconds})
         watch.note("checked inputs")
-        read = read_observations(request.obs, request.obs_map, request.strict)
+        read = read_observations(request.obs, request.obs_map, request.strict, request.decimal)
         for path in grown(seen):
             with with_copies(request) as copied:
                 provenance = provenance_of(copied, settings, checkpoint)
-                read = read_observations(copied.obs, request.obs_map, request.strict)
+                read = read_observations(
+                    copied.obs, request.obs_map, request.strict, request.decimal
+                )
             read.notes.append(Note(str(path), "it changed while it was read; a copy was used"))
         watch.note("read")
         return _analysed(request, settings, checkpoint, read, provenance, ranks, watch)

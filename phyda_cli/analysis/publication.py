@@ -51,6 +51,7 @@ class Request:
     ensemble: list[Path] = field(default_factory=list)
     checkpoint: Path = BUNDLED
     obs_map: Path | None = None
+    decimal: str | None = None
     withhold_file: Path | None = None
     blacklist: Path | None = None
     whitelist: Path | None = None
@@ -99,6 +100,8 @@ def provenance_of(
     if request.ensemble:
         stated["ensemble_file"] = ", ".join(p.name for p in request.ensemble)
         stated["ensemble_sha256"] = ", ".join(_hash(p) for p in request.ensemble)
+    if request.decimal:
+        stated["obs_decimal"] = request.decimal
     if request.obs_map:
         stated["obs_map_sha256"] = _hash(request.obs_map)
     for name, path in (

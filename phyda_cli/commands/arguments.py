@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AsJson",
     "Checkpoint",
+    "Decimal",
     "ObsMap",
     "Overwrite",
     "check_name",
@@ -53,6 +54,15 @@ ObsMap = Annotated[
         metavar="FILE",
         help="TOML file that maps CSV columns to variables and units.",
         rich_help_panel=INPUT,
+    ),
+]
+Decimal = Annotated[
+    str | None,
+    typer.Option(
+        "--decimal",
+        help="point or comma, of the numbers in text tables. [default: told from the file]",
+        rich_help_panel=INPUT,
+        hidden=True,
     ),
 ]
 Overwrite = Annotated[

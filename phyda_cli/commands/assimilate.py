@@ -13,6 +13,7 @@ from phyda_cli.commands.arguments import (
     OUTPUT,
     AsJson,
     Checkpoint,
+    Decimal,
     ObsMap,
     Overwrite,
     check_name,
@@ -84,6 +85,7 @@ def assimilate(
         ),
     ] = None,
     obs_map: ObsMap = None,
+    decimal: Decimal = None,
     time: Annotated[
         str | None,
         typer.Option(
@@ -253,6 +255,7 @@ def assimilate(
             feedback=feedback,
             checkpoint=checkpoint or BUNDLED,
             obs_map=obs_map,
+            decimal=decimal,
             withhold_file=withhold_file,
             blacklist=blacklist,
             whitelist=whitelist,

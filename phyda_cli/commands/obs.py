@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phyda_cli.commands.arguments import files_of
+from phyda_cli.commands.arguments import Decimal, files_of
 from phyda_cli.commands.console import emit, emit_json, emit_text, say, warn
 from phyda_cli.errors import UsageError
 
@@ -27,13 +27,6 @@ Files = Annotated[
 Mapping = Annotated[
     Path | None,
     typer.Option("--obs-map", help="TOML file that maps CSV columns to variables and units."),
-]
-Decimal = Annotated[
-    str | None,
-    typer.Option(
-        "--decimal",
-        help="point or comma, of the numbers in text tables. [default: told from the file]",
-    ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="File to write.")]
 To = Annotated[
@@ -209,11 +202,9 @@ def merge(
     _tell(read, out, written, left_out)
 
 
-def _read(patterns: list[Path], mapping: Path | None, decimal: Any) -> ReadResult:
+def _read(patterns: list[Path], mapping: Path | None, decimal: str | None) -> ReadResult:
     from phyda_cli.observations.read.read import read_observations
 
-    if decimal not in (None, "point", "comma"):
-        raise UsageError(f"--decimal {decimal}: expected point or comma")
     return read_observations(files_of(patterns), mapping, decimal=decimal)
 
 

@@ -12,6 +12,7 @@ from phyda_cli.commands.arguments import (
     METHOD,
     OUTPUT,
     AsJson,
+    Decimal,
     ObsMap,
     Overwrite,
     files_of,
@@ -69,6 +70,7 @@ def verify(
         ),
     ] = None,
     obs_map: ObsMap = None,
+    decimal: Decimal = None,
     feedback: Annotated[
         list[Path] | None,
         _file("Feedback of the analyses: departures, chi2, error estimates. Repeatable.", INPUT),
@@ -193,6 +195,7 @@ def verify(
             against_feedback=files_of(against_feedback or []),
             from_sums=files_of(from_sums or []),
             obs_map=obs_map,
+            decimal=decimal,
             time=parse_time(time, "--time"),
             limits=limits,
             stations=stations,

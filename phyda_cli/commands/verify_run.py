@@ -53,6 +53,7 @@ class Request:
     against_feedback: Sequence[Path] = ()
     from_sums: Sequence[Path] = ()
     obs_map: Path | None = None
+    decimal: str | None = None
     time: np.datetime64 | None = None
     limits: Path | None = None
     stations: bool = False
@@ -83,6 +84,7 @@ class Request:
             self.observations,
             self.obs_map,
             self.time,
+            self.decimal,
         )
 
     @property
@@ -221,6 +223,7 @@ def _sections(
             request.against_feedback,
             request.observations,
             request.obs_map,
+            decimal=request.decimal,
         )
         theirs = collect(others, settings, controls)
         found.card = compare(collected.sums, theirs.sums, settings.seed)
@@ -263,7 +266,7 @@ def _add_stations(found: _Found, request: Request, controls: QualityControlSetti
     file = found.collected.last
     assert file is not None
     table = prepare(
-        read_observations(request.observations, request.obs_map).table,
+        read_observations(request.observations, request.obs_map, decimal=request.decimal).table,
         file.fields,
         settings=controls.model_copy(update={"repeats": "all"}),
     )

@@ -60,6 +60,7 @@ class Inputs:
     observations: Sequence[Path] = ()
     obs_map: Path | None = None
     time: np.datetime64 | None = None
+    decimal: str | None = None
 
 
 @dataclass(eq=False)
@@ -367,7 +368,7 @@ def _add_given(
 
     base = controls or QualityControlSettings()
     table = prepare(
-        read_observations(inputs.observations, inputs.obs_map).table,
+        read_observations(inputs.observations, inputs.obs_map, decimal=inputs.decimal).table,
         file.fields,
         settings=base.model_copy(update={"repeats": "all"}),
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from messages import PLACE, TIME, encode
+from messages import PLACE, TIME, encode, synop
 
 from phyda_cli.errors import InputError
 from phyda_cli.observations.read.bufr import read_bufr
@@ -119,3 +119,11 @@ def test_stations_without_a_number_are_told_apart() -> None:
     content = one("B000", 50) + one("B001", 51) + one("", 52) + one("", 53)
     stations = read_bufr(content, "x").table["station_id"].tolist()
     assert stations == ["B000", "B001", "52.000,-10.000", "53.000,-10.000"]
+
+
+def test_elements_that_are_not_read_are_listed_with_their_number() -> None:
+    seen = {"horizontalVisibility": 9000.0}
+    result = read_bufr(synop(**seen) + synop() + synop(**seen), "x")
+    assert result.ignored_columns == {"x": ["horizontalVisibility"]}
+    assert any("horizontalVisibility (2)" in note.text for note in result.notes)
+    assert not read_bufr(synop(), "x").ignored_columns

@@ -15,7 +15,7 @@ from phyda_cli.constants import GRAVITY
 from phyda_cli.errors import InputError
 from phyda_cli.observations.atmosphere import standard_pressure
 from phyda_cli.observations.read.bufr_context import Context, Surface
-from phyda_cli.observations.read.bufr_messages import Element, Message, split, subsets
+from phyda_cli.observations.read.bufr_messages import Decoder, Element, Message, split
 from phyda_cli.observations.read.to_table import Values, assemble
 from phyda_cli.observations.report import Note, Problem, ReadResult, merge
 from phyda_cli.observations.table import QC, by_position
@@ -40,6 +40,7 @@ _CATEGORIES = {
     31: "oceanographic data",
     101: "images",
 }
+_SHOWN = 12  # elements that are listed with their counts
 _CLIMATE = {(_LAND, 20), (_SEA, 20), (_SOUNDINGS, 25)}  # code table C-13
 
 _NUMBERS = (
@@ -142,6 +143,7 @@ def read_bufr(content: bytes, file: str) -> ReadResult:
         return read_prepbufr(messages, file)
     said: Counter[str] = Counter()
     kinds: dict[Callable[..., ReadResult], list[_Row]] = {}
+    decoders = {wanted: Decoder(wanted) for wanted in (_WANTED_AT_SURFACE, _WANTED_ALOFT)}
     for message in messages:
         reader = _READERS.get(message.category)
         if reader is None or (message.category, message.subcategory) in _CLIMATE:
@@ -151,7 +153,7 @@ def read_bufr(content: bytes, file: str) -> ReadResult:
         rows: list[_Row] = []
         own: Counter[str] = Counter()
         try:
-            for elements in subsets(message.content, wanted, _LOCAL):
+            for elements in decoders[wanted].reports(message.content):
                 rows += walk(message, elements, own)
         except Exception as error:  # ecCodes raises many kinds, all of them about the message
             reason = f"a BUFR message that cannot be decoded: {error}"
@@ -163,7 +165,10 @@ def read_bufr(content: bytes, file: str) -> ReadResult:
     nothing: dict[str, np.ndarray] = {name: np.empty(0) for name in _PLACE}
     nothing["time"] = np.empty(0, "datetime64[ns]")
     notes = [Note(file, text, n) for text, n in said.most_common()]
-    rest = assemble(file, np.empty(0, int), nothing, [], lost=lost, notes=notes)
+    unread = sum((d.unread for d in decoders.values()), Counter())
+    told = [*notes, Note(file, _listed(unread))] if unread else notes
+    names = [name for name, _ in unread.most_common()]
+    rest = assemble(file, np.empty(0, int), nothing, [], lost=lost, ignored=names, notes=told)
     result = merge([*parts, rest])
     if result.rows_read == result.rows_unreadable or (notes and not result.rows_with_values):
         _refuse(file, messages, result)
@@ -173,6 +178,13 @@ def read_bufr(content: bytes, file: str) -> ReadResult:
         table=result.table.iloc[order].reset_index(drop=True),
         problems=sorted(result.problems, key=lambda p: p.row),
     )
+
+
+def _listed(unread: Counter[str]) -> str:
+    """The elements that are not read, the most frequent ones with the number of their values."""
+    shown = [f"{name} ({n})" for name, n in unread.most_common(_SHOWN)]
+    more = [f"and {len(unread) - _SHOWN} more"] if len(unread) > _SHOWN else []
+    return f"elements not read: {', '.join([*shown, *more])}"
 
 
 def _refusal(message: Message) -> str:
@@ -196,8 +208,8 @@ def _refuse(file: str, messages: Sequence[Message], result: ReadResult) -> None:
     raise InputError(
         f"{file}: the BUFR content cannot be decoded to observations: "
         f"{'; '.join(reasons) or 'it is empty'} (found {found})",
-        hint="surface (data category 0, 1), soundings (2) and aircraft (4) are read; is the file "
-        "complete?",
+        hint="surface reports (data category 0, 1), soundings (2) and aircraft (4) are read, of "
+        "one time and place, not statistics of a month",
     )
 
 

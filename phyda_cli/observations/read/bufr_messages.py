@@ -3,6 +3,7 @@ order, decoded by ecCodes."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +13,29 @@ import numpy as np
 from phyda_cli.errors import InputError
 from phyda_cli.observations.report import Problem
 
-__all__ = ["Element", "Message", "find_message", "split", "subsets"]
+__all__ = ["Decoder", "Element", "Message", "find_message", "split"]
 
 Element = tuple[str, str | float | None]
 """ecCodes' name of an element and its value in the table's units, None where missing."""
 
-_TEXTS_END = 2147483647  # ecCodes' missing whole number
+_MISSING = 2147483647  # ecCodes' missing whole number; its missing number is -1e100
+_LOCAL = "ident"  # of ECMWF's own section
+_IDENTITY = (
+    "numberOfSubsets",
+    "compressedData",
+    "masterTableNumber",
+    "masterTablesVersionNumber",
+    "localTablesVersionNumber",
+    "bufrHeaderCentre",
+    "bufrHeaderSubCentre",
+)
+_REPLICATIONS = (
+    "delayedDescriptorReplicationFactor",
+    "shortDelayedDescriptorReplicationFactor",
+    "extendedDelayedDescriptorReplicationFactor",
+)
+_OBSERVED = 10  # classes of elements before it are coordinates
+_ABOUT_DATA = (25, 31, 33, 35)  # classes of processing, replication, quality and monitoring
 _PERIODS = {  # descriptors called timePeriod: seconds in their unit; whether it is a displacement
     22: (30 * 86400.0, False),
     23: (86400.0, False),
@@ -87,97 +105,185 @@ def split(content: bytes, file: str) -> tuple[list[Message], list[Problem]]:
     return messages, lost
 
 
-def subsets(content: bytes, wanted: frozenset[str], local: str) -> Iterator[list[Element]]:
-    """The elements of each report in a message, in their order: those in ``wanted``, periods as
-    ``timePeriod`` or ``timeDisplacement`` in seconds, and the ``local`` key of the header.
+class Decoder:
+    """Elements of the reports in messages, in their order: those in ``wanted``, periods as
+    ``timePeriod`` or ``timeDisplacement`` in seconds, and the ``ident`` of ECMWF's own section.
 
-    Raises whatever ecCodes raises for a message that it cannot decode.
+    ``unread`` counts the values of all other elements that observe something. Messages of one
+    template with the same numbers of replications have the same keys: they are looked up once.
     """
+
+    def __init__(self, wanted: frozenset[str]) -> None:
+        self._wanted = wanted
+        self._layouts: dict[tuple[Any, ...], tuple[list[_Layout], list[str]]] = {}
+
+    def reports(self, content: bytes) -> Iterator[list[Element]]:
+        """The reports of a message. Raises whatever ecCodes raises for one that it cannot
+        decode."""
+        import eccodes
+
+        handle = eccodes.codes_new_from_message(content)
+        try:
+            eccodes.codes_set(handle, "skipExtraKeyAttributes", 1)
+            eccodes.codes_set(handle, "unpack", 1)
+            header: list[Element] = []
+            if eccodes.codes_is_defined(handle, _LOCAL):
+                header = [(_LOCAL, eccodes.codes_get(handle, _LOCAL, str))]
+            signature = _signature(handle)
+            compressed = signature[0] > 1 and signature[1]
+            size = signature[0] if compressed else 1
+            if signature not in self._layouts:
+                self._layouts[signature] = _template(handle, self._wanted, size)
+            layouts, keys = self._layouts[signature]
+            rows = _numbers(handle, keys, size)
+            texts = {key: _texts(handle, key, size) for one in layouts for key in one.texts}
+            for i in range(size):
+                for layout in layouts:
+                    yield header + layout.elements(rows[i], {k: v[i] for k, v in texts.items()})
+        finally:
+            eccodes.codes_release(handle)
+
+    @property
+    def unread(self) -> Counter[str]:
+        """How many values each element has that is not in ``wanted``."""
+        counts: Counter[str] = Counter()
+        for layout in (one for several, _ in self._layouts.values() for one in several):
+            for name, n in zip(layout.unread, layout.present, strict=True):
+                counts[name] += int(n)
+        return +counts
+
+
+@dataclass
+class _Layout:
+    """Where the elements of one report stand among the values of its message: name, index and
+    factor of numbers, key of texts (index -1). ``unread`` elements stand at ``others``; ``present``
+    counts their values."""
+
+    wanted: list[tuple[str, int, float, str]]
+    unread: list[str]
+    others: np.ndarray
+    present: np.ndarray
+
+    @property
+    def texts(self) -> list[str]:
+        return [key for _, index, _, key in self.wanted if index < 0]
+
+    def elements(self, values: np.ndarray, texts: dict[str, str]) -> list[Element]:
+        """The wanted elements of a report."""
+        self.present += np.abs(values[self.others]) < _MISSING
+        numbers = values.tolist()
+        found: list[Element] = []
+        for name, index, factor, key in self.wanted:
+            if index < 0:
+                found.append((name, texts[key]))
+            else:
+                number = numbers[index]
+                found.append((name, number * factor if abs(number) < _MISSING else None))
+        return found
+
+
+def _signature(handle: int) -> tuple[Any, ...]:
+    """What the keys of a message follow from: number of subsets, whether they are compressed,
+    tables, template and replications."""
     import eccodes
 
-    handle = eccodes.codes_new_from_message(content)
-    try:
-        eccodes.codes_set(handle, "skipExtraKeyAttributes", 1)
-        eccodes.codes_set(handle, "unpack", 1)
-        header: list[Element] = []
-        if eccodes.codes_is_defined(handle, local):
-            header = [(local, eccodes.codes_get(handle, local, str))]
-        count = eccodes.codes_get(handle, "numberOfSubsets")
-        if count > 1 and eccodes.codes_get(handle, "compressedData"):
-            columns = list(_arrays(handle, wanted, count))
-            for i in range(count):
-                yield header + [(name, values[i]) for name, values in columns]
-            return
-        for report in _in_order(handle, wanted):
-            yield header + report
-    finally:
-        eccodes.codes_release(handle)
+    single = tuple(eccodes.codes_get(handle, key, int) for key in _IDENTITY)
+    arrays = (
+        tuple(eccodes.codes_get_array(handle, key, int))
+        for key in ("unexpandedDescriptors", *_REPLICATIONS)
+        if eccodes.codes_is_defined(handle, key)
+    )
+    return single + tuple(arrays)
 
 
-def _in_order(handle: int, wanted: frozenset[str]) -> list[list[Element]]:
-    """Elements of the subsets of a message that is not compressed."""
-    reports: list[list[Element]] = [[]]
-    for key, name in _keys(handle):
-        if name == "subsetNumber" and reports[-1]:
-            reports.append([])
-        elif name in wanted:
-            reports[-1].append(_named(handle, key, name, _value(handle, key, name)))
-    return reports
+def _template(handle: int, wanted: frozenset[str], size: int) -> tuple[list[_Layout], list[str]]:
+    """The layout of each report of a message (of all together where they are compressed), and the
+    keys of its numbers, none where ecCodes gives all of them at once in the order of the keys."""
+    every = _keys(handle)
+    reports = [[key for key in keys if "->" not in key] for keys in every]
+    plain = [key for keys in reports for key in keys]
+    together, numbers = (_numbers(handle, keys, size)[0] for keys in ([], plain))
+    starts = np.cumsum([0, *map(len, every)])  # what qualifies other values ("->") comes last
+    pairs = list(zip(reports, starts.tolist(), strict=False))
+    indexes = [i for keys, start in pairs for i in range(start, start + len(keys))]
+    aligned = starts[-1] == together.size and bool(
+        (np.isnan(numbers) | (together[indexes] == numbers)).all()
+    )
+    if not aligned:
+        pairs = list(zip(reports, np.cumsum([0, *map(len, reports)]).tolist(), strict=False))
+    layouts = [_layout(handle, keys, start, wanted) for keys, start in pairs]
+    return layouts, [] if aligned else plain
 
 
-def _arrays(
-    handle: int, wanted: frozenset[str], count: int
-) -> Iterator[tuple[str, list[str | float | None]]]:
-    """Elements of a compressed message with their value in each of ``count`` subsets."""
+def _layout(handle: int, keys: list[str], start: int, wanted: frozenset[str]) -> _Layout:
+    """Where the ``keys`` of a report stand, the first one at ``start``."""
     import eccodes
 
-    for key, name in _keys(handle):
+    read: list[tuple[str, int, float, str]] = []
+    others: dict[int, str] = {}
+    for index, key in enumerate(keys, start):
+        name = key.rpartition("#")[2]
         if name not in wanted:
-            continue
-        text = eccodes.codes_get_native_type(handle, key) is str
-        if text:
-            values = list(eccodes.codes_get_string_array(handle, key))
+            code = eccodes.codes_get(handle, f"{key}->code", int)
+            if code // 1000 >= _OBSERVED and code // 1000 not in _ABOUT_DATA:
+                others[index] = name
+        elif eccodes.codes_get_native_type(handle, key) is str:
+            read.append((name, -1, 1.0, key))
         else:
-            values = [_number(v) for v in eccodes.codes_get_double_array(handle, key)]
-        if len(values) == 1:
-            values *= count
-        named = [_named(handle, key, name, value) for value in values]
-        yield named[0][0], [value for _, value in named]
+            read.append(_named(handle, key, name, index))
+    indexes = np.array(list(others), int)
+    return _Layout(read, list(others.values()), indexes, np.zeros(len(others), int))
 
 
-def _keys(handle: int) -> Iterator[tuple[str, str]]:
-    """The keys of the data section in order, and the element that each is of."""
+def _numbers(handle: int, keys: list[str], size: int) -> np.ndarray:
+    """Numbers of ``keys``, NaN for texts, or all of the message: (size, numbers)."""
     import eccodes
 
+    if not keys:
+        found: np.ndarray = eccodes.codes_get_double_array(handle, "numericValues")
+        return found.reshape(size, -1)
+    columns = [
+        np.full(size, np.nan)
+        if eccodes.codes_get_native_type(handle, key) is str
+        else np.broadcast_to(eccodes.codes_get_double_array(handle, key), size)
+        for key in keys
+    ]
+    return np.stack(columns, axis=1)
+
+
+def _keys(handle: int) -> list[list[str]]:
+    """The keys of the data section in order, of each subset."""
+    import eccodes
+
+    reports: list[list[str]] = []
     iterator = eccodes.codes_bufr_keys_iterator_new(handle)
     try:
         while eccodes.codes_bufr_keys_iterator_next(iterator):
             key = eccodes.codes_bufr_keys_iterator_get_name(iterator)
-            if "->" not in key:
-                yield key, key.rpartition("#")[2]
+            if key.rpartition("#")[2] == "subsetNumber" or key == "unexpandedDescriptors":
+                reports.append([])
+            elif reports:
+                reports[-1].append(key)
     finally:
         eccodes.codes_bufr_keys_iterator_delete(iterator)
+    return [keys for keys in reports if keys]
 
 
-def _value(handle: int, key: str, name: str) -> str | float | None:
+def _texts(handle: int, key: str, count: int) -> list[str]:
+    """A text of each subset of a compressed message."""
     import eccodes
 
-    value: Any = eccodes.codes_get(handle, key)
-    return value if isinstance(value, str) else _number(float(value))
+    texts = list(eccodes.codes_get_string_array(handle, key))
+    return texts * count if len(texts) == 1 else texts
 
 
-def _number(value: float) -> float | None:
-    return None if not np.isfinite(value) or abs(value) >= _TEXTS_END else float(value)
-
-
-def _named(handle: int, key: str, name: str, value: str | float | None) -> Element:
+def _named(handle: int, key: str, name: str, index: int) -> tuple[str, int, float, str]:
     """``timePeriod`` stands for descriptors of different units: here it is in seconds, and a
     displacement has a name of its own."""
     if name != "timePeriod":
-        return name, value
+        return name, index, 1.0, key
     import eccodes
 
     code = eccodes.codes_get(handle, f"{key}->code", int)
     seconds, displaced = _PERIODS.get(code - 4000, (1.0, True))
-    own = "timeDisplacement" if displaced else name
-    return own, value * seconds if isinstance(value, float) else None
+    return "timeDisplacement" if displaced else name, index, seconds, key

@@ -3,8 +3,8 @@ ecCodes, which does not know them.
 
 A table message holds entries as text: table A (mnemonics of message types), B (elements) and D
 (sequences). Every report begins with its length in bytes. Within a level each quantity is a stack
-of events, the newest first: its value, quality mark and program code. Sources: NCEPLIBS-bufr, user
-guide, "Description and format of DX BUFR tables"; NCEP prepBUFR tables at emc.ncep.noaa.gov.
+of events, the newest first: its value, quality mark and program code. Sources: NCEPLIBS-bufr,
+docs/dx_tables.md and src/dxtable.F90 (widths of the entries).
 """
 
 from __future__ import annotations

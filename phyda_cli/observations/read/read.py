@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-from phyda_cli.errors import InputError
+from phyda_cli.errors import InputError, UsageError
 from phyda_cli.observations.read.columns import ObservationMap, load_mapping
 from phyda_cli.observations.read.decode import decode, is_text
 from phyda_cli.observations.read.worker import decode_all
@@ -21,7 +20,7 @@ def read_observations(
     paths: Sequence[Path],
     mapping: Path | None = None,
     strict: bool = False,
-    decimal: Literal["point", "comma"] | None = None,
+    decimal: str | None = None,
 ) -> ReadResult:
     """All observations in ``paths`` (text tables, BUFR, NetCDF or ODB-2, possibly gzipped), and
     what became of every row.
@@ -34,6 +33,8 @@ def read_observations(
     """
     chosen = None if mapping is None else load_mapping(mapping)
     if decimal is not None:
+        if decimal not in ("point", "comma"):
+            raise UsageError(f"--decimal {decimal}: expected point or comma")
         chosen = (chosen or ObservationMap()).model_copy(update={"decimal": decimal})
     result = merge(_read([Path(path) for path in paths], chosen))
     if strict and result.problems:
