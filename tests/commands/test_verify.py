@@ -245,6 +245,25 @@ def test_influence_and_independence_of_given_observations(folder: Path) -> None:
     assert {r["group"] for r in rows} == {"", "single level"}
 
 
+def test_one_station_without_spread_and_nothing_withheld(folder: Path) -> None:
+    lines = (folder / "obs.csv").read_text().splitlines()[:2]
+    (folder / "one.csv").write_text("\n".join(lines) + "\n")
+    table = prepare(read_observations([folder / "one.csv"]).table, fields(2))
+    columns = (np.full(1, x) for x in (287.0, 285.5, np.nan))
+    write_feedback(folder / "one.nc", Feedback.as_observed(table, *columns), {})
+    options = ("an.nc", "--feedback", "one.nc", "--stations", "--overwrite")
+    found = json.loads(run(folder, *options, "--json").stdout)
+    assert found["headline"]["withheld_ratio"] is None
+    assert found["headline"]["chi2"] is None
+    assert {r["independence"] for r in found["rows"]} == {"used", "next_background"}
+    page = folder / "one.html"
+    result = CliRunner().invoke(
+        app, [str(folder / "an.nc"), "--feedback", str(folder / "one.nc"), "--report", str(page)]
+    )
+    assert result.exit_code == 0, result.exception
+    assert "nothing independent says how good" in page.read_text()
+
+
 def test_nothing_to_do_is_a_usage_error(folder: Path) -> None:
     assert refused(run(folder, "an.nc"), UsageError).exit_code == EXIT_USAGE
 
