@@ -23,7 +23,8 @@ from phyda_cli.verification.largest import largest_increments
 from phyda_cli.verification.limits import Broken
 from phyda_cli.verification.physics import PhysicsReport, assess
 from phyda_cli.verification.readable import READABLE
-from phyda_cli.verification.report_sections import Section, sections_of
+from phyda_cli.verification.report_blocks import Section
+from phyda_cli.verification.report_sections import sections_of
 from phyda_cli.verification.screen import number
 from phyda_cli.verification.station_health import StationRow, judge
 from phyda_cli.verification.summary import Headline, rows_with_bounds, span_of, summarise

@@ -3,17 +3,12 @@ plausibility, stations, provenance."""
 
 from __future__ import annotations
 
-import base64
-import json
-import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from phyda_cli.fields.remap import to_grid
 from phyda_cli.names import OBSERVABLES, VARIABLES, Channel
@@ -26,7 +21,6 @@ from phyda_cli.verification.charts import (
     scorecard_chart,
     series_chart,
     spectra_chart,
-    to_png,
 )
 from phyda_cli.verification.collect import Collected
 from phyda_cli.verification.departure_maps import departure_map, rejected_map
@@ -36,58 +30,23 @@ from phyda_cli.verification.maps import View, sequential, shared, stations_of_ch
 from phyda_cli.verification.physics import PhysicsReport
 from phyda_cli.verification.plots import figure_of
 from phyda_cli.verification.readable import READABLE, raised
-from phyda_cli.verification.screen import number
+from phyda_cli.verification.report_blocks import Block, Section, picture
+from phyda_cli.verification.report_tables import (
+    pivot,
+    plausibility_block,
+    provenance_block,
+    scores_block,
+    stations_block,
+)
 from phyda_cli.verification.spectra import spectra_of
-from phyda_cli.verification.station_health import StationRow, blacklist_lines
+from phyda_cli.verification.station_health import StationRow
 from phyda_cli.verification.sums import Key
 from phyda_cli.verification.tidy import Row, units_of
 
-__all__ = ["Block", "Section", "TableRow", "sections_of"]
+__all__ = ["sections_of"]
 
 _MAPPED = ("t850", "msl", "z500", "t2m")
 _MOST_MAPS = 2
-_MOST_STATIONS = 2000
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """Cells of a table; ``grey`` where they are not independent."""
-
-    cells: Sequence[str]
-    grey: bool = False
-
-
-@dataclass(frozen=True)
-class Block:
-    """A picture (base64), a sentence, fixed text, or a table with the first ``left`` columns
-    names and the columns ``words`` text."""
-
-    picture: str = ""
-    width: int = 1000
-    alt: str = ""
-    caption: str = ""
-    text: str = ""
-    pre: str = ""
-    header: Sequence[str] = ()
-    rows: Sequence[TableRow] = ()
-    left: int = 1
-    words: Sequence[int] = ()
-    sortable: bool = False
-
-
-@dataclass(frozen=True)
-class Section:
-    """One folded part."""
-
-    title: str
-    blocks: list[Block] = field(default_factory=list)
-    open: bool = False
-
-
-def picture(figure: Figure, alt: str, caption: str) -> Block:
-    """A figure as a block."""
-    width = round(figure.get_figwidth() * 100)
-    return Block(base64.b64encode(to_png(figure)).decode(), width, alt, caption)
 
 
 def sections_of(
@@ -106,11 +65,11 @@ def sections_of(
         Section("Series", _series(found, history)),
         Section("Calibration", _calibration(found, rows)),
         Section("Spectra", _spectra(found)),
-        Section("Plausibility", _plausibility(physics)),
+        Section("Plausibility", plausibility_block(physics)),
         Section("Scorecard", _scorecard(card)),
-        Section("Scores", _scores(rows)),
-        Section(f"Stations ({len({s.station for s in stations})})", _stations(stations)),
-        Section("Provenance", _provenance(found)),
+        Section("Scores", scores_block(rows)),
+        Section(f"Stations ({len({s.station for s in stations})})", stations_block(stations)),
+        Section("Provenance", provenance_block(found)),
     ]
     return [s for s in sections if s.blocks]
 
@@ -314,7 +273,7 @@ def _calibration(found: Collected, rows: Sequence[Row]) -> list[Block]:
         for k in wanted
     ]
     names = ("spread", "spread_skill", "crps", "coverage_50", "coverage_90", "rank_p")
-    table = _pivot(rows, names, ("analysis",))
+    table = pivot(rows, names, ("analysis",))
     if table:
         header = ("of", "units", *(n.replace("_", " ") for n in names))
         blocks.append(
@@ -331,49 +290,6 @@ def _calibration(found: Collected, rows: Sequence[Row]) -> list[Block]:
 def _name_of(key: Key) -> str:
     kind = "truth" if key.source == "fields" else f"{key.independence} observations"
     return f"{key.variable}{key.level} against {kind}"
-
-
-def _pivot(rows: Sequence[Row], names: Sequence[str], states: Sequence[str]) -> list[TableRow]:
-    """Rows over all regions with the scores ``names`` as columns; grey what is not independent."""
-    found: dict[tuple[str, ...], dict[str, Row]] = {}
-    for row in rows:
-        if row.region != "all" or row.group or (row.source == "observations" and row.level):
-            continue
-        key = (row.source, f"{row.variable}{row.level}", row.independence)
-        for state in states:
-            if row.state == state and row.score in names:
-                found.setdefault(key, {})[row.score] = row
-    table = []
-    for (source, name, independence), scores in found.items():
-        first = next(iter(scores.values()))
-        units, factor = READABLE.get(units_of(first.variable), (units_of(first.variable), 1.0))
-        cells = []
-        for score in names:
-            own = scores.get(score)
-            scale = factor if own is not None and own.units != "1" else 1.0
-            cells.append(number(None if own is None else own.value * scale))
-        label = f"{name} ({'truth' if source == 'fields' else independence})"
-        table.append(TableRow([label, units, *cells], independence in ("used", "same_origin")))
-    return table
-
-
-def _scores(rows: Sequence[Row]) -> list[Block]:
-    names = ("rmse", "bias", "mae", "ratio", "removed", "increment_correlation")
-    table = _pivot(rows, names, ("analysis",))
-    header = ("analysis against", "units", *(n.replace("_", " ") for n in names))
-    return (
-        [
-            Block(
-                caption="scores of the analysis over all regions",
-                header=header,
-                rows=table,
-                left=2,
-                sortable=True,
-            )
-        ]
-        if table
-        else []
-    )
 
 
 def _spectra(found: Collected) -> list[Block]:
@@ -399,58 +315,6 @@ def _spectra(found: Collected) -> list[Block]:
     ]
 
 
-def _plausibility(physics: PhysicsReport | None) -> list[Block]:
-    if physics is None:
-        return []
-    everywhere = [s for s in physics.equations if s.level is None and s.band is None]
-    rows = [
-        TableRow(
-            [
-                s.equation,
-                *(
-                    number(v, ".3f")
-                    for v in (s.background_ratio, s.ratio, s.members_ratio, s.excess)
-                ),
-            ]
-        )
-        for s in everywhere
-    ]
-    against = physics.reference or "nothing"
-    blocks = (
-        [
-            Block(
-                caption=f"rms of residuals over those of the {against} (1: as physical)",
-                header=("equation", "background", "analysis", "members", "excess"),
-                rows=rows,
-            )
-        ]
-        if rows
-        else []
-    )
-    violations = [v for v in physics.violations if v.level is None and v.band is None]
-    cells = [
-        TableRow(
-            [
-                v.kind.replace("_", " "),
-                *(
-                    number(None if p is None else 100 * p)
-                    for p in (v.background, v.analysis, v.truth)
-                ),
-            ]
-        )
-        for v in violations
-    ]
-    if cells:
-        blocks.append(
-            Block(
-                caption="part of the area where it cannot be [%]",
-                header=("what", "background", "analysis", "truth"),
-                rows=cells,
-            )
-        )
-    return blocks
-
-
 def _scorecard(card: Scorecard | None) -> list[Block]:
     if card is None:
         return []
@@ -464,123 +328,3 @@ def _scorecard(card: Scorecard | None) -> list[Block]:
             "false-discovery rate 5 %, block bootstrap and Diebold–Mariano over common times",
         )
     ]
-
-
-def _stations(stations: Sequence[StationRow]) -> list[Block]:
-    if not stations:
-        return []
-    rows = []
-    for s in stations[:_MOST_STATIONS]:
-        _, factor = READABLE.get(s.units, (s.units, 1.0))
-        numbers = (s.mean, s.std, s.rms, s.mean5, s.std5)
-        rows.append(
-            TableRow(
-                [
-                    s.station,
-                    s.variable,
-                    READABLE.get(s.units, (s.units, 1.0))[0],
-                    str(s.expected),
-                    str(s.received),
-                    str(s.used),
-                    *(number(None if v is None else v * factor) for v in numbers),
-                    s.last_seen,
-                    "; ".join(s.reasons),
-                ]
-            )
-        )
-    header = (
-        "station",
-        "variable",
-        "units",
-        "expected",
-        "received",
-        "used",
-        "mean O−B",
-        "std",
-        "rms",
-        "mean 5 days",
-        "std 5 days",
-        "last seen",
-        "suspicion",
-    )
-    left_out = len(stations) - len(rows)
-    blocks = [
-        Block(
-            caption="stations and variables, the suspicious ones first"
-            + (f"; {left_out} more in --json" if left_out else ""),
-            header=header,
-            rows=rows,
-            left=3,
-            words=(12,),
-            sortable=True,
-        )
-    ]
-    lines = blacklist_lines(list(stations))
-    if lines:
-        blocks.append(Block(text="Lines for --blacklist, if you agree:", pre="\n".join(lines)))
-    return blocks
-
-
-_SHOWN_ATTRIBUTES = (
-    "phyda_version",
-    "method",
-    "physics",
-    "seed",
-    "model_name",
-    "model_sha256",
-    "obs_file",
-    "obs_sha256",
-    "background_file",
-    "background_sha256",
-    "ensemble_file",
-    "ensemble_sha256",
-    "background_error_scale",
-    "phyda_status",
-    "phyda_verdict",
-    "phyda_notes",
-)
-
-
-def _provenance(found: Collected) -> list[Block]:
-    attributes = found.attributes
-    rows = [
-        TableRow([name, str(attributes[name])])
-        for name in _SHOWN_ATTRIBUTES
-        if str(attributes.get(name, ""))
-    ]
-    if not rows:
-        return []
-    blocks = [
-        Block(
-            caption="what the analysis was made from",
-            header=("attribute", "value"),
-            rows=rows,
-            words=(1,),
-        )
-    ]
-    blocks.append(Block(text="The command to repeat it:", pre=_command(attributes)))
-    try:
-        settings = json.dumps(json.loads(str(attributes.get("config_json", "{}"))), indent=1)
-    except json.JSONDecodeError:
-        settings = ""
-    if settings and settings != "{}":
-        blocks.append(
-            Block(text="with these settings (--config takes them as TOML):", pre=settings)
-        )
-    return blocks
-
-
-def _command(attributes: dict[str, Any] | Any) -> str:
-    words = ["phyda", "assimilate"]
-    for name in str(attributes.get("obs_file", "")).split(", "):
-        words += ["--obs", name] if name else []
-    if str(attributes.get("ensemble_file", "")):
-        for name in str(attributes["ensemble_file"]).split(", "):
-            words += ["--ensemble", name]
-    background = str(attributes.get("background_file", ""))
-    if background and background != "mean of the ensemble":
-        words += ["--background", background]
-    for option in ("method", "physics", "seed"):
-        if option in attributes:
-            words += [f"--{option}", str(attributes[option])]
-    return shlex.join([*words, "--out", "analysis.nc"])
