@@ -33,7 +33,7 @@ class Background:
     ``sources`` says which variable of the file each field came from (several may share a field,
     such as ``z500`` and ``z850``, or ``gh`` and ``z``), ``axes`` how the columns map; ``time_name``
     is the file's time coordinate, None when it has none; ``notes`` lists what was converted, chosen
-    or left out.
+    or left out; ``frame`` is the index of the frame in the file, None for a mean of several.
     """
 
     path: Path
@@ -43,6 +43,7 @@ class Background:
     axes: Axes
     time_name: str | None
     notes: list[str] = field(default_factory=list)
+    frame: int | None = None
 
 
 def read_background(
@@ -102,6 +103,7 @@ def background_of(
             *absent,
             *suspects,
         ],
+        frame=index,
     )
 
 

@@ -74,6 +74,7 @@ def read_ensemble(
         first,
         fields=_mean(members),
         source=source,
+        frame=None,
         notes=[f"mean of {len(members)} members of {files}", *notes],
     ), members
 

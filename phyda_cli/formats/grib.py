@@ -29,7 +29,7 @@ from phyda_cli.formats.series import Contents, Rows, Series, contents_of, read_c
 from phyda_cli.formats.times import to_seconds
 from phyda_cli.names import VARIABLES, canonical_variable, parse_channel
 
-__all__ = ["open_grib_series"]
+__all__ = ["GribFrames", "open_grib_series", "places_of"]
 
 _PLAIN_TYPES = (*ISOBARIC, "surface", "meanSea", "heightAboveGround")
 _STATIC_NAMES = ("orog", "lsm", "z", "gh")
@@ -93,15 +93,20 @@ class GribFrames:
 
     def frame(self, index: int) -> tuple[xr.Dataset, list[str]]:
         """One frame in memory, and notes on what cannot be placed."""
-        own = self.frames[index]
         notes: list[str] = []
+        with ECCODES:
+            valid = self.frames[index][0].valid
+            return grib_dataset(self.path, self.messages(index), valid, notes), notes
+
+    def messages(self, index: int) -> list[GribMessage]:
+        """The messages of one frame, with the static fields that only another one has."""
+        own = self.frames[index]
         have = {m.name for m in own if m.level_type == "surface"}
         first: dict[str, GribMessage] = {}
         for m in self.static:
             if m.name not in have:
                 first.setdefault(m.name, m)
-        with ECCODES:
-            return grib_dataset(self.path, [*own, *first.values()], own[0].valid, notes), notes
+        return [*own, *first.values()]
 
     def contents(self) -> Contents:
         """What the frames hold, by the first."""
@@ -183,10 +188,7 @@ def grib_dataset(
     latitude, longitude; what cannot be placed is added to ``notes``. Levels missing from a variable
     that others of its level type have are NaN."""
     names = unique_names(messages)
-    levels = {
-        t: sorted({m.level for m in messages if m.level_type == t}, reverse=t == "isobaricInhPa")
-        for t in {m.level_type for m in messages}
-    }
+    levels = levels_by_type(messages)
     counts = Counter(_key(m) for m in {(_key(m), m.level): m for m in messages}.values())
     arrays: dict[str, np.ndarray] = {}
     attributes: dict[str, dict[str, Any]] = {}
@@ -206,6 +208,24 @@ def grib_dataset(
         attributes.setdefault(name, attributes_of(message, m, several))
     assert coordinates is not None
     return _dataset(arrays, attributes, levels, coordinates, valid)
+
+
+def levels_by_type(messages: Sequence[GribMessage]) -> dict[str, list[float]]:
+    """The levels of each type: of pressure upwards, of others increasing."""
+    return {
+        t: sorted({m.level for m in messages if m.level_type == t}, reverse=t == "isobaricInhPa")
+        for t in {m.level_type for m in messages}
+    }
+
+
+def places_of(messages: Sequence[GribMessage]) -> list[tuple[GribMessage, str, int]]:
+    """Each message that :func:`grib_dataset` takes, with the name of its variable and the index of
+    its level."""
+    names, levels = unique_names(messages), levels_by_type(messages)
+    return [
+        (m, names[_key(m)], levels[m.level_type].index(m.level))
+        for m in _first_of_each(messages, names, [])
+    ]
 
 
 def _first_of_each(

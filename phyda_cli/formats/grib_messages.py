@@ -36,6 +36,7 @@ __all__ = [
     "attributes_of",
     "coordinates_of",
     "decoded",
+    "fields_in_order",
     "grib_fields",
     "scan",
     "values_of_message",
@@ -150,7 +151,7 @@ def _decoding(what: str, hint: str = "") -> Iterator[None]:
         raise InputError(f"{what}: {type(error).__name__} {error}", hint=hint) from error
 
 
-def _messages(path: Path) -> Iterator[tuple[int, int, Message]]:
+def fields_in_order(path: Path) -> Iterator[tuple[int, int, Message]]:
     """Offset of the GRIB message, number of the field in it, and the field, in file order."""
     count, items = 0, iter(FileStream(str(path), errors="raise").items())
     while True:
@@ -185,7 +186,7 @@ def scan(path: Path) -> tuple[list[GribMessage], list[str]]:
 def _scan(path: Path, _size: int, _changed: int) -> tuple[tuple[GribMessage, ...], tuple[str, ...]]:
     messages = [
         _describe(i, offset, part, message, path)
-        for i, (offset, part, message) in enumerate(_messages(path))
+        for i, (offset, part, message) in enumerate(fields_in_order(path))
     ]
     kinds = Counter(m.kind for m in messages if m.kind)
     notes = [f"{n} fields of {kind} are left out" for kind, n in kinds.items()]
@@ -292,7 +293,7 @@ def grib_fields(path: Path) -> Iterator[GribField]:
     """Field after field in the order of the file, which may be larger than memory. Raises
     InputError for damaged files."""
     axes: dict[tuple[Any, ...], tuple[np.ndarray, np.ndarray]] = {}
-    for index, (offset, part, message) in enumerate(_messages(path)):
+    for index, (offset, part, message) in enumerate(fields_in_order(path)):
         m = _describe(index, offset, part, message, path)
         if m.grid not in axes:
             axes[m.grid] = coordinates_of(message, path, m)

@@ -1,5 +1,5 @@
-"""Writing analyses and plain fields as CF NetCDF; each file is published whole, after being read
-back."""
+"""Writing analyses and plain fields as CF NetCDF, analyses also as GRIB; each file is published
+whole, after being read back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from phyda_cli.formats.recognise import Source
 from phyda_cli.formats.times import as_time
 from phyda_cli.names import VARIABLES
 
-__all__ = ["write_analysis", "write_fields"]
+__all__ = ["GRIB_SUFFIXES", "write_analysis", "write_fields"]
+
+GRIB_SUFFIXES = (".grib", ".grib1", ".grib2", ".grb", ".grb1", ".grb2", ".gb2")
 
 _COMPRESSION = {"zlib": True, "complevel": 2, "shuffle": True, "dtype": "float32"}
 _PACKING = (
@@ -45,7 +47,8 @@ def write_analysis(
     attributes: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write the analysis in the layout, names and units of the background's file.
+    """Write the analysis in the layout, names and units of the background's file: as NetCDF, or
+    where the name of ``path`` says GRIB into the messages of a GRIB background, without the rest.
 
     Each variable X of the file whose field is in ``increment`` becomes its value plus the
     difference of ``analysis`` and background in the file's units (a zero difference leaves it bit
@@ -63,6 +66,11 @@ def write_analysis(
             or (source.relative and "t" in increment.upper)
         ):
             _add_variable(dataset, background, source, analysis, increment, spread, members)
+    if Path(path).suffix.lower() in GRIB_SUFFIXES:
+        from phyda_cli.formats.grib_write import write_grib  # loads ecCodes
+
+        write_grib(path, background, dataset, overwrite)
+        return
     if members:
         numbers = np.arange(len(members), dtype=np.int32)
         dataset = dataset.assign_coords(
