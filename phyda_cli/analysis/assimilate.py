@@ -28,6 +28,7 @@ from phyda_cli.analysis.verdict import Verdict, verdict_of
 from phyda_cli.errors import GateError, InputError, NoObservationsError, UsageError
 from phyda_cli.formats.background import Background, read_background
 from phyda_cli.formats.ensemble import member_labels, read_ensemble
+from phyda_cli.formats.write import check_format
 from phyda_cli.formats.zarr import is_zarr
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.observations.departures import departures_by_variable
@@ -131,6 +132,8 @@ def _analysed(
     """The rest of :func:`assimilate` once the observations are read; without ``provenance`` it is
     a dry run."""
     background, forecasts = _read_forecasts(request, settings, read.table["time"])
+    if request.out is not None:
+        check_format(request.out, background)
     table = _prepared(request, settings, read, background)
     shared = (request, settings, background.fields, table, forecasts)
     ranks.broadcast(None if provenance is None else shared)

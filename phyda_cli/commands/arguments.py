@@ -30,7 +30,8 @@ __all__ = [
 OUTPUT, METHOD, INPUT = "Output", "Method", "Input"
 OTHER_FORMATS = {
     **dict.fromkeys((".grib", ".grib1", ".grib2", ".grb", ".grb1", ".grb2", ".gb2"), "GRIB"),
-    **dict.fromkeys((".csv", ".txt", ".json", ".parquet"), "a table"),
+    ".csv": "CSV",
+    **dict.fromkeys((".txt", ".json", ".parquet"), "a table"),
     **dict.fromkeys((".png", ".pdf", ".svg"), "a picture"),
     **dict.fromkeys((".bufr", ".bfr", ".odb", ".odb2"), "observations"),
     **dict.fromkeys((".zarr",), "Zarr"),
@@ -103,10 +104,10 @@ def parse_renames(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def check_name(path: Path | None, option: str, also: str = "") -> None:
-    """Raise UsageError where the name of a NetCDF output says another format than this or the
-    suffix ``also``."""
+    """Raise UsageError where the name of a NetCDF output says another format than this or
+    ``also``."""
     said = OTHER_FORMATS.get(path.suffix.lower()) if path else None
-    if path and said and path.suffix.lower() != also:
+    if path and said and said != also:
         raise UsageError(
             f"{option} {path}: the name says {said}, and phyda writes NetCDF",
             hint=f"use {option} {path.with_suffix('.nc')}",

@@ -165,7 +165,8 @@ def assimilate(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="Analysis to write: NetCDF, on the background's grid.",
+            help="Analysis to write, on the background's grid: NetCDF, or .grib2 of a GRIB "
+            "background.",
             rich_help_panel=OUTPUT,
         ),
     ] = Path("analysis.nc"),
@@ -244,8 +245,8 @@ def assimilate(
             silence()
             assist(place)
             return
-        check_name(out, "--out")
-        check_name(feedback, "--feedback", also=".csv")
+        check_name(out, "--out", also="GRIB")
+        check_name(feedback, "--feedback", also="CSV")
         settings = chosen.settings(AnalysisSettings)
         request = Request(
             obs=files_of(obs),

@@ -22,7 +22,7 @@ from phyda_cli.formats.inputs import file_kind
 import eccodes
 from cfgrib.messages import MISSING_VAUE_INDICATOR, Message, multi_enabled
 
-__all__ = ["check_grib_output", "write_grib"]
+__all__ = ["check_background", "write_grib"]
 
 _ANALYSIS = 0  # GRIB2 code tables 1.4 and 4.3
 _MARS_ANALYSIS = 2  # ECMWF's type an
@@ -33,13 +33,20 @@ _SECTION = 4  # of GRIB2, where the second field of a message begins
 _Place = tuple[int, int]  # offset of a GRIB message, and number of the field in it
 
 
-def check_grib_output(background: Path | None) -> None:
-    """Raise UsageError where there is no single GRIB file whose messages an output could take."""
-    if background is None or (background.exists() and file_kind(background) != "grib"):
-        raise UsageError(
-            "GRIB is written into the messages of a GRIB background, and there is none",
-            hint="name the output .nc, or give a GRIB file with --background",
-        )
+def check_background(background: Background) -> None:
+    """Raise UsageError where there are no GRIB messages that say what ``background`` is."""
+    if background.frame is None:
+        reason = "the background is the mean of several"
+        hint = "name the output .nc, or give one member with --background and --member"
+    elif file_kind(background.path) != "grib":
+        reason = f"{background.path} has none"
+        hint = "name the output .nc, or give a GRIB file with --background"
+    elif background.fields.time != background.source["time"].values[0]:
+        reason = "those of the background state another time than --valid-time"
+        hint = "name the output .nc"
+    else:
+        return
+    raise UsageError(f"GRIB is written into the messages of the background: {reason}", hint=hint)
 
 
 def write_grib(
@@ -54,11 +61,8 @@ def write_grib(
     UsageError for a background that is no frame of a GRIB file, OutputError when the file does not
     read back.
     """
-    if background.frame is None:
-        raise UsageError(
-            "the mean of an ensemble has no GRIB messages",
-            hint="name the output .nc, or give one member with --background and --member",
-        )
+    check_background(background)
+    assert background.frame is not None
     with ECCODES:
         frames = open_grib_series(background.path, channels=False).frames
         assert isinstance(frames, GribFrames)

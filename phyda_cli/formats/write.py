@@ -16,14 +16,15 @@ from phyda_cli.errors import OutputError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.files.publish import publish
 from phyda_cli.formats.background import Background, level_index, values_of
+from phyda_cli.formats.cf_attributes import completed
 from phyda_cli.formats.humidity import relative_humidity
 from phyda_cli.formats.recognise import Source
 from phyda_cli.formats.times import as_time
 from phyda_cli.names import VARIABLES
 
-__all__ = ["GRIB_SUFFIXES", "write_analysis", "write_fields"]
+__all__ = ["check_format", "write_analysis", "write_fields"]
 
-GRIB_SUFFIXES = (".grib", ".grib1", ".grib2", ".grb", ".grb1", ".grb2", ".gb2")
+_GRIB_SUFFIXES = (".grib", ".grib1", ".grib2", ".grb", ".grb1", ".grb2", ".gb2")
 
 _COMPRESSION = {"zlib": True, "complevel": 2, "shuffle": True, "dtype": "float32"}
 _PACKING = (
@@ -35,6 +36,19 @@ _PACKING = (
     "scale_factor",
     "add_offset",
 )
+
+
+def check_format(path: Path, background: Background) -> None:
+    """Raise UsageError where the name ``path`` says GRIB and ``background`` has no GRIB messages of
+    its own time."""
+    if _says_grib(path):
+        from phyda_cli.formats.grib_write import check_background  # loads ecCodes
+
+        check_background(background)
+
+
+def _says_grib(path: Path | str) -> bool:
+    return Path(path).suffix.lower() in _GRIB_SUFFIXES
 
 
 def write_analysis(
@@ -66,7 +80,7 @@ def write_analysis(
             or (source.relative and "t" in increment.upper)
         ):
             _add_variable(dataset, background, source, analysis, increment, spread, members)
-    if Path(path).suffix.lower() in GRIB_SUFFIXES:
+    if _says_grib(path):
         from phyda_cli.formats.grib_write import write_grib  # loads ecCodes
 
         write_grib(path, background, dataset, overwrite)
@@ -76,7 +90,7 @@ def write_analysis(
         dataset = dataset.assign_coords(
             realization=("realization", numbers, {"standard_name": "realization"})
         )
-    dataset = _with_time(dataset, background.time_name, analysis.time)
+    dataset = _with_time(completed(dataset, background), background.time_name, analysis.time)
     stated = {
         k: v
         for k, v in background.source.attrs.items()
