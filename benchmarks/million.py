@@ -30,8 +30,8 @@ from benchmarks.outcome import finish
 from phyda_cli.fields.grid import Fields
 from phyda_cli.formats.background import read_background
 from phyda_cli.names import default_error
+from phyda_cli.observations.convert import write_csv
 from phyda_cli.observations.operators import build_operator
-from phyda_cli.observations.read.csv import write_csv
 from phyda_cli.observations.table import concat, make
 
 DEMO = Path(__file__).resolve().parents[1] / "phyda_cli" / "demo"

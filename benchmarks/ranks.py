@@ -34,7 +34,7 @@ from phyda_cli.fields.interpolate import grid_to_grid
 from phyda_cli.fields.state import equiangular
 from phyda_cli.formats.background import read_background
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint, save_checkpoint
-from phyda_cli.observations.read.csv import write_csv
+from phyda_cli.observations.convert import write_csv
 
 
 def finer_model(folder: Path, n_lon: int) -> Path:

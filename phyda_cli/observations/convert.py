@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.errors import UsageError
+from phyda_cli.files.publish import publish
 from phyda_cli.observations.feedback import Feedback, write_feedback
 from phyda_cli.observations.qc import set_codes
 from phyda_cli.observations.qc.preliminary import duplicates
-from phyda_cli.observations.read.csv import write_csv
-from phyda_cli.observations.table import QC
+from phyda_cli.observations.table import LEVEL, QC
 
-__all__ = ["FORMATS", "format_of", "merged", "write_observations"]
+__all__ = ["FORMATS", "format_of", "merged", "write_csv", "write_observations"]
 
 FORMATS = ("csv", "nc")
 
@@ -56,3 +56,28 @@ def write_observations(
     good = table[(table["qc"] <= QC.PASSIVE) & np.isfinite(table["value"])]
     write_csv(path, good, overwrite)
     return len(good), len(table) - len(good)
+
+
+def write_csv(path: Path, table: pd.DataFrame, overwrite: bool = False) -> None:
+    """Write ``table`` in the long form, which reads back exactly, except qc, file and row. Raises
+    OutputError."""
+    columns = [
+        "station_id",
+        "time",
+        "latitude",
+        "longitude",
+        "elevation",
+        "variable",
+        *LEVEL,
+        "value",
+        "error",
+        "use",
+    ]
+    optional = [c for c in ("elevation", *LEVEL, "error") if table[c].isna().all()]
+    optional += ["use"] if (table["use"] == 1).all() else []
+    out = table[[c for c in columns if c not in optional]].copy()
+    times = table["time"].to_numpy()
+    whole = bool(np.all(np.isnat(times) | (times == times.astype("datetime64[s]"))))
+    out["time"] = np.char.add(np.datetime_as_string(times, unit="s" if whole else "ns"), "Z")
+    with publish(path, overwrite) as temporary:
+        out.to_csv(temporary, index=False)

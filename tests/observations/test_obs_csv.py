@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from phyda_cli.errors import InputError, OutputError
 from phyda_cli.names import OBSERVABLES
-from phyda_cli.observations.read.csv import parse_csv, write_csv
+from phyda_cli.observations.convert import write_csv
+from phyda_cli.observations.read.csv import parse_csv
 from phyda_cli.observations.read.read import read_observations
 from phyda_cli.observations.report import ReadResult
 from phyda_cli.observations.table import COLUMNS, QC, check, make

@@ -16,8 +16,9 @@ from test_obs_netcdf import madis, modern_ioda, old_ioda
 from benchmarks.fuzz import fuzz
 from phyda_cli.errors import InputError, PhydaError
 from phyda_cli.names import OBSERVABLES
+from phyda_cli.observations.convert import write_csv
 from phyda_cli.observations.read.bufr import read_bufr
-from phyda_cli.observations.read.csv import parse_csv, write_csv
+from phyda_cli.observations.read.csv import parse_csv
 from phyda_cli.observations.read.worker import Worker, decode_all
 from phyda_cli.observations.table import check, make
 
