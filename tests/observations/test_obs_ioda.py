@@ -13,7 +13,7 @@ import pytest
 
 from phyda_cli.errors import InputError
 from phyda_cli.observations.convert_variables import derive_table
-from phyda_cli.observations.read.netcdf import read_netcdf
+from phyda_cli.observations.read.decode import decode
 from phyda_cli.observations.read.read import read_observations
 from phyda_cli.observations.table import QC, check, make
 
@@ -68,7 +68,7 @@ def ioda(path: Path, groups: Mapping[str, Mapping[str, Any]], old: bool = False)
                     variable.units = UNITS[name]
                 if name == "dateTime" and not old:
                     variable.units = "seconds since 1970-01-01T00:00:00Z"
-    table = read_netcdf(path, "x.nc").table
+    table = decode(path).table
     check(table)
     return table
 

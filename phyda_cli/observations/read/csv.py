@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,15 +16,46 @@ from phyda_cli.observations.read.cells import (
     split_cells,
 )
 from phyda_cli.observations.read.columns import ObservationMap
+from phyda_cli.observations.read.decode import OTHER_KINDS, Source, reader
 from phyda_cli.observations.read.header import nearest
 from phyda_cli.observations.read.plan import Plan, planned
 from phyda_cli.observations.read.rows import Verdicts, long_rows, shared_columns, wide_rows
 from phyda_cli.observations.report import Note, Problem, ReadResult, merge
 from phyda_cli.observations.table import QC, concat, make
 
-__all__ = ["parse_csv"]
+__all__ = ["parse_csv", "read_text"]
+
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 _BLOCK = 8_000_000  # letters of a text table at a time
+
+
+def _is_text(source: Source) -> bool:
+    if source.head.startswith((*OTHER_KINDS, b"BUFR")):
+        return False
+    return source.head.startswith(_UTF16) or not source.has_zeros
+
+
+@reader("a text table (CSV)", _is_text, rank=1, harmless=True)
+def read_text(source: Source, mapping: ObservationMap | None) -> ReadResult:
+    """Text in UTF-8 or UTF-16 with or without a byte-order mark; bytes that are neither count as
+    Latin-1."""
+    wide = source.head.startswith(_UTF16)
+    encoding, errors = ("utf-16", "replace") if wide else ("utf-8-sig", "as-latin-1")
+    with (
+        source.opened() as file,
+        io.TextIOWrapper(file, encoding=encoding, errors=errors) as text,
+    ):
+        return parse_csv(text, str(source.path), mapping)
+
+
+def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+codecs.register_error("as-latin-1", _as_latin_1)
 
 
 def parse_csv(

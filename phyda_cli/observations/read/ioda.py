@@ -12,9 +12,10 @@ import pandas as pd
 from phyda_cli.errors import InputError
 from phyda_cli.observations.read.columns import METADATA_UNITS
 from phyda_cli.observations.read.levels import are_levels
-from phyda_cli.observations.read.netcdf_variables import (
+from phyda_cli.observations.read.netcdf import (
     Group,
     first_of,
+    netcdf_reader,
     numbers,
     positive,
     raw_numbers,
@@ -70,6 +71,12 @@ _IODA_UNITS = {
 }  # its convention where a file says nothing
 
 
+@netcdf_reader(
+    "IODA",
+    lambda data: (
+        "ObsValue" in data.groups or any(name.endswith("@ObsValue") for name in data.variables)
+    ),
+)
 def read_ioda(data: netCDF4.Dataset, _: Path, file: str) -> ReadResult:
     """The observations in ``data``, called ``file`` in messages; a location is a row of the
     account.

@@ -8,8 +8,9 @@ import netCDF4
 import numpy as np
 
 from phyda_cli.observations.atmosphere import standard_pressure
-from phyda_cli.observations.read.netcdf_variables import (
+from phyda_cli.observations.read.netcdf import (
     first_of,
+    netcdf_reader,
     numbers,
     raw_numbers,
     since_1970,
@@ -20,7 +21,7 @@ from phyda_cli.observations.read.to_table import Values, assemble
 from phyda_cli.observations.report import ReadResult
 from phyda_cli.observations.table import QC
 
-__all__ = ["TIME_NAMES", "read_madis"]
+__all__ = ["read_madis"]
 
 _MADIS = {
     "temperature": ("t2m", "t"),
@@ -34,17 +35,21 @@ _MADIS = {
     "seaLevelPress": ("msl", ""),
     "seaLevelPressure": ("msl", ""),
 }
-TIME_NAMES = ("timeObs", "observationTime")
+_TIME_NAMES = ("timeObs", "observationTime")
 _MADIS_NAME = ("stationId", "stationName", "tailNumber", "en_tailNumber")
 _MADIS_FAILED = ("X", "Q", "B")  # failed the first or a later stage, or a forecaster's judgement
 
 
+@netcdf_reader(
+    "MADIS",
+    lambda data: "latitude" in data.variables and any(n in data.variables for n in _TIME_NAMES),
+)
 def read_madis(data: netCDF4.Dataset, _: Path, file: str) -> ReadResult:
     """The observations in ``data``, called ``file`` in messages. A record is a row of the
     account."""
     variables = dict(data.variables)
     size = variables["latitude"].size
-    time, name = first_of(variables, TIME_NAMES), first_of(variables, _MADIS_NAME)
+    time, name = first_of(variables, _TIME_NAMES), first_of(variables, _MADIS_NAME)
     columns = {k: numbers(variables[k]) for k in ("latitude", "longitude")}
     columns["time"] = (
         np.full(size, np.datetime64("NaT"), "datetime64[ns]")

@@ -1,7 +1,9 @@
-"""Observations in NetCDF: our own feedback, IODA of both naming generations, and MADIS."""
+"""Observations in NetCDF: what wrote a file is recognised by its variables. Our own feedback, and
+what the readers of other kinds share."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,16 +12,53 @@ import numpy as np
 
 from phyda_cli.errors import InputError
 from phyda_cli.formats.classic import reject_truncated
+from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.feedback import read_feedback
-from phyda_cli.observations.read.ioda import read_ioda
-from phyda_cli.observations.read.madis import TIME_NAMES, read_madis
+from phyda_cli.observations.read.columns import ObservationMap
+from phyda_cli.observations.read.decode import Source, reader
 from phyda_cli.observations.report import ReadResult
 from phyda_cli.observations.table import LEVEL, QC, check, make
+from phyda_cli.units import conversion
 
-__all__ = ["read_netcdf"]
+__all__ = [
+    "Group",
+    "first_of",
+    "netcdf_reader",
+    "numbers",
+    "positive",
+    "raw_numbers",
+    "read_netcdf",
+    "since_1970",
+    "texts",
+    "unit_factors",
+]
+
+Group = dict[str, netCDF4.Variable]
+Known = Callable[[netCDF4.Dataset], bool]
+Read = Callable[[netCDF4.Dataset, Path, str], ReadResult]
+
+_EPOCH = np.datetime64("1970-01-01", "ns")
+_READERS: dict[str, tuple[Known, Read]] = {}
 
 _RUN_DEPENDENT = (QC.TIME_WINDOW, QC.BLACKLIST, QC.DUPLICATE)
 _DENSEST = 1100  # times that zlib can shrink
+
+
+def netcdf_reader(name: str, known: Known) -> Callable[[Read], Read]:
+    """Register the function below as what reads NetCDF files of the kind ``name``, which ``known``
+    recognises by their groups and variables."""
+
+    def register(read: Read) -> Read:
+        _READERS[name] = known, read
+        return read
+
+    return register
+
+
+@reader("NetCDF", lambda source: source.head.startswith((b"CDF", b"\x89HDF")))
+def _read_file(source: Source, _: ObservationMap | None) -> ReadResult:
+    with source.on_disk() as path:
+        return read_netcdf(path, str(source.path))
 
 
 def read_netcdf(path: Path, file: str) -> ReadResult:
@@ -33,9 +72,9 @@ def read_netcdf(path: Path, file: str) -> ReadResult:
     try:
         with netCDF4.Dataset(path) as data:
             _refuse_impossible_sizes(data, path.stat().st_size, file)
-            for known, reader in _READERS:
+            for known, read in _READERS.values():
                 if known(data):
-                    return reader(data, path, file)
+                    return read(data, path, file)
             found = ", ".join([*data.groups, *data.variables][:20])
     except InputError:
         raise
@@ -75,6 +114,9 @@ def _refuse_impossible_sizes(data: netCDF4.Dataset, size: int, file: str) -> Non
                 )
 
 
+@netcdf_reader(
+    "feedback", lambda data: {"ObsValue", "EffectiveQC", "source_row"} <= set(data.variables)
+)
 def _read_feedback(_: netCDF4.Dataset, path: Path, file: str) -> ReadResult:
     """The observations of an earlier run: values, errors, passive ones passive, rejected ones as
     they were before the model.
@@ -105,19 +147,60 @@ def _read_feedback(_: netCDF4.Dataset, path: Path, file: str) -> ReadResult:
     return ReadResult(table, len(table), len(table), 0, 0)
 
 
-_READERS: tuple[
-    tuple[Callable[[netCDF4.Dataset], bool], Callable[[netCDF4.Dataset, Path, str], ReadResult]],
-    ...,
-] = (
-    (lambda data: {"ObsValue", "EffectiveQC", "source_row"} <= set(data.variables), _read_feedback),
-    (
-        lambda data: (
-            "ObsValue" in data.groups or any(name.endswith("@ObsValue") for name in data.variables)
-        ),
-        read_ioda,
-    ),
-    (
-        lambda data: "latitude" in data.variables and any(n in data.variables for n in TIME_NAMES),
-        read_madis,
-    ),
-)
+def first_of(variables: Group, names: tuple[str, ...]) -> netCDF4.Variable | None:
+    """The first of ``names`` that is there."""
+    return next((variables[name] for name in names if name in variables), None)
+
+
+def numbers(variable: netCDF4.Variable, limit: float = 1e8) -> np.ndarray:
+    """Numbers as floats, NaN where missing; fill values written without saying so (beyond
+    ``limit``) are missing too."""
+    values: np.ndarray = np.ma.filled(np.ma.asarray(variable[:], dtype=float), np.nan)
+    return np.where(np.abs(values) < limit, values, np.nan)
+
+
+def raw_numbers(variable: netCDF4.Variable) -> np.ndarray:
+    """Seconds as they stand in a time variable."""
+    return numbers(variable, limit=np.inf)
+
+
+def positive(values: np.ndarray) -> np.ndarray:
+    """``values``, NaN where they are not positive."""
+    return np.where(values > 0, values, np.nan)
+
+
+def unit_factors(
+    variable: netCDF4.Variable, ours: str, file: str, default: str | None
+) -> tuple[float, float]:
+    """Scale and offset from the units of ``variable``, ``default`` without any, to ours. Raises
+    InputError when they do not fit."""
+    canonical = OBSERVABLES[ours].units
+    aliases = {"kelvin": "K", "pascal": "Pa", "meter/sec": "m/s", "meter": "m", "percent": "%"}
+    unit = str(getattr(variable, "units", default or canonical)) or canonical
+    try:
+        return conversion(aliases.get(unit.lower(), unit), canonical)
+    except ValueError as error:
+        raise InputError(f"{file}: {variable.name}: {error}") from error
+
+
+def texts(variable: netCDF4.Variable) -> np.ndarray:
+    """Texts (N,) of a string or character variable."""
+    variable.set_auto_mask(False)
+    variable.set_auto_chartostring(False)
+    letters = variable[:]
+    if letters.dtype.kind == "S" and letters.ndim > 1:
+        letters = np.ascontiguousarray(letters).view(f"S{letters.shape[1]}").ravel()
+    words = (
+        w.decode("utf-8", "replace") if isinstance(w, bytes) else str(w)
+        for w in letters.ravel().tolist()
+    )
+    return np.array([re.sub(r"[^\x20-\x7e]", "", w).strip() for w in words] or [""], object)[
+        : len(letters)
+    ]
+
+
+def since_1970(values: np.ndarray) -> np.ndarray:
+    """Times (N,) from seconds since 1970."""
+    known = np.abs(values) < 9e9
+    micro = np.round(np.where(known, values, 0) * 1e6).astype("timedelta64[us]")
+    return np.where(known, _EPOCH + micro, np.datetime64("NaT")).astype("datetime64[ns]")

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.errors import InputError
+from phyda_cli.observations.read.columns import ObservationMap
+from phyda_cli.observations.read.decode import Source, reader
 from phyda_cli.observations.read.to_table import Values, assemble
 from phyda_cli.observations.report import ReadResult
 
@@ -34,6 +36,12 @@ _VARNO = {  # ECMWF's varno: (variable, at a level)
 }
 _PRESSURE, _HEIGHT = 1, 2  # vertco_type
 _NEEDED = ("lat", "lon", "date", "time", "varno", "obsvalue")
+
+
+@reader("ODB-2", lambda source: source.head.startswith(b"\xff\xffODA"))
+def _read_file(source: Source, _: ObservationMap | None) -> ReadResult:
+    with source.on_disk() as path:
+        return read_odb(path, str(source.path))
 
 
 def read_odb(path: Path, file: str) -> ReadResult:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.observations.read.columns import ObservationMap, load_mapping
-from phyda_cli.observations.read.decode import decode, is_text
+from phyda_cli.observations.read.decode import Source, decode, format_of
 from phyda_cli.observations.read.worker import decode_all
 from phyda_cli.observations.report import ReadResult, merge
 
@@ -50,7 +50,7 @@ def _read(paths: list[Path], mapping: ObservationMap | None) -> list[ReadResult]
     """The result of each file: small text tables in this process, the others in workers."""
     results: dict[int, ReadResult] = {}
     for i, path in enumerate(paths):
-        if is_text(path) and (path.stat().st_size < _SMALL or len(paths) == 1):
+        if format_of(Source(path)).harmless and (len(paths) == 1 or path.stat().st_size < _SMALL):
             results[i] = decode(path, mapping)
     others = [i for i in range(len(paths)) if i not in results]
     if others:

@@ -27,7 +27,7 @@ from typing import IO, TypeVar
 
 from phyda_cli.errors import InputError, PhydaError
 from phyda_cli.observations.read.columns import ObservationMap
-from phyda_cli.observations.read.decode import reader_of, time_limit
+from phyda_cli.observations.read.decode import Source, format_of, time_limit
 from phyda_cli.observations.report import ReadResult
 
 __all__ = ["Worker", "decode_all"]
@@ -173,11 +173,14 @@ def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
             path, mapping = pickle.load(questions)
         except EOFError:
             return
-        read = _guarded(path, partial(reader_of, path))
+        source = Source(path)
+        known = _guarded(path, partial(format_of, source))
         pickle.dump(None, answers)
         answers.flush()
         pickle.dump(
-            read if isinstance(read, Exception) else _guarded(path, partial(read, path, mapping)),
+            known
+            if isinstance(known, Exception)
+            else _guarded(path, partial(known.read, source, mapping)),
             answers,
         )
         answers.flush()
