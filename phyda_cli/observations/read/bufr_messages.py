@@ -223,6 +223,8 @@ def _layout(handle: int, keys: list[str], start: int, wanted: frozenset[str]) ->
     others: dict[int, str] = {}
     for index, key in enumerate(keys, start):
         name = key.rpartition("#")[2]
+        if name == key:  # an operator, which has no rank
+            continue
         if name not in wanted:
             code = eccodes.codes_get(handle, f"{key}->code", int)
             if code // 1000 >= _OBSERVED and code // 1000 not in _ABOUT_DATA:
@@ -236,7 +238,7 @@ def _layout(handle: int, keys: list[str], start: int, wanted: frozenset[str]) ->
 
 
 def _numbers(handle: int, keys: list[str], size: int) -> np.ndarray:
-    """Numbers of ``keys``, NaN for texts, or all of the message: (size, numbers)."""
+    """Numbers of ``keys``, NaN for texts and operators, or all of the message: (size, numbers)."""
     import eccodes
 
     if not keys:
@@ -244,7 +246,7 @@ def _numbers(handle: int, keys: list[str], size: int) -> np.ndarray:
         return found.reshape(size, -1)
     columns = [
         np.full(size, np.nan)
-        if eccodes.codes_get_native_type(handle, key) is str
+        if not key.startswith("#") or eccodes.codes_get_native_type(handle, key) is str
         else np.broadcast_to(eccodes.codes_get_double_array(handle, key), size)
         for key in keys
     ]
