@@ -1,7 +1,8 @@
 """The fine stage on the user's own grid: what the surface observations say beyond the model grid.
 
 Stage 1 sees the errors R + H B_small H' already: the default errors of surface observations hold
-their representativeness. Here they are parted again, by the residuals.
+their representativeness. Here they are parted again, by the residuals, after what these have in
+common everywhere (the drift).
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from scipy.spatial import cKDTree
 
 from phyda_cli.analysis.analyse import Analysis, check_plausible
 from phyda_cli.analysis.fine_covariance import Points, SmallScale
+from phyda_cli.analysis.fine_drift import drift, height_predictor, wind_predictors
 from phyda_cli.analysis.fine_estimate import estimate
-from phyda_cli.analysis.fine_solve import interpolate
+from phyda_cli.analysis.fine_solve import fading, interpolate
 from phyda_cli.constants import EARTH_RADIUS, STANDARD_PRESSURE
 from phyda_cli.fields.earth import east_and_north, unit_vectors
 from phyda_cli.fields.grid import Fields
@@ -74,43 +76,102 @@ def fine_stage(
         prior: in a cycle, the estimates of the analysis before, by group.
     """
     result = FineStage(np.zeros(len(table)), np.zeros(len(table)), np.full(len(table), np.nan))
+    analysed = table["value"].to_numpy() - residual
     for group, names in GROUPS.items():
         if not any(name in background.surface for name in names):
             continue
         rows = _reports(table, np.isfinite(residual), names, together=group == "wind")
-        chosen = rows[used[rows].all(axis=1)]
-        if len(chosen) < settings.min_stations:
-            continue
-        unit = _unit(group, table["value"].to_numpy() - residual)
-        places = _stations(background, table.iloc[rows[:, 0]])
-        values = _vectors(places.position, residual[rows] / unit[rows], group)
         mask = used[rows].all(axis=1)
-        stations = places.take(np.flatnonzero(mask))
+        if mask.sum() < settings.min_stations:
+            continue
+        unit = _unit(group, analysed)[rows]
+        places, ground = _stations(background, table.iloc[rows[:, 0]])
+        shape = _predictors(group, places, analysed[rows], ground)
+        weight = (error[rows] / np.median(error[rows[mask]])).max(axis=1)
         start = (prior or {}).get(group)
-        small = estimate(stations, values[mask], settings.radius_km, rows.shape[1], start)
-        if small is None:
+        found = _Group.of(
+            group, places, residual[rows] / unit, shape, weight, mask, settings, start
+        )
+        if found is None:
             result.notes.append(f"fine stage: {group} has no small scales that stations can tell")
             continue
-        result.estimates[group] = small
-        result.notes.append(_said(group, small))
-        relative = (error[chosen] / np.median(error[chosen])).max(axis=1)
-        noise = float(small.noise) * relative**2
-        many = settings.neighbours, settings.radius_km
-        at = interpolate(small, places, stations, values[mask], noise, *many)
-        result.at_rows[rows] = _components(places.position, at.increment, group) * unit[rows]
-        result.sigma_rows[rows] = np.sqrt(at.variance)[:, None] * unit[rows]
-        result.noise[rows] = np.sqrt(float(small.noise)) * unit[rows]
-        grid = _grid_points(background)
-        on = interpolate(small, grid, stations, values[mask], noise, *many)
-        parts = _components(grid.position, on.increment, group)
-        for k, name in enumerate(names):
-            if name not in background.surface:
-                continue
-            scale = _unit(group, background.surface[name])
-            part = parts[:, min(k, parts.shape[1] - 1)]
-            result.increment[name] = part.reshape(background.grid.shape) * scale
-            result.variance[name] = on.variance.reshape(background.grid.shape) * scale**2
+        result.estimates[group] = found.small
+        result.notes.append(_said(group, found.small))
+        increment, variance = found.at(places, shape)
+        result.at_rows[rows] = increment * unit
+        result.sigma_rows[rows] = np.sqrt(variance)[:, None] * unit
+        result.noise[rows] = np.sqrt(float(found.small.noise)) * unit
+        _on_grid(result, background, found, names)
     return result
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """What ``stations`` (m,) say of a group: ``values`` (m, V) without their drift, which has the
+    ``coefficients`` (K,), and the variance (m,) of their ``noise``."""
+
+    name: str
+    small: SmallScale
+    stations: Points
+    values: np.ndarray
+    noise: np.ndarray
+    coefficients: np.ndarray
+    settings: FineSettings
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        places: Points,
+        residual: np.ndarray,
+        shape: np.ndarray,
+        weight: np.ndarray,
+        mask: np.ndarray,
+        settings: FineSettings,
+        start: SmallScale | None,
+    ) -> _Group | None:
+        """From the scaled ``residual`` (m, V) of all ``places`` (m,), of which those of ``mask``
+        (m,) are used; ``shape`` (m, V, K) is that of the drift and ``weight`` (m,) of the
+        errors."""
+        coefficients = drift(shape[mask], residual[mask])
+        values = _vectors(places.position, residual - shape @ coefficients, name)[mask]
+        stations = places.take(np.flatnonzero(mask))
+        small = estimate(stations, values, settings.radius_km, residual.shape[1], start)
+        if small is None:
+            return None
+        noise = float(small.noise) * weight[mask] ** 2
+        return cls(name, small, stations, values, noise, coefficients, settings)
+
+    def at(self, targets: Points, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scaled increments (n, V) and the variance left (n,) at ``targets`` (n,)."""
+        many = self.settings.neighbours, self.settings.radius_km
+        found = interpolate(self.small, targets, self.stations, self.values, self.noise, *many)
+        near = fading(targets, self.stations, self.settings.radius_km)[:, None]
+        parts = _components(targets.position, found.increment, self.name)
+        return parts + near * (shape @ self.coefficients), found.variance
+
+
+def _on_grid(result: FineStage, background: Fields, found: _Group, names: tuple[str, ...]) -> None:
+    """Add the surface variables ``names`` of ``background`` to ``result``."""
+    grid, surface, size = _grid_points(background), background.surface, background.grid.shape
+    fields = [surface[n].ravel() if n in surface else np.zeros(np.prod(size)) for n in names]
+    wind = np.stack(fields, axis=1) if found.name == "wind" else np.zeros((len(fields[0]), 1))
+    parts, variance = found.at(grid, _predictors(found.name, grid, wind))
+    for k, name in enumerate(names):
+        if name in surface:
+            scale = _unit(found.name, surface[name])
+            result.increment[name] = parts[:, min(k, parts.shape[1] - 1)].reshape(size) * scale
+            result.variance[name] = variance.reshape(size) * scale**2
+
+
+def _predictors(
+    group: str, places: Points, analysed: np.ndarray, ground: np.ndarray | None = None
+) -> np.ndarray:
+    """Of the drift (m, V, K) at ``places`` (m,) where stage 1 has ``analysed`` (m, V) and the
+    background its ``ground`` (m,) [m]; without, they are on it."""
+    if group == "wind":
+        return wind_predictors(analysed, places.land)
+    return height_predictor(places.elevation - (places.elevation if ground is None else ground))
 
 
 def _share_far(background: Fields, table: pd.DataFrame, used: np.ndarray, radius: float) -> float:
@@ -135,7 +196,7 @@ def refine(background: Fields, analysis: Analysis, settings: FineSettings) -> An
     feedback = analysis.feedback
     table, used = feedback.table, (feedback.table["qc"] == QC.PASS).to_numpy()
     residual = table["value"].to_numpy() - feedback.hofx1
-    stage = fine_stage(background, table, residual, feedback.error, used, settings)
+    stage = fine_stage(analysis.fields, table, residual, feedback.error, used, settings)
     large, spread = (
         dict(part.surface) | _followers(background, part)
         for part in (analysis.increment, analysis.spread)
@@ -258,18 +319,22 @@ def _components(position: np.ndarray, vectors: np.ndarray, group: str) -> np.nda
     return np.stack([(vectors * axis).sum(axis=1) for axis in east_and_north(position)], axis=1)
 
 
-def _stations(background: Fields, table: pd.DataFrame) -> Points:
+def _stations(background: Fields, table: pd.DataFrame) -> tuple[Points, np.ndarray]:
+    """Where the rows (m,) are, and the background's ground there (m,) [m]: their own where it has
+    none."""
     latitude, longitude = table["latitude"].to_numpy(), table["longitude"].to_numpy()
     weights = bilinear(background.grid, latitude, longitude)
 
-    def of(name: str) -> np.ndarray:
+    def of(name: str) -> np.ndarray | None:
         if name not in background.surface:
-            return np.zeros(len(table))
+            return None
         return np.asarray(weights @ np.nan_to_num(background.surface[name]).ravel())
 
-    elevation = table["elevation"].to_numpy()
-    elevation = np.where(np.isnan(elevation), of("orography"), elevation)
-    return Points.at(latitude, longitude, elevation, of("lsm"))
+    ground, elevation = of("orography"), table["elevation"].to_numpy()
+    if ground is None:
+        ground = np.nan_to_num(elevation)
+    elevation = np.where(np.isnan(elevation), ground, elevation)
+    return Points.at(latitude, longitude, elevation, of("lsm")), ground
 
 
 def _grid_points(background: Fields) -> Points:

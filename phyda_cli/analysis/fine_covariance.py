@@ -9,7 +9,8 @@ fraction of land dl,
 The terms are those of optimal interpolation at weather services: MESCAN (Soci et al. 2016, Tellus A
 68, 29879), CANARI, gridpp. Exponentials are what observations show; of two ranges, so that dense
 networks say something of a valley and lone stations of a region. Every factor is a correlation, so
-their product is. The last is Wendland's compact one, which ends all influence at the radius R.
+their product is. The last is Wendland's compact one, which ends all influence at the radius R: four
+times the longer length, within a bound.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from torch import Tensor
 from phyda_cli.constants import EARTH_RADIUS
 from phyda_cli.fields.earth import unit_vectors
 
-__all__ = ["Points", "Separation", "SmallScale", "covariance", "separation"]
+__all__ = ["Points", "Separation", "SmallScale", "covariance", "reach", "separation", "taper"]
 
+REACH = 4.0  # lengths, where a correlation has fallen to 2 %
 DEPTH = 0.2  # the length D in log pressure
 
 
@@ -109,15 +111,28 @@ def separation(a: Points, b: Points) -> Separation:
     )
 
 
+def taper(share: Tensor) -> Tensor:
+    """Wendland's compact correlation at the ``share`` (...) of its radius."""
+    q = share.clamp(max=1.0)
+    return (1 - q) ** 4 * (4 * q + 1)
+
+
+def reach(small: SmallScale, most: float) -> Tensor:
+    """Where all influence ends [km]: at :data:`REACH` of the longer length, not beyond
+    ``most``."""
+    near, far = (torch.as_tensor(v) for v in (small.near_km, small.far_km))
+    return (REACH * torch.maximum(near, far)).clamp(max=most)
+
+
 def covariance(small: SmallScale, apart: Separation, radius: float) -> Tensor:
-    """C (..., n, m) at the separations ``apart``; zero from ``radius`` [km] on."""
+    """C (..., n, m) at the separations ``apart``; zero beyond :func:`reach`, at most ``radius``
+    [km]."""
     r, dz = apart.distance, apart.height
     near = small.near_variance * torch.exp(
         -r / small.near_km - 0.5 * (dz / small.near_m) ** 2 - small.land * apart.land
     )
     far = small.far_variance * torch.exp(-r / small.far_km - 0.5 * (dz / small.far_m) ** 2)
-    q = (r / radius).clamp(max=1.0)
-    taper = (1 - q) ** 4 * (4 * q + 1)
+    ending = taper(r / reach(small, radius))
     if bool((apart.depth > 0).any()):
-        taper = taper * torch.exp(-0.5 * (apart.depth / DEPTH) ** 2)
-    return (near + far) * taper
+        ending = ending * torch.exp(-0.5 * (apart.depth / DEPTH) ** 2)
+    return (near + far) * ending

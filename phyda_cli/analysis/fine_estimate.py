@@ -126,8 +126,9 @@ def estimate(
             return None
         # Outliers have their share in the spread again: the increments do not depend on it.
         several = _problem(stations, scaled, components, everybody[:_FOR_SPREAD])
-        misfit = several.predicted(best, radius)[1]
-    return _scaled(best, unit * float(misfit.clamp(max=_GROSS**2).mean()))
+        variance, misfit = several.predicted(best, radius)
+        square = variance * misfit.clamp(max=_GROSS**2)
+    return _scaled(best, unit * float(square.mean() / variance.mean()))
 
 
 def _scaled(small: SmallScale, factor: float) -> SmallScale:

@@ -24,9 +24,10 @@ from phyda_cli.analysis.fine_covariance import (
     SmallScale,
     covariance,
     separation,
+    taper,
 )
 
-__all__ = ["FineIncrement", "interpolate"]
+__all__ = ["FineIncrement", "fading", "interpolate"]
 
 _CUBE = 0.75  # side of a tile over the shorter of the near length and the stations' spacing
 _SMALLEST = 1.0  # km, where several stations stand in one place
@@ -90,6 +91,13 @@ def interpolate(
         increment[tile[real]] = found.numpy()[real]
         variance[tile[real]] = np.maximum(prior - explained.numpy()[real], 0.0)
     return FineIncrement(increment, variance, prior)
+
+
+def fading(targets: Points, stations: Points, radius: float) -> np.ndarray:
+    """From one at ``stations`` (m,) to zero at ``radius`` [km] from them all, at ``targets``
+    (n,)."""
+    distance = torch.from_numpy(cKDTree(stations.position).query(targets.position)[0])
+    return np.asarray(taper(distance / radius))
 
 
 def _solve(

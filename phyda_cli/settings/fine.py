@@ -23,7 +23,10 @@ class FineSettings(Settings):
         40, ge=2, le=200, description="Stations that each point of the grid is analysed with."
     )
     radius_km: float = Field(
-        1500.0, gt=0, description="Distance at which a station has no influence left [km]."
+        3000.0,
+        gt=0,
+        description="A station's influence ends at four times the estimated length of the errors, "
+        "and not beyond this distance [km].",
     )
     min_stations: int = Field(
         40, ge=10, description="Fewest stations that the fine covariance is estimated from."

@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from phyda_cli.analysis.fine_covariance import Points, SmallScale, covariance, separation
+from phyda_cli.analysis.fine_covariance import (
+    REACH,
+    Points,
+    SmallScale,
+    covariance,
+    reach,
+    separation,
+)
+from phyda_cli.analysis.fine_drift import drift
 from phyda_cli.analysis.fine_estimate import estimate
-from phyda_cli.analysis.fine_solve import interpolate
+from phyda_cli.analysis.fine_solve import fading, interpolate
 
 NO_RADIUS = 1e9
 SMALL = SmallScale(0.6, 0.4, 80.0, 400.0, 500.0, 1500.0, 0.5, 0.3)
@@ -60,6 +68,56 @@ def test_posterior_variance_is_the_kalman_one() -> None:
     system = dense(SMALL, stations, stations) + np.diag(error)
     wanted = 1.0 - np.einsum("ij,ij->i", cross @ np.linalg.inv(system), cross)
     np.testing.assert_allclose(fine.variance, wanted, rtol=1e-5)
+
+
+def test_posterior_variance_of_both_steps_is_the_kalman_one_of_the_sum() -> None:
+    """The fine stage's own, and what the error of stage 1 becomes through the fine stage."""
+    rng = np.random.default_rng(11)
+    stations, targets = scattered(40, rng), scattered(30, rng)
+    large = SmallScale(0.0, 2.0, 1.0, 3000.0, 1e9, 1e9, 0.0, 0.0)
+    error = rng.uniform(0.1, 0.5, 40)
+    fine = interpolate(SMALL, targets, stations, np.eye(40), error, 40, NO_RADIUS)
+    system = dense(SMALL, stations, stations) + np.diag(error)
+    total = np.linalg.inv(system + dense(large, stations, stations))
+
+    both = Points.at(*(np.zeros(70),) * 2)
+    both = Points(
+        *(
+            np.concatenate([getattr(p, n) for p in (targets, stations)])
+            for n in both.__dataclass_fields__
+        )
+    )
+    towards = dense(large, both, stations)
+    left = dense(large, both, both) - towards @ total @ towards.T
+    gain = np.hstack([np.eye(30), -fine.increment])
+    found = fine.variance + np.diag(gain @ left @ gain.T)
+
+    cross = dense(large, targets, stations) + dense(SMALL, targets, stations)
+    wanted = 3.0 - np.einsum("ij,jk,ik->i", cross, total, cross)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_influence_ends_at_a_multiple_of_the_longer_length() -> None:
+    assert float(reach(SMALL, NO_RADIUS)) == REACH * 400.0
+    assert float(reach(SMALL, 500.0)) == 500.0
+    stations = Points.at(np.array([50.0]), np.array([0.0]))
+    targets = Points.at(np.array([50.0, 52.0, 80.0]), np.zeros(3))
+    near = fading(targets, stations, 1500.0)
+    assert near[0] == pytest.approx(1.0)
+    assert 0.5 < near[1] < 1.0
+    assert near[2] == 0.0
+
+
+def test_drift_is_found_despite_gross_errors_and_not_where_there_is_none() -> None:
+    rng = np.random.default_rng(12)
+    predictors = rng.standard_normal((800, 2, 2)) * [6.0, 3.0]
+    noise = rng.standard_normal((800, 2))
+    noise[::50] += 30.0
+    np.testing.assert_allclose(
+        drift(predictors, predictors @ [-0.3, 0.2] + noise), [-0.3, 0.2], atol=0.04
+    )
+    np.testing.assert_allclose(drift(predictors, noise), [0.0, 0.0], atol=0.03)
+    assert (drift(np.zeros((800, 2, 2)), noise) == 0).all()
 
 
 def test_covariance_is_positive_definite_and_ends_at_the_radius() -> None:
