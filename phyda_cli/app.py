@@ -18,6 +18,7 @@ from phyda_cli.commands.config import config
 from phyda_cli.commands.console import say, stamped
 from phyda_cli.commands.cycle import cycle
 from phyda_cli.commands.demo import demo
+from phyda_cli.commands.doctor import doctor
 from phyda_cli.commands.download import download
 from phyda_cli.commands.inspect import inspect
 from phyda_cli.commands.model import model
@@ -43,7 +44,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 ok, 1 internal, 2 usage, 3 input, 4 no usable observations, 5 gate "
     "failed, 75 busy, 128+n signal.",
 )
-for command in (download, train, assimilate, verify, demo):
+for command in (download, train, assimilate, verify, demo, doctor):
     app.command(cls=SettingsCommand)(command)
 app.command()(inspect)
 app.command()(plot)
@@ -96,7 +97,10 @@ def main() -> None:
         sys.exit(error.exit_code)
     except Exception:
         traceback.print_exc()
-        say("FATAL ERROR: this is a defect in phyda; please report it with the lines above")
+        say(
+            "FATAL ERROR: this is a defect in phyda; please report it with the lines above and "
+            "what phyda doctor prints"
+        )
         sys.exit(EXIT_INTERNAL)
 
 
