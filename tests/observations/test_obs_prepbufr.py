@@ -26,7 +26,10 @@ ELEMENTS = {  # mnemonic: (descriptor, scale, reference, bits)
     "UOB": (11003, 1, -4096, 13),
     "VOB": (11004, 1, -4096, 13),
     "WQM": (11240, 0, 0, 5),
+    "BYTCNT": (63000, 0, 0, 16),
+    "BITPAD": (63255, 0, 0, 1),
 }
+REPLICATIONS = {"DRP8BIT": (360002, [101000, 31001]), "DRPSTAK": (360003, [101000, 31001])}
 SEQUENCES = {  # a level's stacks of events ([..] of NCEP: 360003), its levels ({..}: 360002)
     "P_EVENT": (348001, ["POB", "PQM"]),
     "T_EVENT": (348002, ["TOB", "TQM", "TPC"]),
@@ -46,7 +49,7 @@ def code(word: str) -> list[int]:
 
 
 def message(category: int, descriptors: list[int], count: int, data: bytes) -> bytes:
-    one = bytes([0, 0, 18, 0, 0, 7, 0, 0, category, 0, 0, 0, 20, 10, 1, 6, 0, 0])
+    one = bytes([0, 0, 18, 0, 0, 7, 0, 0, category, 0, 13, 0, 20, 10, 1, 6, 0, 0])
     codes = b"".join(bytes([(d // 100000 << 6) + d // 1000 % 100, d % 1000]) for d in descriptors)
     three = (7 + len(codes)).to_bytes(3, "big") + b"\0" + count.to_bytes(2, "big") + b"\x80" + codes
     four = (4 + len(data)).to_bytes(3, "big") + b"\0" + data
@@ -64,12 +67,14 @@ def tables() -> bytes:
         sign = "-" if reference < 0 else "+"
         numbers = f"+{scale:3d}{sign}{abs(reference):10d}{bits:3d}"
         out += f"{descriptor:06d}{name:64}{unit:24}{numbers}".encode()
-    out += bytes([len(SEQUENCES)])
-    for name, (descriptor, words) in SEQUENCES.items():
-        codes = [c for word in words for c in code(word)]
+    written = {n: (d, [c for w in words for c in code(w)]) for n, (d, words) in SEQUENCES.items()}
+    out += bytes([len(REPLICATIONS | written)])
+    for name, (descriptor, codes) in (REPLICATIONS | written).items():
         out += f"{descriptor:06d}{name:64}".encode() + bytes([len(codes)])
         out += b"".join(f"{c:06d}".encode() for c in codes)
-    return message(11, [1003], 1, out)
+    entries = [103000, 31001, 1, 2, 3, 101000, 31001, 300004]
+    entries += [105000, 31001, 300003, 205064, 101000, 31001, 30]
+    return message(11, entries, 1, out)
 
 
 def bits(word: str, value: object) -> str:
@@ -90,7 +95,8 @@ def report(station: str, levels: list[dict[str, list[tuple]]]) -> bytes:
             text += f"{len(events):08b}"
             for event in events:
                 text += "".join(map(bits, SEQUENCES[name][1], event))
-    text += "0" * (-len(text) % 8)
+    pad = -len(text) % 8
+    text += f"{pad:08b}" + "0" * pad
     data = int(text, 2).to_bytes(len(text) // 8, "big")
     return (len(data) + 2).to_bytes(2, "big") + data
 
@@ -165,3 +171,34 @@ def test_any_damage_is_a_problem_or_a_refusal() -> None:
             check(read_bufr(bytes(damaged), "x").table)
         except InputError:
             continue
+
+
+def test_an_independent_decoder_finds_the_same() -> None:
+    decoder = pytest.importorskip("pybufrkit.decoder")
+    content = prepbufr("ADPUPA", SOUNDING, SOUNDING)
+    messages = list(decoder.generate_bufr_message(decoder.Decoder(), content))
+    data = messages[-1].template_data.value
+    table = read_bufr(content, "x").table
+    for subset, labels in enumerate(data.decoded_descriptors_all_subsets):
+        values = data.decoded_values_all_subsets[subset]
+        theirs = [(d.id, v) for d, v in zip(labels, values, strict=True)]
+        ours = table.iloc[7 * subset : 7 * subset + 7]
+        for mnemonic, names, factor, offset in (
+            ("TOB", ["tv", "t"], 1.0, 273.15),
+            ("UOB", ["u"], 1.0, 0.0),
+            ("VOB", ["v"], 1.0, 0.0),
+            ("QOB", ["q"], 1e-6, 0.0),
+        ):
+            found = [v * factor + offset for d, v in theirs if d == ELEMENTS[mnemonic][0]]
+            kept = found[:1] + found[2:] if mnemonic == "TOB" else found  # the newest event counts
+            assert ours["value"][ours["variable"].isin(names)].tolist() == pytest.approx(kept)
+        levels = [v * 100 for d, v in theirs if d == ELEMENTS["POB"][0]]
+        assert sorted(set(ours["pressure"])) == pytest.approx(sorted(levels))
+
+
+def test_the_outline_of_a_dump_is_named() -> None:
+    """Messages of tables and of a category of NCEP's own, without anything that is understood."""
+    outline = message(11, [301011], 1, b"\0" * 8) * 2 + message(102, [301011], 1, b"\0" * 8)
+    with pytest.raises(InputError, match="prepBUFR") as caught:
+        read_bufr(outline, "x")
+    assert "bufr2ioda" in caught.value.hint
