@@ -27,6 +27,7 @@ from phyda_cli.fields.remap import increments_to_fields
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.model.encoder import MIN_SPREAD
 from phyda_cli.names import VARIABLES
+from phyda_cli.observations.bias import Memory, remember, station_bias
 from phyda_cli.observations.feedback import Feedback
 from phyda_cli.observations.operators import build_operator
 from phyda_cli.observations.qc import require_usable
@@ -55,7 +56,8 @@ class Problem:
 
     ``background`` is the user's; ``start`` is what the analysis starts from, the same with its
     expected error taken off where the checkpoint knows that: ``prior`` and ``departures`` are of
-    it. ``forecasts`` are the user's ensemble, where there is one.
+    it. ``forecasts`` are the user's ensemble, and ``memory`` what was known of the biases of
+    stations, where there is one.
     """
 
     background: Fields
@@ -63,6 +65,7 @@ class Problem:
     prior: Prior
     departures: Departures
     forecasts: Forecasts | None
+    memory: Memory | None
     checkpoint: Checkpoint
     settings: AnalysisSettings
 
@@ -110,22 +113,29 @@ def pose(
     checkpoint: Checkpoint,
     settings: AnalysisSettings,
     forecasts: Forecasts | None = None,
+    memory: Memory | None = None,
 ) -> Problem:
     """The background without its expected error, its prior on the model grid, and what the prepared
     observations of ``table`` say against it.
 
-    An ensemble's errors are of another kind than those that a checkpoint knows beforehand.
+    ``memory`` is that of the previous analysis; the biases that it knows are subtracted. An
+    ensemble's errors are of another kind than those that a checkpoint knows beforehand.
     """
     start = background
     if forecasts is None and settings.method != "none":
         start = corrected(background, checkpoint)
     prior = prior_of_fields(start, checkpoint, settings, forecasts)
+    bias = None
+    if memory is not None:
+        memory = memory.at(background.time, settings.bias.memory_days)
+        bias = station_bias(memory, table, settings.bias)
     return Problem(
         background=background,
         start=start,
         prior=prior,
-        departures=observe_background(start, table, prior, checkpoint, settings),
+        departures=observe_background(start, table, prior, checkpoint, settings, bias),
         forecasts=forecasts,
+        memory=memory,
         checkpoint=checkpoint,
         settings=settings,
     )
@@ -256,6 +266,14 @@ def on_user_grid(increment: np.ndarray, problem: Problem) -> Fields:
 
 def _feedback(problem: Problem, found: Estimate, hofx1: np.ndarray) -> Feedback:
     departures, hofx0, corrected_hofx0 = found.departures, found.departures.hofx0, None
+    before = problem.memory or Memory(problem.background.time)
+    memory = remember(
+        before,
+        departures.table,
+        departures.table["value"].to_numpy() - hofx0,
+        departures.sigma_b,
+        problem.settings.bias,
+    )
     if problem.start is not problem.background:
         # H of the user's own background: where it is not linear it is not that of the corrected one
         corrected_hofx0 = hofx0
@@ -276,6 +294,8 @@ def _feedback(problem: Problem, found: Estimate, hofx1: np.ndarray) -> Feedback:
         weight=departures.weight,
         merged=departures.merged,
         corrected=corrected_hofx0,
+        bias=None if problem.memory is None else departures.bias,
+        memory=memory,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.analysis.analyse import FILTERS, Analysis, Problem, complete, estimate, pose
+from phyda_cli.analysis.degraded import degradations
 from phyda_cli.analysis.fine import refine
 from phyda_cli.analysis.prior import Forecasts
 from phyda_cli.analysis.publication import (
@@ -31,7 +33,9 @@ from phyda_cli.formats.ensemble import member_labels, read_ensemble
 from phyda_cli.formats.write import check_format
 from phyda_cli.formats.zarr import is_zarr
 from phyda_cli.model.checkpoint import Checkpoint
+from phyda_cli.observations.bias import Memory, account
 from phyda_cli.observations.departures import departures_by_variable
+from phyda_cli.observations.feedback import read_feedback, read_memory
 from phyda_cli.observations.pre_qc import prepare
 from phyda_cli.observations.qc import require_usable, summary, unit_hints
 from phyda_cli.observations.read.read import read_observations
@@ -134,16 +138,18 @@ def _analysed(
     background, forecasts = _read_forecasts(request, settings, read.table["time"])
     if request.out is not None:
         check_format(request.out, background)
-    table = _prepared(request, settings, read, background)
-    shared = (request, settings, background.fields, table, forecasts)
+    before, memory = _before(request, background.fields.time)
+    table = _prepared(request, settings, read, background, before)
+    shared = (request, settings, background.fields, table, forecasts, memory)
     ranks.broadcast(None if provenance is None else shared)
-    problem = pose(background.fields, table, checkpoint, settings, forecasts)
+    problem = pose(background.fields, table, checkpoint, settings, forecasts, memory)
     watch.note("controlled")
     report = _report(request, read, background, problem)
+    reasons = _degraded(background, problem)
     if provenance is None:
         if settings.method != "none" and not request.allow_no_obs:
             _require_usable(problem.departures.table, background, read)
-        report |= _stated(verdict_of(problem), settings)
+        report |= _stated(verdict_of(problem), settings, reasons)
         report |= {"status": "dry run", "seconds": watch.seconds}
         return Result(report, None, background, read, problem)
     analysis = complete(problem, estimate(problem, request.allow_no_obs), request.save_members)
@@ -151,12 +157,17 @@ def _analysed(
     report["notes"] += [n for n in analysis.notes if n not in problem.notes]
     watch.note("analysed")
     verdict = verdict_of(problem, analysis)
-    report |= _stated(verdict, settings)
+    report |= _stated(verdict, settings, reasons)
+    status = "degraded" if reasons and analysis.status == "ok" else analysis.status
     provenance |= {"background_error_scale": json.dumps(_scale(problem))}
-    publish_outputs(request, background, analysis, provenance | {"phyda_verdict": str(verdict)})
+    stated = {
+        "phyda_verdict": str(verdict),
+        "phyda_status": f"{status}: {'; '.join(reasons)}" if status == "degraded" else status,
+    }
+    publish_outputs(request, background, analysis, provenance | stated)
     watch.note("written")
     report |= {
-        "status": analysis.status,
+        "status": status,
         "stages": watch.stages,
         "departures": {
             kind: {found.variable: found.as_dict() for found in rows}
@@ -176,9 +187,10 @@ def assist(ranks: Ranks) -> None:
     shared = ranks.broadcast()
     if shared is None:
         return
-    request, settings, background, table, forecasts = shared
+    request, settings, background, table, forecasts, memory = shared
     checkpoint = Checkpoint.open(request.checkpoint)
-    estimate(pose(background, table, checkpoint, settings, forecasts), request.allow_no_obs)
+    problem = pose(background, table, checkpoint, settings, forecasts, memory)
+    estimate(problem, request.allow_no_obs)
 
 
 def _check_methods(request: Request, settings: AnalysisSettings) -> None:
@@ -256,7 +268,11 @@ def _read_forecasts(
 
 
 def _prepared(
-    request: Request, settings: AnalysisSettings, read: ReadResult, background: Background
+    request: Request,
+    settings: AnalysisSettings,
+    read: ReadResult,
+    background: Background,
+    before: pd.DataFrame | None,
 ) -> pd.DataFrame:
     lists = StationLists(
         blacklist=read_rules(request.blacklist) if request.blacklist else {},
@@ -265,10 +281,26 @@ def _prepared(
         fraction=settings.qc.withhold,
         seed=settings.seed,
     )
-    table = prepare(read.table, background.fields, None, settings.qc, lists)
+    table = prepare(read.table, background.fields, None, settings.qc, lists, before)
     if settings.method != "none" and not request.allow_no_obs:
         _require_usable(table, background, read)
     return table
+
+
+def _before(request: Request, time: np.datetime64) -> tuple[pd.DataFrame | None, Memory | None]:
+    """The rows of the previous analysis's feedback and its memory of biases, for an analysis of
+    ``time``. Raises InputError where it is not of an earlier analysis."""
+    path = request.previous
+    if path is None:
+        return None, None
+    rows, memory = read_feedback(path), read_memory(path)
+    if memory is not None and memory.time is not None and memory.time >= time:
+        raise InputError(
+            f"{path} is of the analysis of {str(memory.time)[:16]}, not of one before "
+            f"{str(time)[:16]}",
+            hint="give --previous the feedback of an earlier analysis",
+        )
+    return rows, memory or Memory()
 
 
 def _require_usable(table: pd.DataFrame, background: Background, read: ReadResult) -> None:
@@ -284,15 +316,36 @@ def _require_usable(table: pd.DataFrame, background: Background, read: ReadResul
         ) from error
 
 
-def _stated(verdict: Verdict, settings: AnalysisSettings) -> dict[str, Any]:
-    """The verdict for the report. Raises GateError where the user wants none that is suspect."""
+def _degraded(background: Background, problem: Problem) -> list[str]:
+    """What degrades the analysis; nothing does where no observation is wanted."""
+    settings, departures = problem.settings, problem.departures
+    if settings.method == "none":
+        return []
+    empty = [f"{name} is missing everywhere" for name in background.empty]
+    return empty + degradations(
+        problem.background,
+        problem.prior.spec,
+        departures.table,
+        departures.hofx0,
+        settings.degraded,
+    )
+
+
+def _stated(verdict: Verdict, settings: AnalysisSettings, reasons: Sequence[str]) -> dict[str, Any]:
+    """The verdict, and the ``reasons`` why the analysis is degraded, for the report. Raises
+    GateError where the user wants none that is suspect or degraded."""
+    if reasons and settings.degraded.fail_on == "degraded":
+        raise GateError(
+            f"the analysis is degraded: {'; '.join(reasons)}; nothing was written",
+            hint="mend the inputs, or leave degraded.fail_on at never",
+        )
     if verdict.word == "suspect" and settings.verdict.fail_on == "suspect":
         raise GateError(
             f"the analysis is {verdict}; nothing was written",
             hint="look at the observations with --dry-run and at their times, units and places; "
             "phyda config show prints the limits verdict.*",
         )
-    return {"verdict": verdict.as_dict()}
+    return {"verdict": verdict.as_dict(), "reasons": list(reasons)}
 
 
 def _report(
@@ -316,6 +369,7 @@ def _report(
         "ensemble_members": 0 if forecasts is None else len(forecasts.members),
         "rows": rows,
         "observations": summary(table),
+        "bias": None if problem.memory is None else account(table, problem.departures.bias),
         "problems": [*unit_hints(table), *map(str, read.problems[:20])],
         "notes": [*told_once(read.notes), *background.notes, *problem.notes],
     }

@@ -46,8 +46,9 @@ class Departures:
     ``sigma_b``, the standard deviation of its error there, are (P,) in the rows' units.
     ``innovation`` and ``error`` (P,) are what the analysis uses: those of the row, or of the
     superobservation of ``merged`` (P,) rows that it stands for; the error holds the robust
-    ``weight`` (P,). ``operator`` is H on the user's fields, made with ``orography`` (H, W) where
-    these have none, ``matrix`` (P, C*H*W) H on the model grid's increment in physical units.
+    ``weight`` (P,), and the known ``bias`` (P,) of the station is subtracted from the innovation.
+    ``operator`` is H on the user's fields, made with ``orography`` (H, W) where these have none,
+    ``matrix`` (P, C*H*W) H on the model grid's increment in physical units.
     ``scale`` multiplies the prior's unit.
     """
 
@@ -61,6 +62,7 @@ class Departures:
     error: np.ndarray
     weight: np.ndarray
     merged: np.ndarray
+    bias: np.ndarray
     scale: BackgroundScale
     notes: tuple[str, ...]
 
@@ -88,9 +90,11 @@ def observe_background(
     prior: Prior,
     checkpoint: Checkpoint,
     settings: AnalysisSettings,
+    bias: np.ndarray | None = None,
 ) -> Departures:
     """Operators, background-error spread at the observations, the checks against both, and
-    thinning, for a prepared ``table``; ``prior`` is that of ``background``.
+    thinning, for a prepared ``table``; ``prior`` is that of ``background``. The
+    known ``bias`` of stations (P,) is subtracted first.
 
     All ranks of an analysis repeat this, so it must come out the same for each."""
     spec = checkpoint.state
@@ -105,7 +109,8 @@ def observe_background(
     table = operator_check(table, replace(model, qc=np.where(model.qc == QC.H_FAILED, model.qc, 0)))
     matrix = in_channel_order(model.matrix, layout, spec)
     hofx0 = operator.apply(np.nan_to_num(background.vector()))
-    innovation = table["value"].to_numpy() - hofx0
+    bias = np.zeros(len(table)) if bias is None else bias
+    innovation = table["value"].to_numpy() - bias - hofx0
     members = prior.ensemble.observed(in_units(matrix, prior.unit))
     table, scale = _check(table, innovation, members, settings)
     used = _thinned(table, innovation, background.time, settings.qc)
@@ -127,6 +132,7 @@ def observe_background(
         error=used.error,
         weight=np.ones(len(table)),
         merged=used.size,
+        bias=bias,
         scale=scale,
         notes=tuple(notes),
     )

@@ -195,7 +195,7 @@ def refine(background: Fields, analysis: Analysis, settings: FineSettings) -> An
         return analysis
     feedback = analysis.feedback
     table, used = feedback.table, (feedback.table["qc"] == QC.PASS).to_numpy()
-    residual = table["value"].to_numpy() - feedback.hofx1
+    residual = feedback.unbiased - feedback.hofx1
     stage = fine_stage(analysis.fields, table, residual, feedback.error, used, settings)
     large, spread = (
         dict(part.surface) | _followers(background, part)

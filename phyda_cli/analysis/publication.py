@@ -42,12 +42,14 @@ __all__ = [
 @dataclass(frozen=True)
 class Request:
     """What to assimilate and where to put it; ``None`` outputs are not written. Without
-    ``background`` it is the mean of ``ensemble``."""
+    ``background`` it is the mean of ``ensemble``. ``previous`` is the feedback file of the analysis
+    before this one."""
 
     obs: list[Path]
     background: Path | None
     out: Path | None
     feedback: Path | None = None
+    previous: Path | None = None
     ensemble: list[Path] = field(default_factory=list)
     checkpoint: Path = BUNDLED
     obs_map: Path | None = None
@@ -105,6 +107,7 @@ def provenance_of(
     if request.obs_map:
         stated["obs_map_sha256"] = _hash(request.obs_map)
     for name, path in (
+        ("previous", request.previous),
         ("withheld", request.withhold_file),
         ("blacklist", request.blacklist),
         ("whitelist", request.whitelist),
@@ -144,7 +147,8 @@ def up_to_date(request: Request, provenance: dict[str, Any]) -> bool:
         return True
     for path in outputs:
         check_target(path, _replaces(path, request, provenance))
-    inputs = [p for p in (*request.obs, *request.fields, *request.lists) if p is not None]
+    files = (*request.obs, *request.fields, *request.lists, request.previous)
+    inputs = [p for p in files if p is not None]
     taken = {p.resolve() for p in inputs}
     if any(p.resolve() in taken for p in outputs) or len({p.resolve() for p in outputs}) < len(
         outputs
@@ -190,7 +194,6 @@ def publish_outputs(
 ) -> None:
     """Write feedback and analysis; both appear, the analysis last, or none does."""
     attributes = provenance | {
-        "phyda_status": analysis.status,
         "phyda_notes": "; ".join([*background.notes, *analysis.notes]),
     }
     with together():

@@ -183,7 +183,7 @@ def verdict_of(problem: Problem, analysis: Analysis | None = None) -> Verdict:
     rows = departures.table
     oman = None
     if analysis is not None:
-        oman = rows["value"].to_numpy(float) - analysis.feedback.hofx1
+        oman = analysis.feedback.unbiased - analysis.feedback.hofx1
     variable = rows["variable"].to_numpy(str)
     evidence = evidence_of(
         variable,

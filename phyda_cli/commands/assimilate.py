@@ -29,7 +29,7 @@ from phyda_cli.commands.console import (
     silence,
     warn,
 )
-from phyda_cli.commands.tables import observation_table, summary_table, verdict_text
+from phyda_cli.commands.tables import bias_text, observation_table, summary_table, verdict_text
 from phyda_cli.settings.analysis import AnalysisSettings
 from phyda_cli.settings.options import RUNNING, Chosen, Flag, takes_settings
 
@@ -44,6 +44,9 @@ FLAGS = (
     Flag("fine.stage", METHOD, "--fine", hidden=True),
     Flag("physics", METHOD, hidden=True),
     Flag("verdict.fail_on", RUNNING),
+    Flag("degraded.fail_on", RUNNING, "--fail-on-degraded", hidden=True),
+    Flag("bias.memory_days", QUALITY, hidden=True),
+    Flag("bias.anchors", QUALITY, "--anchors", hidden=True),
     Flag("seed", METHOD, hidden=True),
     Flag("device", RUNNING, hidden=True),
     Flag("background_error_scale", METHOD, hidden=True),
@@ -160,6 +163,16 @@ def assimilate(
             hidden=True,
         ),
     ] = False,
+    previous: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Feedback of the previous analysis: it knows which stations are biased, and which "
+            "reports are used already.",
+            rich_help_panel=QUALITY,
+            hidden=True,
+        ),
+    ] = None,
     out: Annotated[
         Path,
         typer.Option(
@@ -254,6 +267,7 @@ def assimilate(
             ensemble=files_of(ensemble or []),
             out=out,
             feedback=feedback,
+            previous=previous,
             checkpoint=checkpoint or BUNDLED,
             obs_map=obs_map,
             decimal=decimal,
@@ -284,6 +298,8 @@ def assimilate(
 
 def _tell(report: dict[str, Any], ranks: int, quiet: bool, as_json: bool) -> None:
     """Print what became of the observations; ``quiet`` leaves only what is wrong."""
+    if report.get("reasons"):
+        warn(f"the analysis is degraded: {'; '.join(report['reasons'])}")
     if as_json:
         emit_json(report)
         return
@@ -304,6 +320,8 @@ def _show(report: dict[str, Any], ranks: int) -> None:
     for note in report["notes"]:
         say(note)
     emit(observation_table(report))
+    if report["bias"] is not None:
+        say(bias_text(report["bias"]))
     factors = ", ".join(
         f"{name} {factor:.2f}" for name, factor in report["background_error_scale"].items()
     )

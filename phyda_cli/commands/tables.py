@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from phyda_cli.verification.fields import FieldScore
 
 __all__ = [
+    "bias_text",
     "departure_table",
     "field_table",
     "filled",
@@ -211,6 +212,16 @@ def store_tables(found: Mapping[str, Any]) -> list[Table]:
 def readable_units(units: str) -> tuple[str, float]:
     """The units that people read in place of the SI ``units``, and the factor to them."""
     return READABLE.get(units, (units, 1.0))
+
+
+def bias_text(bias: dict[str, Any]) -> str:
+    """How many observations were corrected, and the largest correction of each variable."""
+    largest = ", ".join(
+        f"{name} {found['largest']:+.3g} {found['units']} ({found['station']})"
+        for name, found in bias["variables"].items()
+    )
+    text = f"{bias['corrected']} observations are corrected for the bias of their station"
+    return f"{text}; the largest: {largest}" if largest else text
 
 
 def verdict_text(report: Mapping[str, Any]) -> str:

@@ -100,6 +100,14 @@ FAULTS: dict[str, Fault] = {
         _ALWAYS,
         _AGAIN,
     ),
+    "memory_lost": Fault(
+        "The feedback of the cycle before is gone or damaged, and with it the memory of biased "
+        "stations.",
+        "for nothing",
+        EXIT_INPUT,
+        _STRICT,
+        f"The analysis starts a new memory. {_DEGRADED}",
+    ),
     "checkpoint_changed": Fault(
         "The model is another than the cycle before's.",
         "for nothing",

@@ -46,6 +46,14 @@ def _require_inputs(cycle: Published) -> None:
     inputs = [(cycle.path / f["copy"], f["sha256"]) for f in cycle.report["observations"]]
     own = background.get("copy")
     inputs.append((cycle.path / own if own else Path(background["path"]), background["sha256"]))
+    if memory := cycle.report.get("memory"):
+        path = cycle.path.parent / memory["cycle"] / "feedback.nc"
+        if not path.is_file():
+            raise InputError(
+                f"{path}, which {cycle.path.name} remembers biases from, is gone",
+                hint="the setting retention.cycles says how many cycles are kept",
+            )
+        inputs.append((path, memory["sha256"]))
     for path, expected in inputs:
         if not path.is_file():
             raise InputError(f"{path}, an input of {cycle.path.name}, is gone")
@@ -56,12 +64,18 @@ def _require_inputs(cycle: Published) -> None:
 def differences(one: Path, other: Path) -> list[str]:
     """The variables of two NetCDF files whose bytes differ, or which only one file has."""
     with netCDF4.Dataset(one) as a, netCDF4.Dataset(other) as b:
-        names = sorted(set(a.variables) | set(b.variables))
+        names = sorted(_names(a) | _names(b))
         return [name for name in names if not _same(a, b, name)]
 
 
+def _names(data: netCDF4.Dataset) -> set[str]:
+    """All variables, those of groups as GROUP/NAME."""
+    inside = {f"{group}/{name}" for group, g in data.groups.items() for name in g.variables}
+    return set(data.variables) | inside
+
+
 def _same(a: netCDF4.Dataset, b: netCDF4.Dataset, name: str) -> bool:
-    if name not in a.variables or name not in b.variables:
+    if name not in _names(a) or name not in _names(b):
         return False
     for data in (a, b):
         data[name].set_auto_maskandscale(False)

@@ -58,11 +58,13 @@ class _Stopped(Exception):
 
 @dataclass
 class _Making:
-    """A cycle on its way: where it is made, and the faults so far."""
+    """A cycle on its way: where it is made, the feedback that it remembers the one before by, and
+    the faults so far."""
 
     time: datetime
     work: Path
     previous: Published | None
+    memory: Path | None = None
     faults: list[str] = field(default_factory=list)
 
 
@@ -160,6 +162,7 @@ class Cycle:
             self._note(making, fault)
         self._same_as_before(making, gathered)
         self._same_model(making)
+        making.memory = self._memory(making)
         self._wait_for_background(time, deadline)
         report, background = self._assimilate(making, gathered)
         for fault in unusual(report, self._earlier(time), s.gates):
@@ -200,6 +203,18 @@ class Cycle:
         if not self.settings.allow_checkpoint_change:
             raise _Stopped("checkpoint_changed", FAULTS["checkpoint_changed"].code)
         self._note(making, "checkpoint_changed")
+
+    def _memory(self, making: _Making) -> Path | None:
+        """The feedback of the cycle before, as it was published."""
+        previous, s = making.previous, self.settings
+        if previous is None or not s.remember or "--previous" in s.arguments:
+            return None
+        expected = previous.report["outputs"].get("feedback.nc")
+        path = previous.path / "feedback.nc"
+        if expected is None or not path.is_file() or sha256(path) != expected:
+            self._note(making, "memory_lost")
+            return None
+        return path
 
     def _model_sha256(self) -> str:
         """The hash of the model's description, which names the hashes of everything else."""
@@ -259,6 +274,8 @@ class Cycle:
             f"{making.time:%Y-%m-%dT%H:%M:%S}",
         ]
         words += ["--out", "analysis.nc", "--feedback", "feedback.nc"]
+        if making.memory is not None:
+            words += ["--previous", str(making.memory.absolute())]
         if s.analysis is not None:
             words += ["--config", str(s.analysis.absolute())]
         if s.policy == "background_only":
@@ -292,6 +309,9 @@ class Cycle:
             "previous": {}
             if previous is None
             else {"cycle": stamp(previous.time), "sha256": sha256(previous.path / "report.json")},
+            "memory": {}
+            if previous is None or making.memory is None
+            else {"cycle": stamp(previous.time), "sha256": sha256(making.memory)},
             "observations": [f.record() for files in gathered.files for f in files],
             "background": file.record()
             | {"origin": candidate.origin, "lead_hours": candidate.lead_hours}
@@ -309,7 +329,11 @@ class Cycle:
     def _recorded_command(self, making: _Making, gathered: Gathered, background: Path) -> list[str]:
         """The words after ``phyda``, for the cycle's own folder."""
         words = self._command(making, gathered, background)[len(self._program) :]
-        return [w.removeprefix(f"{making.work.absolute()}/") for w in words]
+        own = [w.removeprefix(f"{making.work.absolute()}/") for w in words]
+        if making.memory is None or making.previous is None:
+            return own
+        beside = f"../{making.previous.path.name}/{making.memory.name}"
+        return [beside if w == str(making.memory.absolute()) else w for w in own]
 
     def _tell(self, outcome: Outcome, seconds: float) -> None:
         name = "published" if outcome.code == 0 else "stopped"

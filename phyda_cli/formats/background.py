@@ -34,6 +34,7 @@ class Background:
     such as ``z500`` and ``z850``, or ``gh`` and ``z``), ``axes`` how the columns map; ``time_name``
     is the file's time coordinate, None when it has none; ``notes`` lists what was converted, chosen
     or left out; ``frame`` is the index of the frame in the file, None for a mean of several.
+    ``empty`` are the variables that the file has without a value anywhere.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Background:
     axes: Axes
     time_name: str | None
     notes: list[str] = field(default_factory=list)
+    empty: tuple[str, ...] = ()
     frame: int | None = None
 
 
@@ -103,6 +105,7 @@ def background_of(
             *absent,
             *suspects,
         ],
+        empty=tuple(sorted({s.variable for s in sources} - {*fields.upper, *fields.surface})),
         frame=index,
     )
 

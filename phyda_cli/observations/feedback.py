@@ -16,9 +16,10 @@ from phyda_cli import cf
 from phyda_cli.errors import InputError
 from phyda_cli.files.publish import publish
 from phyda_cli.names import OBSERVABLES
+from phyda_cli.observations.bias import Memory
 from phyda_cli.observations.table import QC
 
-__all__ = ["Feedback", "read_feedback", "rejected", "write_feedback"]
+__all__ = ["Feedback", "read_feedback", "read_memory", "rejected", "write_feedback"]
 
 _MODEL_CODES = (
     QC.H_FAILED,
@@ -29,7 +30,14 @@ _MODEL_CODES = (
     QC.REPEATED,
     QC.SUPEROBBED,
     QC.PARTNER,
+    QC.USED_BEFORE,
 )
+_MEMORY = "StationBias"
+_MEMORY_NUMBERS = {
+    "mean": "running mean of observation minus background, in the variable's units",
+    "weight": "inverse of the variance of the mean, in the variable's units to the power of -2",
+    "reports": "number of reports, old ones discounted",
+}
 _EPOCH = np.datetime64("1970-01-01", "ns")
 
 _COORDINATES: dict[str, dict[str, str]] = {
@@ -64,6 +72,7 @@ _VALUES = {
 _AS_USED = {
     "DerivedObsValue": "value as used: the observed one, or that of the superobservation it "
     "stands for",
+    "ObsBias": "bias of the station as the memory knows it, subtracted before ombg and oman",
     "VarQCWeight": "weight under the robust norm, 1 at most; EffectiveError holds it already",
     "hofx0_corrected": "background in observation space after the correction of its mean error, "
     "which the analysis started from",
@@ -84,7 +93,8 @@ class Feedback:
     at the observations, ``corrected`` the background after the correction of its mean error where
     there is one; ``sigma_b`` is the standard deviation of the background's error. The analysis took
     a row with the ``innovation`` and the ``error`` (which holds the robust ``weight``) of the
-    ``merged`` rows that it stands for.
+    ``merged`` rows that it stands for, from which the station's ``bias`` was subtracted where there
+    was a memory of it; ``memory`` is what is known of biases now.
     """
 
     table: pd.DataFrame
@@ -96,6 +106,8 @@ class Feedback:
     weight: np.ndarray
     merged: np.ndarray
     corrected: np.ndarray | None = None
+    bias: np.ndarray | None = None
+    memory: Memory | None = None
 
     @classmethod
     def as_observed(
@@ -113,6 +125,12 @@ class Feedback:
             merged=np.ones(len(table), int),
         )
 
+    @property
+    def unbiased(self) -> np.ndarray:
+        """The values (P,) without the biases that are known."""
+        value = self.table["value"].to_numpy()
+        return np.asarray(value if self.bias is None else value - self.bias)
+
     def numbers(self) -> dict[str, np.ndarray]:
         """The columns of numbers (P,) under their names in the file."""
         passes = (self.table["qc"] <= QC.PASSIVE).to_numpy()
@@ -124,13 +142,14 @@ class Feedback:
             "EffectiveError": np.where(passes, self.error, np.nan),
             "hofx0": self.hofx0,
             "hofx1": self.hofx1,
-            "ombg": value - self.hofx0,
-            "oman": value - self.hofx1,
+            "ombg": self.unbiased - self.hofx0,
+            "oman": self.unbiased - self.hofx1,
             "hofx0_error": self.sigma_b,
             "DerivedObsValue": np.where(passes, start + self.innovation, np.nan),
             "VarQCWeight": np.where(passes, self.weight, np.nan),
         }
-        return found if self.corrected is None else found | {"hofx0_corrected": self.corrected}
+        known = {"hofx0_corrected": self.corrected, "ObsBias": self.bias}
+        return found | {name: values for name, values in known.items() if values is not None}
 
     def frame(self) -> pd.DataFrame:
         """What statistics of departures need, as :func:`read_feedback` gives it."""
@@ -204,6 +223,35 @@ def write_feedback(
             "i8",
             "line (text) or message (BUFR) in source_file, from 1",
         )
+        if feedback.memory is not None:
+            _write_memory(data.createGroup(_MEMORY), feedback.memory)
+
+
+def _write_memory(group: netCDF4.Group, memory: Memory) -> None:
+    """``memory`` in a group of its own, with a row for each station and variable."""
+    group.long_name = "what is known of the biases of stations, for the next analysis"
+    group.time = str(memory.time)
+    group.createDimension("obs", None)
+    for name in ("station_id", "variable"):
+        _text(group, name, memory.table[name], _TEXTS[name])
+    for name, long_name in _MEMORY_NUMBERS.items():
+        _number(group, name, memory.table[name], {"long_name": long_name})
+
+
+def read_memory(path: Path) -> Memory | None:
+    """What the feedback file ``path`` knows of the biases of stations; None where it is without
+    such a memory. Raises InputError."""
+    try:
+        with netCDF4.Dataset(path) as data:
+            if _MEMORY not in data.groups:
+                return None
+            group = data[_MEMORY]
+            group.set_auto_mask(False)
+            columns = {n: _words(group[n]) for n in ("station_id", "variable")}
+            columns |= {n: group[n][:] for n in _MEMORY_NUMBERS}
+            return Memory(np.datetime64(group.time, "ns"), pd.DataFrame(columns))
+    except (OSError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise InputError(f"cannot read the memory of biases in {path}: {error}") from error
 
 
 def _with_reasons(rows: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.interpolate import bilinear
+from phyda_cli.observations.bias import used_before
 from phyda_cli.observations.convert_variables import derive_table
 from phyda_cli.observations.errors import assign_errors
 from phyda_cli.observations.qc import nearest_report, preliminary_qc, set_codes, wind_pairs
@@ -26,11 +27,13 @@ def prepare(
     valid_time: np.datetime64 | None = None,
     settings: QualityControlSettings = _DEFAULT,
     stations: StationLists = _NO_LISTS,
+    previous: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """``table`` after the preliminary checks, with raw variables converted and an error on every
     row.
 
-    ``valid_time`` replaces the background's own.
+    ``valid_time`` replaces the background's own. Rows that the analysis of the feedback
+    ``previous`` has used get QC 45.
     """
     time = background.time if valid_time is None else valid_time
     window = np.timedelta64(round(settings.window_hours * 3600), "s")
@@ -38,6 +41,8 @@ def prepare(
     derived = derive_table(
         preliminary_qc(table, background.grid, time, window, stations, stuck), background
     )
+    if previous is not None:
+        derived = set_codes(derived, used_before(derived, previous), QC.USED_BEFORE)
     paired = wind_pairs(derived)
     chosen = nearest_report(paired, time) if settings.repeats == "nearest" else paired
     reduced, elevation = (chosen["variable"] == "msl").to_numpy(), chosen["elevation"].to_numpy()

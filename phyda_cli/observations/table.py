@@ -67,6 +67,7 @@ class QC(IntEnum):
     REPEATED = 42
     SUPEROBBED = 43
     PARTNER = 44
+    USED_BEFORE = 45
 
     @property
     def meaning(self) -> str:
@@ -93,6 +94,7 @@ _MEANINGS = {
     QC.REPEATED: "not the report nearest in time",
     QC.SUPEROBBED: "merged into another",
     QC.PARTNER: "its other wind component is rejected",
+    QC.USED_BEFORE: "used by the previous analysis",
 }
 
 RAW = frozenset({"wind_direction", "d2m", "rh2m", "td", "r", "qnh", "gh", "tv", "tv2m"})

@@ -14,6 +14,8 @@ from phyda_cli.settings.model import SamplerSettings
 
 __all__ = [
     "AnalysisSettings",
+    "BiasSettings",
+    "DegradedSettings",
     "EnsembleSettings",
     "GuidanceSettings",
     "QualityControlSettings",
@@ -210,6 +212,50 @@ class EnsembleSettings(Settings):
     )
 
 
+class BiasSettings(Settings):
+    """The memory of biased stations, which feedback files carry from analysis to analysis."""
+
+    memory_days: float = Field(
+        10.0, gt=0, description="A departure counts 1/e as much after so many days."
+    )
+    sigma: float = Field(
+        1.0,
+        gt=0,
+        description="Standard deviation of the biases of stations, in observation errors: the "
+        "smaller, the more reports it takes before a bias is believed.",
+    )
+    variables: tuple[str, ...] = Field(
+        ("t2m", "q2m", "sp", "msl", "t", "q"),
+        description="Variables whose biases are remembered and subtracted.",
+    )
+    anchors: tuple[str, ...] = Field(
+        (), description="Stations that are never corrected; soundings never are."
+    )
+
+    @field_validator("variables")
+    @classmethod
+    def _known_variables(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in OBSERVABLES:
+                raise ValueError(
+                    f"{name!r} is no variable; expected some of {', '.join(OBSERVABLES)}"
+                )
+        return names
+
+
+class DegradedSettings(Settings):
+    """What makes an analysis degraded, and what follows from it."""
+
+    fail_on: Literal["never", "degraded"] = Field(
+        "never",
+        description="With degraded, publish nothing and exit with 5 where the analysis is "
+        "degraded.",
+    )
+    longest_lead_hours: float = Field(
+        240.0, gt=0, description="Longest forecast that is an ordinary background [h]."
+    )
+
+
 class VerdictSettings(Settings):
     """Limits beyond which an analysis is called suspect."""
 
@@ -303,6 +349,12 @@ class AnalysisSettings(Settings):
 
     verdict: VerdictSettings = Field(
         default_factory=VerdictSettings, description="When an analysis is suspect."
+    )
+    bias: BiasSettings = Field(
+        default_factory=BiasSettings, description="The memory of biased stations."
+    )
+    degraded: DegradedSettings = Field(
+        default_factory=DegradedSettings, description="When an analysis is degraded."
     )
 
     @model_validator(mode="after")

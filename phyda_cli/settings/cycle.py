@@ -173,6 +173,11 @@ class CycleSettings(Settings):
         description="What happens to the last published cycle when more observations arrive for it "
         "before its cut-off.",
     )
+    remember: bool = Field(
+        True,
+        description="Whether an analysis gets the feedback of the cycle before it (--previous), "
+        "for its memory of biased stations and of reports that are used already.",
+    )
     allow_checkpoint_change: bool = Field(
         True,
         description="Whether a cycle goes on when the model is another than the cycle before's.",

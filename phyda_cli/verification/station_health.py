@@ -24,7 +24,7 @@ __all__ = ["StationHistory", "StationRow", "blacklist_lines", "judge"]
 DAYS = 5
 _PRESSURES = ("msl", "sp", "qnh")
 _PA_PER_M = 11.8  # of air near the surface
-_CODES = (QC.TIME_WINDOW, QC.REPEATED, QC.DUPLICATE, QC.THINNED, QC.SUPEROBBED)
+_CODES = (QC.TIME_WINDOW, QC.REPEATED, QC.DUPLICATE, QC.THINNED, QC.SUPEROBBED, QC.USED_BEFORE)
 """What happens to good reports too."""
 
 
@@ -90,6 +90,8 @@ class StationHistory:
         ).astype(float)
         expected = np.sqrt(error**2 + np.nan_to_num(feedback["hofx0_error"].to_numpy(float)) ** 2)
         raw = feedback["ombg"].to_numpy(float)
+        if "ObsBias" in feedback:  # subtracted by the memory of biases, and still the station's
+            raw = raw + feedback["ObsBias"].to_numpy(float)
         ombg = np.clip(raw, -10 * expected, 10 * expected)
         good = counted & np.isfinite(ombg)
         table = pd.DataFrame(

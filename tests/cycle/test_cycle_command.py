@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import netCDF4
+import numpy as np
 import pytest
+import xarray as xr
+
+from phyda_cli.cycle.replay import differences
 
 Run = Callable[..., Any]
 CYCLE, NOW = "20110120T1200Z", "2011-01-20T13:00"
@@ -65,6 +69,31 @@ def test_run_status_and_replay(phyda: Run, config: Path, tmp_path: Path) -> None
     assert phyda(*replay).code == 5
     (tmp_path / "fc_2011012006_f006.nc").write_bytes(b"other")
     assert phyda(*replay).code == 3
+
+
+def test_the_memory_of_the_cycle_before_is_replayed(
+    phyda: Run, config: Path, tmp_path: Path
+) -> None:
+    later = np.timedelta64(6, "h")
+    with xr.open_dataset(tmp_path / "fc_2011012006_f006.nc") as data:
+        moved = data.assign_coords(time=data["time"] + later)
+        moved.to_netcdf(tmp_path / "fc_2011012012_f006.nc")
+    text = (tmp_path / "synop_2011012012.csv").read_text()
+    (tmp_path / "synop_2011012018.csv").write_text(text.replace("T12:00", "T18:00"))
+    assert phyda("cycle", "run", "--config", config, "--now", "2011-01-20T19:00").code == 0
+    cycles = tmp_path / "cycle" / "cycles"
+    report = json.loads((cycles / "20110120T1800Z" / "report.json").read_text())
+    assert report["memory"]["cycle"] == CYCLE
+    assert report["analysis"]["bias"]["corrected"] > 0
+    replay = ("cycle", "replay", "20110120T1800Z", "--config", config, "--out", tmp_path / "again")
+    assert phyda(*replay).code == 0
+    with netCDF4.Dataset(tmp_path / "again" / "feedback.nc", "a") as data:
+        data["StationBias/mean"][0] += 1
+    assert differences(cycles / "20110120T1800Z" / "feedback.nc", tmp_path / "again/feedback.nc")
+    shutil.rmtree(cycles / CYCLE)
+    gone = phyda(*replay)
+    assert gone.code == 3
+    assert "retention.cycles" in gone.err
 
 
 def test_nothing_published_is_an_error_of_status(phyda: Run, config: Path) -> None:
