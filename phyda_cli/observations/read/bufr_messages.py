@@ -49,6 +49,9 @@ _PERIODS = {  # descriptors called timePeriod: seconds in their unit; whether it
 }
 
 
+_ELEMENTS: dict[str, tuple[bool, bool]] = {}
+
+
 @dataclass(frozen=True)
 class Message:
     """One complete message: its number in the file from 1, its data category (BUFR table A), its
@@ -217,24 +220,33 @@ def _template(handle: int, wanted: frozenset[str], size: int) -> tuple[list[_Lay
 
 def _layout(handle: int, keys: list[str], start: int, wanted: frozenset[str]) -> _Layout:
     """Where the ``keys`` of a report stand, the first one at ``start``."""
-    import eccodes
-
     read: list[tuple[str, int, float, str]] = []
     others: dict[int, str] = {}
     for index, key in enumerate(keys, start):
         name = key.rpartition("#")[2]
         if name == key:  # an operator, which has no rank
             continue
+        text, observed = _element(handle, key, name)
         if name not in wanted:
-            code = eccodes.codes_get(handle, f"{key}->code", int)
-            if code // 1000 >= _OBSERVED and code // 1000 not in _ABOUT_DATA:
+            if observed:
                 others[index] = name
-        elif eccodes.codes_get_native_type(handle, key) is str:
+        elif text:
             read.append((name, -1, 1.0, key))
         else:
             read.append(_named(handle, key, name, index))
     indexes = np.array(list(others), int)
     return _Layout(read, list(others.values()), indexes, np.zeros(len(others), int))
+
+
+def _element(handle: int, key: str, name: str) -> tuple[bool, bool]:
+    """Whether an element is a text, and whether it is an observation; looked up once for each."""
+    import eccodes
+
+    if name not in _ELEMENTS:
+        text = eccodes.codes_get_native_type(handle, key) is str
+        about = eccodes.codes_get(handle, f"{key}->code", int) // 1000
+        _ELEMENTS[name] = text, about >= _OBSERVED and about not in _ABOUT_DATA
+    return _ELEMENTS[name]
 
 
 def _numbers(handle: int, keys: list[str], size: int) -> np.ndarray:
@@ -244,12 +256,15 @@ def _numbers(handle: int, keys: list[str], size: int) -> np.ndarray:
     if not keys:
         found: np.ndarray = eccodes.codes_get_double_array(handle, "numericValues")
         return found.reshape(size, -1)
-    columns = [
-        np.full(size, np.nan)
-        if not key.startswith("#") or eccodes.codes_get_native_type(handle, key) is str
-        else np.broadcast_to(eccodes.codes_get_double_array(handle, key), size)
-        for key in keys
-    ]
+    columns = []
+    for key in keys:
+        name = key.rpartition("#")[2]
+        if name == key or _element(handle, key, name)[0]:
+            columns.append(np.full(size, np.nan))
+        elif size == 1:
+            columns.append(np.array([eccodes.codes_get_double(handle, key)]))
+        else:
+            columns.append(np.broadcast_to(eccodes.codes_get_double_array(handle, key), size))
     return np.stack(columns, axis=1)
 
 
