@@ -28,11 +28,19 @@ from phyda_cli.commands.preprocess import preprocess
 from phyda_cli.commands.simulate import simulate
 from phyda_cli.commands.train import train
 from phyda_cli.commands.verify import verify
-from phyda_cli.errors import EXIT_INTERNAL, PhydaError
+from phyda_cli.errors import EXIT_INPUT, EXIT_INTERNAL, PhydaError
 from phyda_cli.files.publish import abandon
 from phyda_cli.settings.options import SettingsCommand
 
 __all__ = ["app", "main"]
+
+NO_MEMORY = (  # in the words of the system, of the dynamic linker and of torch
+    "Cannot allocate memory",
+    "can't allocate memory",
+    "failed to map segment",
+    "out of memory",
+    "can't start new thread",
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -82,6 +90,20 @@ def _terminate(number: int, _: FrameType | None) -> None:
     os._exit(128 + number)
 
 
+def _outside(error: Exception) -> tuple[str, int] | None:
+    """What to say, and the exit code, where the machine and not phyda is at fault."""
+    text = str(error)
+    if isinstance(error, MemoryError) or any(words in text for words in NO_MEMORY):
+        return (
+            "there is not enough memory: give the process more, or use fewer levels, members or "
+            "files at once",
+            EXIT_INTERNAL,
+        )
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}", EXIT_INPUT
+    return None
+
+
 def main() -> None:
     """Run the command line; every error of phyda's own becomes one message and its exit code."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -95,7 +117,10 @@ def main() -> None:
         if error.hint:
             say(f"  {error.hint}")
         sys.exit(error.exit_code)
-    except Exception:
+    except Exception as error:
+        if (reason := _outside(error)) is not None:
+            say(f"FATAL ERROR: {reason[0]}")
+            sys.exit(reason[1])
         traceback.print_exc()
         say(
             "FATAL ERROR: this is a defect in phyda; please report it with the lines above and "

@@ -27,7 +27,8 @@ from phyda_cli.analysis.publication import (
     with_copies,
 )
 from phyda_cli.analysis.verdict import Verdict, verdict_of
-from phyda_cli.errors import GateError, InputError, NoObservationsError, UsageError
+from phyda_cli.errors import GateError, NoObservationsError, UsageError
+from phyda_cli.files.readable import check_input
 from phyda_cli.formats.background import Background, read_background
 from phyda_cli.formats.ensemble import member_labels, read_ensemble
 from phyda_cli.formats.write import check_format
@@ -78,8 +79,11 @@ def assimilate(
     for path in (*request.obs, *request.fields):
         if path.is_dir() and not (path in request.fields and is_zarr(path)):
             raise UsageError(f"{path} is a folder, expected a file")
-        if not path.exists():
-            raise InputError(f"{path} does not exist", hint="check the path")
+        if not path.is_dir():
+            check_input(path)
+    for listed in request.lists:
+        if listed is not None:
+            check_input(listed)
     if dry_run:
         watch.note("checked inputs")
         read = read_observations(request.obs, request.obs_map, request.strict, request.decimal)

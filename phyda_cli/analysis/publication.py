@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,10 +17,12 @@ import numpy as np
 
 from phyda_cli import __version__
 from phyda_cli.analysis.analyse import Analysis
-from phyda_cli.errors import OutputError
+from phyda_cli.errors import InputError, OutputError
 from phyda_cli.files.lock import locked
 from phyda_cli.files.publish import check_target, sha256, together
+from phyda_cli.files.readable import in_utf8
 from phyda_cli.formats.background import Background
+from phyda_cli.formats.inputs import attributes_of
 from phyda_cli.formats.write import write_analysis
 from phyda_cli.formats.zarr import is_zarr, store_stamp
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
@@ -90,17 +93,17 @@ def provenance_of(
         "seed": settings.seed,
         "model_name": checkpoint.metadata.name,
         "model_sha256": checkpoint.sha256,
-        "obs_file": ", ".join(p.name for p in request.obs),
+        "obs_file": ", ".join(in_utf8(p.name) for p in request.obs),
         "obs_sha256": ", ".join(_hash(p) for p in request.obs),
         "background_file": "mean of the ensemble"
         if request.background is None
-        else request.background.name,
+        else in_utf8(request.background.name),
         "background_sha256": "" if request.background is None else _hash(request.background),
         "config_json": settings.model_dump_json(),
         "valid_time_override": "" if request.valid_time is None else str(request.valid_time),
     }
     if request.ensemble:
-        stated["ensemble_file"] = ", ".join(p.name for p in request.ensemble)
+        stated["ensemble_file"] = ", ".join(in_utf8(p.name) for p in request.ensemble)
         stated["ensemble_sha256"] = ", ".join(_hash(p) for p in request.ensemble)
     if request.decimal:
         stated["obs_decimal"] = request.decimal
@@ -137,7 +140,7 @@ def up_to_date(request: Request, provenance: dict[str, Any]) -> bool:
     """Whether every output exists and was made from the same inputs; other existing outputs are
     refused here, early."""
     outputs = [p for p in (request.out, request.feedback) if p is not None]
-    existing = [p for p in outputs if p.exists()]
+    existing = [p for p in outputs if os.path.exists(p)]
     if (
         existing
         and not request.overwrite
@@ -178,15 +181,13 @@ def _made_from(path: Path, provenance: dict[str, Any]) -> bool:
 
 def attribute(path: Path | None, name: str) -> str | None:
     """A global attribute of an output; None for a file without it."""
-    import netCDF4
-
     if path is None:
         return None
     try:
-        with netCDF4.Dataset(path) as data:
-            return getattr(data, name, None)
-    except OSError:  # not NetCDF: some other file of the user's
+        found = attributes_of(path).get(name)
+    except InputError:  # damaged, or some other file of the user's
         return None
+    return None if found is None else str(found)
 
 
 def publish_outputs(
@@ -194,7 +195,7 @@ def publish_outputs(
 ) -> None:
     """Write feedback and analysis; both appear, the analysis last, or none does."""
     attributes = provenance | {
-        "phyda_notes": "; ".join([*background.notes, *analysis.notes]),
+        "phyda_notes": in_utf8("; ".join([*background.notes, *analysis.notes])),
     }
     with together():
         if request.feedback is not None:
@@ -216,8 +217,11 @@ def publish_outputs(
 @contextmanager
 def one_at_a_time(request: Request) -> Iterator[None]:
     """Hold the output while it is made. Raises BusyError when another process makes it."""
+    for path in (request.out, request.feedback):
+        if path is not None:
+            check_target(path, overwrite=True)
     out = request.out or request.feedback
-    if out is None or not out.parent.is_dir():
+    if out is None:
         yield
         return
     with locked(out.with_name(f".{out.name}.lock"), f"another process makes {out}", remove=True):

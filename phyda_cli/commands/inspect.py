@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,7 +55,7 @@ def inspect(
     from phyda_cli.model.checkpoint import BUNDLED
     from phyda_cli.model.checkpoint import Checkpoint as Model
 
-    known = [p for p in files if p.exists()]
+    known = [p for p in files if os.path.exists(p)]
     paths = [*known, *files_of([p for p in files if p not in known])]
     channels = Model.open(checkpoint or BUNDLED).state.channels
     when, renames = parse_time(time, "--time"), parse_renames(rename or [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from phyda_cli.commands.console import emit_json, say, warn
 from phyda_cli.commands.physics_tables import physics_table
 from phyda_cli.errors import GateError, OutputError, PhydaError, UsageError
 from phyda_cli.files.publish import check_target
+from phyda_cli.files.readable import check_input
 from phyda_cli.settings.analysis import QualityControlSettings
 from phyda_cli.settings.verification import VerificationSettings
 from phyda_cli.verification.collect import Collected, Inputs, collect, is_feedback
@@ -127,6 +129,9 @@ def run(request: Request, settings: VerificationSettings, controls: QualityContr
     _check(request)
     limits = read_limits(request.limits) if request.limits else []
     with _hints(request):
+        for path in (*request.truths, *request.backgrounds, *request.feedbacks, *request.analyses):
+            if not path.is_dir():
+                check_input(path)
         collected = collect(request.inputs, settings, controls)
         for path in request.from_sums:
             collected.sums.merge(read_sums([path]))
@@ -172,7 +177,7 @@ def _check(request: Request) -> None:
     inputs += (*request.feedbacks, *request.against, *request.from_sums)
     if request.obs_map:
         inputs += (request.obs_map,)
-    taken = {path.resolve() for path in inputs}
+    taken = {Path(os.path.realpath(path)) for path in inputs}
     if taken.intersection(wanted) or len(set(wanted)) < len(wanted):
         raise OutputError(
             "an output would replace an input or another output", hint="give each file its own name"

@@ -31,9 +31,11 @@ __all__ = [
 
 _STALE_SECONDS = 86400.0
 _LEFT = re.compile(r"\..+\.([0-9a-f]{12}\.(part|old)|lock)")
+_LEAST_SPACE = 1 << 18  # bytes; on a disk with less nothing is begun
 _unfinished: set[Path] = set()
 _waiting: ContextVar[dict[Path, Path] | None] = ContextVar("waiting", default=None)
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
 
 
 @contextmanager
@@ -118,8 +120,7 @@ def move_folder(finished: Path, path: Path) -> None:
 def check_target(path: Path | str, overwrite: bool = False) -> Path:
     """``path`` with links resolved, if a file may be published there; else OutputError. Cheap: call
     it before long work."""
-    path = Path(path)
-    path = path.resolve() if path.is_symlink() else path.absolute()
+    path = _named(Path(path))
     if not path.parent.is_dir():
         raise OutputError(
             f"cannot write {path}: the folder {path.parent} does not exist",
@@ -127,6 +128,10 @@ def check_target(path: Path | str, overwrite: bool = False) -> Path:
         )
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write {path}: no permission to write in {path.parent}")
+    if shutil.disk_usage(path.parent).free < _LEAST_SPACE:
+        raise OutputError(
+            f"cannot write {path}: the disk is full", hint="free some space or write elsewhere"
+        )
     if path.exists() and not path.is_file():
         raise OutputError(f"cannot write {path}: it exists and is not a regular file")
     if path.exists() and not overwrite:
@@ -134,6 +139,27 @@ def check_target(path: Path | str, overwrite: bool = False) -> Path:
             f"{path} exists already", hint="pass --overwrite to replace it, or choose another name"
         )
     return path
+
+
+def _named(path: Path) -> Path:
+    """``path`` with links resolved. Raises OutputError for a name that no file can have."""
+    try:
+        found = path.resolve() if path.is_symlink() else path.absolute()
+        found.parent.stat()
+        longest = os.pathconf(found.parent, "PC_NAME_MAX") - len(_aside_name(""))
+    except FileNotFoundError:
+        return found
+    except RuntimeError as error:
+        raise OutputError(f"cannot write {path}: its symbolic link leads in a circle") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise OutputError(f"cannot write {path}: {reason}") from error
+    if len(os.fsencode(found.name)) > longest:
+        raise OutputError(
+            f"cannot write {path}: its name is longer than {longest} bytes",
+            hint="choose a shorter one",
+        )
+    return found
 
 
 def sha256(path: Path | str) -> str:
@@ -146,7 +172,7 @@ def sha256(path: Path | str) -> str:
 def _aside(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path``, gone when the block ends however it ends."""
     _remove_stale(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    temporary = path.with_name(_aside_name(path.name))
     try:
         _unfinished.add(temporary)
         yield temporary
@@ -163,6 +189,10 @@ def _aside(path: Path) -> Iterator[Path]:
 def goes_with_the_process(path: Path) -> None:
     """Let ``path`` be removed by :func:`abandon`, until it no longer exists."""
     _unfinished.add(path)
+
+
+def _aside_name(name: str) -> str:
+    return f".{name}.{secrets.token_hex(6)}.part"
 
 
 def abandon() -> None:
@@ -198,6 +228,8 @@ def _write_failure(path: Path, error: Exception) -> OutputError | None:
         reason = "the disk is full"
     elif netcdf:
         reason = str(error)
+    elif isinstance(error, OSError) and error.errno in _REFUSED:
+        reason = str(error.strerror)
     else:
         return None
     return OutputError(

@@ -13,8 +13,8 @@ import xarray as xr
 
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields
+from phyda_cli.files.worker import apart
 from phyda_cli.formats.checks import check_fields
-from phyda_cli.formats.humidity import specific_humidity
 from phyda_cli.formats.inputs import open_forecast
 from phyda_cli.formats.recognise import Axes, Source, as_relative, find_axes, find_sources
 from phyda_cli.formats.series import Series, canonical, values_of
@@ -48,6 +48,7 @@ class Background:
     frame: int | None = None
 
 
+@apart()
 def read_background(
     path: Path | str,
     time: np.datetime64 | None = None,
@@ -201,6 +202,8 @@ def _fields(
         index = level_index(levels, s.levels)
         values = values.reshape(index.size, *axes.grid.shape)
         if s.relative:
+            from phyda_cli.formats.humidity import specific_humidity  # loads torch
+
             values = specific_humidity(values, upper["t"][index], s.levels[:, None, None])
         if s.variable not in upper:
             upper[s.variable] = np.full((levels.size, *axes.grid.shape), np.nan, values.dtype)

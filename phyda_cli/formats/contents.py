@@ -12,6 +12,7 @@ import numpy as np
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields, Grid
 from phyda_cli.fields.remap import present
+from phyda_cli.files.worker import apart
 from phyda_cli.formats.background import background_of
 from phyda_cli.formats.inputs import file_kind, open_forecast
 from phyda_cli.formats.recognise import Finding, find_axes, inspect_variables
@@ -23,6 +24,7 @@ __all__ = ["describe_forecast"]
 _TOLERANCE = 1e-3  # of a pressure
 
 
+@apart()
 def describe_forecast(
     path: Path,
     channels: Sequence[str],

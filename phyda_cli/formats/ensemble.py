@@ -12,12 +12,14 @@ import xarray as xr
 
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.fields.grid import Fields
+from phyda_cli.files.worker import apart
 from phyda_cli.formats.background import Background, background_of
 from phyda_cli.formats.inputs import open_forecast
 
 __all__ = ["member_labels", "read_ensemble"]
 
 
+@apart()
 def member_labels(
     path: Path,
     rename: Mapping[str, str] | None = None,
@@ -88,13 +90,27 @@ def _members(
 ) -> Iterator[tuple[Background, int | str | None]]:
     """Every member of every file, at the time of the first; each file is opened once."""
     for path in paths:
-        series = open_forecast(path, rename, assume if time is None else time)
-        with closing(series.frames):
-            labels: list[int | str | None] = [*series.labels] or [None]
-            for label in labels:
-                found = background_of(series, series.find(time, near, label), rename)
-                time = found.fields.time
-                yield found, label
+        for found, label in _members_of(path, time, near, rename, assume):
+            time = found.fields.time
+            yield found, label
+
+
+@apart()
+def _members_of(
+    path: Path,
+    time: np.datetime64 | None,
+    near: np.datetime64 | None,
+    rename: Mapping[str, str] | None,
+    assume: np.datetime64 | None,
+) -> Iterator[tuple[Background, int | str | None]]:
+    """Every member of one file, at the time of the first."""
+    series = open_forecast(path, rename, assume if time is None else time)
+    with closing(series.frames):
+        labels: list[int | str | None] = [*series.labels] or [None]
+        for label in labels:
+            found = background_of(series, series.find(time, near, label), rename)
+            time = found.fields.time
+            yield found, label
 
 
 def _numbers(source: xr.Dataset) -> dict[str, np.ndarray]:

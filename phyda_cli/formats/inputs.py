@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from phyda_cli.errors import InputError
+from phyda_cli.files.readable import check_input
+from phyda_cli.files.worker import apart
 from phyda_cli.formats.series import Series
 from phyda_cli.formats.zarr import is_zarr, open_zarr_series, zarr_metadata
 
-__all__ = ["file_kind", "find_inputs", "fingerprint", "open_forecast", "open_series"]
+__all__ = [
+    "attributes_of",
+    "file_kind",
+    "find_inputs",
+    "fingerprint",
+    "open_forecast",
+    "open_series",
+    "valid_times",
+]
 
 _SUFFIXES = (
     ".nc",
@@ -42,13 +54,9 @@ def file_kind(path: Path) -> str:
     empty or other file."""
     if path.is_dir() and is_zarr(path):
         return "zarr"
-    try:
-        with open(path, "rb") as file:
-            head = file.read(1024)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist", hint="check the path") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    check_input(path)
+    with open(path, "rb") as file:
+        head = file.read(1024)
     if not head:
         raise InputError(
             f"{path} is empty (0 bytes)", hint="was the download or the forecast interrupted?"
@@ -114,6 +122,26 @@ def open_series(path: Path) -> Series:
     Raises InputError when it cannot be read or holds nothing phyda knows.
     """
     return _opened(path, fingerprint(path))
+
+
+@apart()
+def valid_times(path: Path) -> np.ndarray:
+    """The times that the frames of an input are valid at, each once. Raises InputError as
+    :func:`open_forecast`."""
+    series = open_forecast(path)
+    with closing(series.frames):
+        return np.unique(series.valid)
+
+
+@apart()
+def attributes_of(path: Path) -> dict[str, Any]:
+    """Global attributes of a NetCDF file; none of others. Raises InputError when it is damaged."""
+    if file_kind(path) != "netcdf":
+        return {}
+    from phyda_cli.formats.netcdf import open_netcdf
+
+    with open_netcdf(path) as dataset:
+        return dict(dataset.attrs)
 
 
 @lru_cache(maxsize=16)

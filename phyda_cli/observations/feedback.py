@@ -15,6 +15,9 @@ import pandas as pd
 from phyda_cli import cf
 from phyda_cli.errors import InputError
 from phyda_cli.files.publish import publish
+from phyda_cli.files.readable import check_input
+from phyda_cli.files.worker import apart
+from phyda_cli.formats.classic import reject_truncated
 from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.bias import Memory
 from phyda_cli.observations.table import QC
@@ -83,6 +86,8 @@ _TEXTS = {
     "units": "units of the values",
     "source_file": "file the observation came from",
 }
+
+_REQUIRED = (*_COORDINATES, *_VALUES, *_TEXTS, "PreQC", "EffectiveQC", "use", "source_row")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -312,7 +317,7 @@ def _text(data: netCDF4.Dataset, name: str, values: pd.Series, long_name: str) -
     codes, distinct = pd.factorize(
         values.to_numpy(object)
     )  # a million rows repeat a few thousand words
-    words = np.array([str(word).encode() for word in distinct] or [b""])
+    words = np.array([str(word).encode("utf-8", "backslashreplace") for word in distinct] or [b""])
     width = max(words.dtype.itemsize, 1)
     letters = words.astype(f"S{width}").view("S1").reshape(words.size, width)[codes]
     data.createDimension(f"{name}_length", width)
@@ -331,27 +336,43 @@ def _words(variable: netCDF4.Variable) -> np.ndarray:
     )
 
 
+def _columns(data: netCDF4.Dataset, path: Path) -> dict[str, np.ndarray]:
+    absent = [name for name in _REQUIRED if name not in data.variables]
+    if absent:
+        raise InputError(
+            f"{path} is no feedback file: it has no {', '.join(absent)}; found: "
+            f"{', '.join(data.variables)}"
+        )
+    data.set_auto_mask(False)
+    return {
+        name: _words(v) if v.dtype == "S1" else v[:]
+        for name, v in data.variables.items()
+        if v.dimensions[:1] == ("obs",)
+    }
+
+
+@apart()
 def read_feedback(path: Path) -> pd.DataFrame:
     """The rows of a feedback file under its own variable names. Raises InputError when ``path`` is
-    none."""
+    none, is damaged or holds variables that phyda does not know."""
+    check_input(path)
+    reject_truncated(path, str(path))
     try:
         with netCDF4.Dataset(path) as data:
-            absent = [
-                name for name in (*_VALUES, *_TEXTS, "EffectiveQC") if name not in data.variables
-            ]
-            if absent:
-                raise InputError(
-                    f"{path} is no feedback file: it has no {', '.join(absent)}; found: "
-                    f"{', '.join(data.variables)}"
-                )
-            data.set_auto_mask(False)
-            columns = {
-                name: _words(v) if v.dtype == "S1" else v[:] for name, v in data.variables.items()
-            }
-    except FileNotFoundError as error:
-        raise InputError(f"feedback file {path} does not exist") from error
-    except OSError as error:
-        raise InputError(f"cannot read feedback file {path}: {error}") from error
+            columns = _columns(data, path)
+    except InputError:
+        raise
+    except Exception as error:  # of a damaged file netCDF4 raises many kinds
+        raise InputError(
+            f"cannot read feedback file {path}: {error}",
+            hint="is it damaged? Make it again with --feedback",
+        ) from error
+    foreign = sorted(set(columns["variable"]) - set(OBSERVABLES))
+    if foreign:
+        raise InputError(
+            f"feedback file {path} has unknown variables: {', '.join(map(repr, foreign[:5]))}",
+            hint=f"expected {', '.join(OBSERVABLES)}",
+        )
     seconds = columns["time"]
     known = np.nan_to_num(np.round(seconds * 1e6)).astype("timedelta64[us]")
     columns["time"] = np.where(np.isnan(seconds), np.datetime64("NaT"), _EPOCH + known).astype(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,11 +20,11 @@ def expand(patterns: Iterable[Path | str]) -> tuple[list[Path], list[str]]:
     one without a pattern is left to its reader. Raises InputError for a pattern that matches
     nothing.
     """
-    files: dict[Path, Path] = {}
+    files: dict[str, Path] = {}
     warnings: list[str] = []
     for pattern in patterns:
         for path in _matches(Path(pattern)):
-            key = path.resolve()
+            key = os.path.realpath(path)  # of a link that leads in a circle too
             if key in files:
                 warnings.append(f"{path} is given twice and counts once")
             files.setdefault(key, path)
@@ -32,7 +33,7 @@ def expand(patterns: Iterable[Path | str]) -> tuple[list[Path], list[str]]:
 
 def _matches(path: Path) -> list[Path]:
     text = str(path)
-    if path.exists() or not glob.has_magic(text):
+    if os.path.exists(path) or not glob.has_magic(text):
         return [path]
     found = sorted(p for p in map(Path, glob.glob(text, recursive=True)) if p.is_file())
     if not found:

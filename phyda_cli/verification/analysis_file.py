@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 
 from phyda_cli.fields.grid import Fields
+from phyda_cli.files.worker import apart
 from phyda_cli.formats.background import Background, level_index, read_background, values_of
-from phyda_cli.formats.humidity import specific_humidity
 from phyda_cli.formats.inputs import file_kind
 from phyda_cli.formats.netcdf import open_netcdf
 from phyda_cli.formats.recognise import Source
@@ -49,6 +49,7 @@ class AnalysisFile:
         )
 
 
+@apart()
 def read_analysis(path: Path, time: np.datetime64 | None = None) -> AnalysisFile:
     """Read any file of fields; one written by phyda brings its increments, spreads and members.
 
@@ -130,6 +131,8 @@ class _Picker:
             index = level_index(layout.levels, source.levels)
             values = values.reshape(index.size, *layout.grid.shape)
             if source.relative:
+                from phyda_cli.formats.humidity import specific_humidity  # loads torch
+
                 temperature = upper.get("t", layout.upper["t"])[index]
                 values = specific_humidity(values, temperature, source.levels[:, None, None])
             target = upper.setdefault(

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import netCDF4
 import numpy as np
 import pandas as pd
 
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.formats.background import read_background
-from phyda_cli.formats.inputs import file_kind, open_series
+from phyda_cli.formats.inputs import attributes_of, valid_times
 from phyda_cli.observations.departures import as_used
 from phyda_cli.observations.feedback import read_feedback
 from phyda_cli.observations.groups import layers
@@ -172,19 +171,11 @@ def _alone(inputs: Inputs, feedbacks: Mapping[Path, str]) -> list[Path]:
     return [] if inputs.analyses else list(feedbacks)
 
 
-def attributes_of(path: Path) -> dict[str, Any]:
-    """Global attributes of a NetCDF file; none of others."""
-    if file_kind(path) != "netcdf":
-        return {}
-    with netCDF4.Dataset(path) as data:
-        return {name: data.getncattr(name) for name in data.ncattrs()}
-
-
 def is_feedback(path: Path) -> bool:
     """Whether a NetCDF file is one of observations."""
     try:
         return attributes_of(path).get("featureType") == "point"
-    except OSError:  # no NetCDF after all: its reader knows what to say
+    except InputError:  # its reader knows what to say
         return False
 
 
@@ -194,8 +185,8 @@ def _analyses(inputs: Inputs) -> Iterator[tuple[Path, np.datetime64 | None]]:
         yield from ((path, inputs.time) for path in inputs.analyses)
         return
     for path in inputs.analyses:
-        valid = open_series(path).valid
-        yield from ((path, time) for time in (np.unique(valid) if valid.size else [None]))
+        valid = valid_times(path)
+        yield from ((path, time) for time in (valid if valid.size else [None]))
 
 
 class _Index:
@@ -209,7 +200,7 @@ class _Index:
             return
         if len(paths) > 1:
             for path in paths:
-                for time in np.unique(open_series(path).valid):
+                for time in valid_times(path):
                     if time in self.times:
                         raise InputError(
                             f"{self.times[time]} and {path} both hold the {name} of "
@@ -218,7 +209,7 @@ class _Index:
                         )
                     self.times[time] = path
         elif paths:
-            self.times = dict.fromkeys(np.unique(open_series(paths[0]).valid), paths[0])
+            self.times = dict.fromkeys(valid_times(paths[0]), paths[0])
 
     def __bool__(self) -> bool:
         return bool(self.paths)
@@ -272,15 +263,7 @@ def _check_grids(analysis: Fields, truth: Fields, regrid: bool, found: Collected
 
 def _feedback_index(paths: Sequence[Path]) -> dict[Path, str]:
     """What each feedback file says it was made from."""
-    found = {}
-    for path in paths:
-        try:
-            found[path] = str(attributes_of(path).get("phyda_inputs", ""))
-        except OSError as error:
-            if not path.exists():
-                raise InputError(f"feedback file {path} does not exist") from error
-            raise InputError(f"cannot read feedback file {path}: {error}") from error
-    return found
+    return {path: str(attributes_of(path).get("phyda_inputs", "")) for path in paths}
 
 
 def _feedback_of(

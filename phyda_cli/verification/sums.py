@@ -17,6 +17,8 @@ import numpy as np
 
 from phyda_cli.errors import InputError
 from phyda_cli.files.publish import publish
+from phyda_cli.files.readable import check_input
+from phyda_cli.files.worker import apart
 from phyda_cli.verification.ranks import rebinned
 
 __all__ = ["COLUMNS", "SCHEMA", "SERIES", "Key", "Sums", "read_sums"]
@@ -198,7 +200,9 @@ def read_sums(paths: Iterable[Path]) -> Sums:
     return total
 
 
+@apart()
 def _read(path: Path) -> Sums:
+    check_input(path)
     try:
         with netCDF4.Dataset(path) as data:
             if "sums" not in data.variables or getattr(data, "schema", None) != SCHEMA:
@@ -223,5 +227,7 @@ def _read(path: Path) -> Sums:
             for i, key in enumerate(_read_keys(data, "series")):
                 found.series[key] = array("d", values[owner == i].ravel())
             return found
-    except OSError as error:
+    except InputError:
+        raise
+    except Exception as error:  # of a damaged file netCDF4 raises many kinds
         raise InputError(f"cannot read {path}: {error}") from error

@@ -2,7 +2,7 @@
 
 import os
 import signal
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,13 @@ from test_obs_netcdf import madis, modern_ioda, old_ioda
 
 from benchmarks.fuzz import fuzz
 from phyda_cli.errors import InputError, PhydaError
+from phyda_cli.files.worker import Worker
 from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.convert import write_csv
 from phyda_cli.observations.read.bufr import read_bufr
 from phyda_cli.observations.read.csv import parse_csv
-from phyda_cli.observations.read.worker import Worker, decode_all
+from phyda_cli.observations.read.decode import decode, decode_apart
+from phyda_cli.observations.read.read import decode_all
 from phyda_cli.observations.table import check, make
 
 LONG = b"""station_id,time,latitude,longitude,variable,pressure,value
@@ -64,27 +66,16 @@ def test_ten_thousand_damaged_copies(tmp_path: Path, kind: str) -> None:
 def test_a_crash_and_a_hang_cost_their_file_only(tmp_path: Path) -> None:
     good = tmp_path / "good.bufr"
     good.write_bytes(synop())
-    worker = Worker()
-    try:
-        expected = worker.read(good).table
-        assert worker._process is not None
-        os.kill(worker._process.pid, signal.SIGSEGV)
-        time.sleep(0.2)
-        with pytest.raises(InputError, match=r"good.bufr: the decoder crashed \(SIGSEGV\)"):
-            worker.read(good)
-        pd.testing.assert_frame_equal(worker.read(good).table, expected)
-    finally:
-        worker.close()
+    expected = decode_apart(good).table
+    with pytest.raises(InputError, match=r"good.bufr: the decoder crashed \(SIGSEGV\)"):
+        Worker().call(partial(os.kill, 0, signal.SIGSEGV), good, 60)
+    pd.testing.assert_frame_equal(decode_apart(good).table, expected)
 
 
 def test_decoding_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     (tmp_path / "long.bufr").write_bytes(synop() * 20000)
-    worker = Worker(lambda _: 0.5)
-    try:
-        with pytest.raises(InputError, match=r"took more than 0\.5 s"):
-            worker.read(tmp_path / "long.bufr")
-    finally:
-        worker.close()
+    with pytest.raises(InputError, match=r"took more than 0\.5 s"):
+        Worker().call(partial(decode, tmp_path / "long.bufr"), tmp_path / "long.bufr", 0.5)
 
 
 def test_the_first_file_that_is_wrong_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import importlib
+import io
 import pkgutil
 import tempfile
 import zlib
@@ -13,13 +14,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import IO, cast
+from typing import Any
 
 from phyda_cli.errors import InputError
+from phyda_cli.files.readable import check_input
+from phyda_cli.files.worker import apart
 from phyda_cli.observations.read.columns import ObservationMap
 from phyda_cli.observations.report import ReadResult
 
-__all__ = ["OTHER_KINDS", "Format", "Source", "decode", "format_of", "reader", "time_limit"]
+__all__ = [
+    "OTHER_KINDS",
+    "Format",
+    "Source",
+    "decode",
+    "decode_apart",
+    "format_of",
+    "load_format",
+    "reader",
+    "time_limit",
+]
 
 OTHER_KINDS = {
     b"\x89PNG": "a PNG image",
@@ -33,6 +46,8 @@ _HEAD = 4096  # bytes that tell what most files are
 _PIECE = 1 << 20  # bytes looked through at a time
 _SECONDS = 6.0  # that decoding any file may take
 _GZIP = b"\x1f\x8b"
+# how many times a table shrinks at most and usually, and the bytes that any file may unpack to
+_MOST_PACKED, _USUALLY_PACKED, _LEAST_UNPACKED = 60, 20, 50_000_000
 
 
 @dataclass(frozen=True)
@@ -43,19 +58,21 @@ class Source:
     path: Path
 
     @contextmanager
-    def opened(self) -> Iterator[IO[bytes]]:
+    def opened(self) -> Iterator[io.BufferedReader]:
         """The bytes of the file."""
-        if self.path.is_dir():
-            raise InputError(f"{self.path} is a folder: expected a file of observations")
+        check_input(self.path)
         try:
             with self.path.open("rb") as file:
-                packed = file.read(2) == _GZIP
-                file.seek(0)
-                yield cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if packed else file
-        except FileNotFoundError as error:
-            raise InputError(f"observation file {self.path} does not exist") from error
+                yield _unpacked(file, self.path) if self.packed else file
         except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"cannot read observation file {self.path}: {error}") from error
+
+    @cached_property
+    def packed(self) -> bool:
+        """Whether the file is packed by gzip."""
+        check_input(self.path)
+        with self.path.open("rb") as file:
+            return file.read(2) == _GZIP
 
     @cached_property
     def head(self) -> bytes:
@@ -85,6 +102,32 @@ class Source:
             file.write(self.content)
             file.flush()
             yield Path(file.name)
+
+
+def _unpacked(file: io.BufferedReader, path: Path) -> io.BufferedReader:
+    most = max(_MOST_PACKED * path.stat().st_size, _LEAST_UNPACKED)
+    return io.BufferedReader(_Bounded(gzip.GzipFile(fileobj=file), most, path))
+
+
+class _Bounded(io.RawIOBase):
+    """What ``packed`` unpacks to; InputError beyond ``most`` bytes, for a small file can fill any
+    memory."""
+
+    def __init__(self, packed: gzip.GzipFile, most: int, path: Path) -> None:
+        self._packed, self._most, self._path = packed, most, path
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._packed.readinto(buffer)
+        if self._packed.tell() > self._most:
+            raise InputError(
+                f"{self._path} unpacks to more than {self._most / 1e6:.0f} MB from "
+                f"{self._path.stat().st_size / 1e6:.2g} MB: no table of observations is like that",
+                hint="is it damaged? If it is right, unpack it first: gunzip",
+            )
+        return count
 
 
 Read = Callable[[Source, ObservationMap | None], ReadResult]
@@ -148,7 +191,23 @@ def format_of(source: Source) -> Format:
 def time_limit(path: Path) -> float:
     """Seconds within which ``path`` is decoded even on a busy machine. Raises InputError when it
     cannot be read, is empty or of no known format."""
-    return _SECONDS + format_of(Source(path)).seconds * path.stat().st_size / 1e6
+    source = Source(path)
+    size = path.stat().st_size * (_USUALLY_PACKED if source.packed else 1)
+    return _SECONDS + format_of(source).seconds * size / 1e6
+
+
+@apart()
+def load_format(path: Path) -> None:
+    """Load the libraries that :func:`decode_apart` needs for ``path``, which takes long on a busy
+    machine. Raises InputError as :func:`format_of`."""
+    format_of(Source(path))
+
+
+@apart(time_limit)
+def decode_apart(path: Path, mapping: ObservationMap | None = None) -> ReadResult:
+    """:func:`decode` in a worker process. Raises InputError also when decoding crashes or takes too
+    long."""
+    return decode(path, mapping)
 
 
 def decode(path: Path, mapping: ObservationMap | None = None) -> ReadResult:

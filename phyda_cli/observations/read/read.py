@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.observations.read.columns import ObservationMap, load_mapping
-from phyda_cli.observations.read.decode import Source, decode, format_of
-from phyda_cli.observations.read.worker import decode_all
+from phyda_cli.observations.read.decode import (
+    Source,
+    decode,
+    decode_apart,
+    format_of,
+    load_format,
+)
 from phyda_cli.observations.report import ReadResult, merge
 
-__all__ = ["read_observations"]
+__all__ = ["decode_all", "read_observations"]
 
 _SMALL = 4_000_000  # bytes of a text file read sooner than a worker starts
 
@@ -50,9 +57,35 @@ def _read(paths: list[Path], mapping: ObservationMap | None) -> list[ReadResult]
     """The result of each file: small text tables in this process, the others in workers."""
     results: dict[int, ReadResult] = {}
     for i, path in enumerate(paths):
-        if format_of(Source(path)).harmless and (len(paths) == 1 or path.stat().st_size < _SMALL):
+        source = Source(path)
+        quick = not source.packed and (len(paths) == 1 or path.stat().st_size < _SMALL)
+        if quick and format_of(source).harmless:
             results[i] = decode(path, mapping)
     others = [i for i in range(len(paths)) if i not in results]
-    if others:
-        results |= zip(others, decode_all([paths[i] for i in others], mapping), strict=True)
+    found = decode_all([paths[i] for i in others], mapping)
+    results |= zip(others, found, strict=True)
     return [results[i] for i in range(len(paths))]
+
+
+def decode_all(
+    paths: Sequence[Path], mapping: ObservationMap | None, processes: int | None = None
+) -> list[ReadResult]:
+    """The observations of each file in the order of ``paths``, decoded in up to ``processes``
+    workers (one a core).
+
+    Raises the first InputError in that order.
+    """
+
+    def one(path: Path) -> ReadResult:
+        load_format(path)
+        return decode_apart(path, mapping)
+
+    count = min(len(paths), processes or _cores())
+    if count < 2:
+        return [one(path) for path in paths]
+    with ThreadPoolExecutor(count) as pool:  # each thread has a worker, which ends with it
+        return list(pool.map(one, paths))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
