@@ -27,7 +27,7 @@ from phyda_cli.analysis.publication import (
     with_copies,
 )
 from phyda_cli.analysis.verdict import Verdict, verdict_of
-from phyda_cli.errors import GateError, NoObservationsError, UsageError
+from phyda_cli.errors import GateError, InputError, NoObservationsError, UsageError
 from phyda_cli.files.readable import check_input
 from phyda_cli.formats.background import Background, read_background
 from phyda_cli.formats.ensemble import member_labels, read_ensemble

@@ -243,6 +243,7 @@ def _write_memory(group: netCDF4.Group, memory: Memory) -> None:
         _number(group, name, memory.table[name], {"long_name": long_name})
 
 
+@apart()
 def read_memory(path: Path) -> Memory | None:
     """What the feedback file ``path`` knows of the biases of stations; None where it is without
     such a memory. Raises InputError."""
