@@ -74,7 +74,8 @@ def main() -> None:
     folds, cases = (1, "b") if arguments.quick else (arguments.folds, arguments.cases)
     if arguments.quick:
         reports = reports[reports["latitude"].between(25, 50)].reset_index(drop=True)
-    settings = AnalysisSettings(method=arguments.method, device="cpu")
+    fine = FineSettings(stage="auto")
+    settings = AnalysisSettings(method=arguments.method, device="cpu", fine=fine)
     result: dict[str, Scores] = {}
     missed: list[str] = []
     for case in cases:
@@ -116,9 +117,7 @@ def withheld_stations(
         feedback = analysis.feedback
         table, used = feedback.table, (feedback.table["qc"] == QC.PASS).to_numpy()
         residual = table["value"].to_numpy() - feedback.hofx1
-        stage = fine_stage(
-            fields, table, residual, feedback.error, used, FineSettings(stage="auto")
-        )
+        stage = fine_stage(fields, table, residual, feedback.error, used, settings.fine)
         columns = {
             "latitude": table["latitude"].to_numpy(),
             "longitude": table["longitude"].to_numpy(),

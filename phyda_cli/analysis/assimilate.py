@@ -157,7 +157,7 @@ def _analysed(
         report |= {"status": "dry run", "seconds": watch.seconds}
         return Result(report, None, background, read, problem)
     analysis = complete(problem, estimate(problem, request.allow_no_obs), request.save_members)
-    analysis = refine(background.fields, analysis, settings.fine)
+    analysis = refine(background.fields, analysis, settings.fine, settings.seed)
     report["notes"] += [n for n in analysis.notes if n not in problem.notes]
     watch.note("analysed")
     verdict = verdict_of(problem, analysis)

@@ -32,6 +32,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
 _GROUP_OF = {variable: group for group, variables in GROUPS.items() for variable in variables}
 
 BOUNDS = (0.25, 4.0)
+AGREEING = 300  # observations of a group, which are not all wrong in the same way
+FAR_OFF = 16.0  # the bound of the checks where that many agree
 DEVIATION = (
     0.5  # standard deviation of ln alpha of all observations together around the prior's centre
 )
@@ -70,8 +72,9 @@ def estimate_scale(
     latitude: np.ndarray,
     longitude: np.ndarray,
     prior: float = 1.0,
+    largest: float = BOUNDS[1],
 ) -> BackgroundScale:
-    """Factors for P observations, between a quarter and four.
+    """Factors for P observations, between a quarter and ``largest``.
 
     Args:
         variable: canonical names (P,).
@@ -80,6 +83,7 @@ def estimate_scale(
         latitude, longitude: (P,) [degrees].
         prior: where the estimate starts from and stays without evidence; in a cycle, that of the
             analysis before.
+        largest: of the factors of groups with AGREEING observations; the others end at four.
     """
     if innovation.size == 0:
         return BackgroundScale(prior)
@@ -87,7 +91,9 @@ def estimate_scale(
     weight = _cell_weights(group, latitude, longitude)
 
     def estimate(rows: np.ndarray, centre: float, width: float) -> float:
-        return _maximum(innovation[rows], error[rows], sigma_b[rows], weight[rows], centre, width)
+        high = largest if rows.size >= AGREEING else BOUNDS[1]
+        d, own, ours, kept = (a[rows] for a in (innovation, error, sigma_b, weight))
+        return _maximum(d, own, ours, kept, centre, width, high)
 
     pooled = estimate(np.arange(innovation.size), prior, DEVIATION)
     of_groups = OF_GROUPS * DEVIATION
@@ -120,10 +126,11 @@ def _maximum(
     weight: np.ndarray,
     centre: float,
     width: float,
+    high: float = BOUNDS[1],
 ) -> float:
     """The most probable alpha by Fisher scoring in ln alpha, from the alpha that puts the median
     where it should be."""
-    low, high = np.log(BOUNDS)
+    low, high = np.log(BOUNDS[0]), np.log(high)
 
     def normalised(x: float) -> tuple[np.ndarray, np.ndarray]:
         background = np.exp(2 * x) * sigma_b**2

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from phyda_cli.analysis.background_scale import BackgroundScale, estimate_scale
+from phyda_cli.analysis.background_scale import BOUNDS, FAR_OFF, BackgroundScale, estimate_scale
 from phyda_cli.analysis.prior import Prior, as_fields, in_channel_order
 from phyda_cli.analysis.reconstruction import Observations, in_units, reconstruct
 from phyda_cli.fields.grid import Fields
@@ -203,7 +203,7 @@ def _check(
     """
     sigma_b = np.sqrt((anomalies**2).sum(axis=1))
 
-    def scale(of: pd.DataFrame) -> BackgroundScale:
+    def scale(of: pd.DataFrame, largest: float = BOUNDS[1]) -> BackgroundScale:
         if settings.background_error_scale != "auto":
             return BackgroundScale(float(settings.background_error_scale))
         rows = np.flatnonzero((of["qc"] == QC.PASS).to_numpy())
@@ -216,9 +216,13 @@ def _check(
             sigma_b[rows],
             latitude,
             longitude,
+            largest=largest,
         )
 
-    first = np.maximum(scale(table).of(list(table["variable"])), 1.0)
+    # The analysis is not made for errors beyond the bound, but the fine stage is: it needs the
+    # stations that agree on them.
+    bound = BOUNDS[1] if settings.fine.stage == "off" else FAR_OFF
+    first = np.maximum(scale(table, bound).of(list(table["variable"])), 1.0)
     table = first_guess_check(table, innovation, first * sigma_b, settings.qc.first_guess_factor)
     if settings.qc.buddy_factor is not None:
         table = buddy_check(table, innovation, anomalies, settings.qc.buddy_factor, first)

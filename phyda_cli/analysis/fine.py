@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from phyda_cli.analysis.analyse import Analysis, check_plausible
 from phyda_cli.analysis.fine_covariance import Points, SmallScale
+from phyda_cli.analysis.fine_draws import prior_draws
 from phyda_cli.analysis.fine_drift import drift, height_predictor, wind_predictors
 from phyda_cli.analysis.fine_estimate import estimate
 from phyda_cli.analysis.fine_solve import fading, interpolate
@@ -41,7 +42,8 @@ _HUMIDITY = 5e-3  # kg kg-1, where the error of humidity is as it is estimated
 
 @dataclass(frozen=True, eq=False)
 class FineStage:
-    """``increment`` and ``variance`` left (H, W) of surface variables, in their units and squared.
+    """``increment`` and ``variance`` left (H, W) of surface variables, in their units and squared,
+    and ``draws`` (K, H, W) of the error that is left.
 
     Of the rows of the table: ``at_rows`` (P,) the increment, ``sigma_rows`` (P,) the standard
     deviation left, both zero where the stage has no say. ``noise`` (P,) is the standard deviation
@@ -54,6 +56,7 @@ class FineStage:
     noise: np.ndarray
     increment: dict[str, np.ndarray] = field(default_factory=dict)
     variance: dict[str, np.ndarray] = field(default_factory=dict)
+    draws: dict[str, np.ndarray] = field(default_factory=dict)
     estimates: dict[str, SmallScale] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -66,6 +69,8 @@ def fine_stage(
     used: np.ndarray,
     settings: FineSettings,
     prior: Mapping[str, SmallScale] | None = None,
+    draws: int = 0,
+    seed: int = 0,
 ) -> FineStage:
     """The small scales of every surface variable of ``background`` that is observed.
 
@@ -74,9 +79,10 @@ def fine_stage(
         error: standard deviations (P,) that the analysis uses, weights of a robust norm included.
         used: which rows (P,) are analysed; the others get ``at_rows`` too.
         prior: in a cycle, the estimates of the analysis before, by group.
+        draws: how many of the posterior to draw with ``seed``.
     """
     result = FineStage(np.zeros(len(table)), np.zeros(len(table)), np.full(len(table), np.nan))
-    analysed = table["value"].to_numpy() - residual
+    analysed, rng = table["value"].to_numpy() - residual, np.random.default_rng(seed)
     for group, names in GROUPS.items():
         if not any(name in background.surface for name in names):
             continue
@@ -101,7 +107,7 @@ def fine_stage(
         result.at_rows[rows] = increment * unit
         result.sigma_rows[rows] = np.sqrt(variance)[:, None] * unit
         result.noise[rows] = np.sqrt(float(found.small.noise)) * unit
-        _on_grid(result, background, found, names)
+        _on_grid(result, background, found, names, draws, rng)
     return result
 
 
@@ -150,18 +156,39 @@ class _Group:
         parts = _components(targets.position, found.increment, self.name)
         return parts + near * (shape @ self.coefficients), found.variance
 
+    def draws(self, targets: Points, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Of the error left (count, n, V), scaled: what the analysis of drawn errors, seen by
+        stations with drawn noise, leaves of them."""
+        size = self.values.shape[1]
+        drawn, seen = prior_draws(self.small, (targets, self.stations), count * size, rng)
+        seen += np.sqrt(self.noise)[:, None] * rng.standard_normal(seen.shape)
+        many = self.settings.neighbours, self.settings.radius_km
+        drawn -= interpolate(self.small, targets, self.stations, seen, self.noise, *many).increment
+        several = drawn.reshape(len(drawn), count, size).transpose(1, 0, 2)
+        return np.stack([_components(targets.position, one, self.name) for one in several])
 
-def _on_grid(result: FineStage, background: Fields, found: _Group, names: tuple[str, ...]) -> None:
+
+def _on_grid(
+    result: FineStage,
+    background: Fields,
+    found: _Group,
+    names: tuple[str, ...],
+    draws: int,
+    rng: np.random.Generator,
+) -> None:
     """Add the surface variables ``names`` of ``background`` to ``result``."""
     grid, surface, size = _grid_points(background), background.surface, background.grid.shape
     fields = [surface[n].ravel() if n in surface else np.zeros(np.prod(size)) for n in names]
     wind = np.stack(fields, axis=1) if found.name == "wind" else np.zeros((len(fields[0]), 1))
     parts, variance = found.at(grid, _predictors(found.name, grid, wind))
+    drawn = found.draws(grid, draws, rng) if draws else None
     for k, name in enumerate(names):
         if name in surface:
-            scale = _unit(found.name, surface[name])
-            result.increment[name] = parts[:, min(k, parts.shape[1] - 1)].reshape(size) * scale
+            scale, part = _unit(found.name, surface[name]), min(k, parts.shape[1] - 1)
+            result.increment[name] = parts[:, part].reshape(size) * scale
             result.variance[name] = variance.reshape(size) * scale**2
+            if drawn is not None:
+                result.draws[name] = drawn[:, :, part].reshape(draws, *size) * scale
 
 
 def _predictors(
@@ -185,8 +212,11 @@ def _share_far(background: Fields, table: pd.DataFrame, used: np.ndarray, radius
     return float(np.average(nearest * EARTH_RADIUS / 1e3 > radius, weights=weight))
 
 
-def refine(background: Fields, analysis: Analysis, settings: FineSettings) -> Analysis:
-    """``analysis`` with the fine stage on top: fields, increments, spreads, members and O-A.
+def refine(
+    background: Fields, analysis: Analysis, settings: FineSettings, seed: int = 0
+) -> Analysis:
+    """``analysis`` with the fine stage on top: fields, increments, spreads, members and O-A. Each
+    member gets the increment and a draw with ``seed`` of the error that it leaves.
 
     Surface pressure and 2 m humidity, which the model grid does not have, take the increments of
     mean sea level pressure and of humidity aloft first. With the stage off nothing changes.
@@ -196,7 +226,11 @@ def refine(background: Fields, analysis: Analysis, settings: FineSettings) -> An
     feedback = analysis.feedback
     table, used = feedback.table, (feedback.table["qc"] == QC.PASS).to_numpy()
     residual = feedback.unbiased - feedback.hofx1
-    stage = fine_stage(analysis.fields, table, residual, feedback.error, used, settings)
+    stage = fine_stage(
+        *(analysis.fields, table, residual, feedback.error, used, settings),
+        draws=len(analysis.members),
+        seed=seed,
+    )
     large, spread = (
         dict(part.surface) | _followers(background, part)
         for part in (analysis.increment, analysis.spread)
@@ -206,8 +240,10 @@ def refine(background: Fields, analysis: Analysis, settings: FineSettings) -> An
     surface = large | small
     added = {n: v for n, v in surface.items() if n not in analysis.increment.surface}
 
-    def with_fine(fields: Fields) -> Fields:
+    def with_fine(fields: Fields, member: int | None = None) -> Fields:
         changes = added | {n: v for n, v in stage.increment.items() if n not in added}
+        if member is not None:
+            changes |= {n: changes[n] + drawn[member] for n, drawn in stage.draws.items()}
         return replace(fields, surface=_changed(background, fields, changes))
 
     far = 100 * _share_far(background, table, used, settings.far_km)
@@ -224,7 +260,7 @@ def refine(background: Fields, analysis: Analysis, settings: FineSettings) -> An
         fields=fields,
         increment=replace(analysis.increment, surface=surface),
         spread=replace(analysis.spread, surface=spread | wide),
-        members=[with_fine(member) for member in analysis.members],
+        members=[with_fine(m, k) for k, m in enumerate(analysis.members)],
         feedback=replace(feedback, hofx1=feedback.hofx1 + stage.at_rows),
         notes=[*analysis.notes, *notes],
     )

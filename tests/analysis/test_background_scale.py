@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from phyda_cli.analysis.background_scale import (
+    AGREEING,
     BOUNDS,
     CUT,
     CUT_VARIANCE,
+    FAR_OFF,
     BackgroundScale,
     estimate_scale,
 )
@@ -111,3 +113,12 @@ def test_without_evidence_it_is_the_prior() -> None:
     assert estimate_scale(*nothing, prior=1.7).pooled == 1.7
     few = case(3, 1.0)
     assert estimate_scale(*few, prior=2.0).pooled > estimate_scale(*few).pooled
+
+
+def test_the_wider_bound_takes_hundreds_of_observations() -> None:
+    many = estimate_scale(*case(2000, 9.0), largest=FAR_OFF)
+    assert many.groups["temperature"] == pytest.approx(9.0, rel=0.1)
+    few = estimate_scale(*case(AGREEING - 1, 9.0), largest=FAR_OFF)
+    assert few.groups["temperature"] == pytest.approx(BOUNDS[1])
+    usual = estimate_scale(*case(2000, 1.0), largest=FAR_OFF)
+    assert usual.pooled == pytest.approx(estimate_scale(*case(2000, 1.0)).pooled, rel=1e-3)

@@ -14,7 +14,9 @@ from phyda_cli.analysis.fine_covariance import (
     covariance,
     reach,
     separation,
+    taper,
 )
+from phyda_cli.analysis.fine_draws import prior_draws
 from phyda_cli.analysis.fine_drift import drift
 from phyda_cli.analysis.fine_estimate import estimate
 from phyda_cli.analysis.fine_solve import fading, interpolate
@@ -212,3 +214,16 @@ def test_a_gross_error_hardly_moves_the_estimate() -> None:
     assert spoilt is not None
     assert float(spoilt.variance) == pytest.approx(float(clean.variance), rel=0.5)
     assert torch.is_tensor(clean.noise) is False
+
+
+def test_draws_have_the_covariance_of_the_prior() -> None:
+    rng = np.random.default_rng(13)
+    points = scattered(30, rng)
+    draws = np.hstack([prior_draws(SMALL, (points,), 50, rng)[0] for _ in range(60)])
+    wanted = dense(SMALL, points, points) / taper_of(points)
+    np.testing.assert_allclose(np.cov(draws), wanted, atol=0.12)
+
+
+def taper_of(points: Points) -> np.ndarray:
+    distance = separation(points, points).distance
+    return taper(distance / reach(SMALL, NO_RADIUS)).numpy().clip(1e-9)

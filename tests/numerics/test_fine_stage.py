@@ -181,3 +181,18 @@ def test_weak_winds_at_stations_are_no_small_scale() -> None:
         (GRID.latitude > 42) & (GRID.latitude < 53), (GRID.longitude > 8) & (GRID.longitude < 22)
     )
     assert change[inside].mean() == pytest.approx(-2.0, abs=0.4)
+
+
+def test_members_are_draws_of_the_posterior() -> None:
+    before = analysis(table(("t2m", "u10", "v10")))
+    before = replace(before, members=[before.fields] * 60)
+    after = refine(background(), before, ON, seed=1)
+    for name in ("t2m", "u10"):
+        members = np.stack([m.surface[name] for m in after.members])
+        left = np.sqrt(after.spread.surface[name] ** 2 - 1.0)
+        ratio = members.std(axis=0, ddof=1) / left
+        assert np.sqrt(np.mean(ratio**2)) == pytest.approx(1.0, abs=0.1)
+        error = (members.mean(axis=0) - after.fields.surface[name]) / left
+        assert np.sqrt(np.mean(error**2)) < 3 / np.sqrt(60)
+    again = refine(background(), before, ON, seed=1)
+    np.testing.assert_array_equal(again.members[5].surface["t2m"], after.members[5].surface["t2m"])

@@ -1,0 +1,49 @@
+r"""Draws of the background's small-scale errors at any points, together.
+
+A stationary field is a sum of waves whose numbers follow the spectrum of its covariance (random
+Fourier features, Rahimi and Recht 2007): Cauchy's in space for :math:`e^{-r/L}` (and in the land
+fraction), normal for the Gaussian of elevation; those of a product are independent. The taper at
+the radius is left out: it shapes correlations at distances where draws hardly correlate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from phyda_cli.analysis.fine_covariance import Points, SmallScale
+
+__all__ = ["prior_draws"]
+
+_WAVES = 400  # of each of the two ranges
+_POINTS = 20_000  # at once
+
+
+def prior_draws(
+    small: SmallScale, places: Sequence[Points], count: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """``count`` draws (n, count) of the same fields at each of the ``places`` (n,)."""
+    ranges = (
+        (small.near_variance, small.near_km, small.near_m, small.land),
+        (small.far_variance, small.far_km, small.far_m, 0.0),
+    )
+    waves, amplitudes = [], []
+    for variance, length, height, land in ranges:
+        across = rng.standard_normal((_WAVES, 3)) / np.abs(rng.standard_normal((_WAVES, 1)))
+        upward = rng.standard_normal((_WAVES, 1)) / float(height)
+        ashore = float(land) * rng.standard_cauchy((_WAVES, 1))
+        waves.append(np.hstack([across / float(length), upward, ashore]))
+        width = np.sqrt(float(variance) / _WAVES)
+        amplitudes.append(width * rng.standard_normal((2, _WAVES, count)))
+    number, (cosine, sine) = np.concatenate(waves), np.concatenate(amplitudes, axis=1)
+
+    def at(points: Points) -> np.ndarray:
+        where = np.hstack([points.position, points.elevation[:, None], points.land[:, None]])
+        parts = [np.zeros((0, count))]
+        for start in range(0, len(where), _POINTS):
+            phase = where[start : start + _POINTS] @ number.T
+            parts.append(np.cos(phase) @ cosine + np.sin(phase) @ sine)
+        return np.concatenate(parts)
+
+    return [at(points) for points in places]
