@@ -208,7 +208,7 @@ def _share_far(background: Fields, table: pd.DataFrame, used: np.ndarray, radius
     latitude, longitude = (table[k].to_numpy()[used] for k in ("latitude", "longitude"))
     mesh = unit_vectors(*background.grid.mesh)
     nearest = cKDTree(unit_vectors(latitude, longitude)).query(mesh)[0]
-    weight = np.broadcast_to(background.grid.area_weights[:, None], nearest.shape)
+    weight = np.broadcast_to(background.grid.point_weights, nearest.shape)
     return float(np.average(nearest * EARTH_RADIUS / 1e3 > radius, weights=weight))
 
 

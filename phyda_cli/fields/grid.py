@@ -88,6 +88,11 @@ class Grid:
         return area / area.mean()
 
     @cached_property
+    def point_weights(self) -> np.ndarray:
+        """Area of each cell divided by the mean (H, W)."""
+        return np.broadcast_to(self.area_weights[:, None], self.shape)
+
+    @cached_property
     def mesh(self) -> tuple[np.ndarray, np.ndarray]:
         """Latitude and longitude of every point, each (H, W)."""
         lat, lon = np.meshgrid(self.latitude, self.longitude, indexing="ij")
@@ -110,7 +115,8 @@ class Grid:
     def same_as(self, other: Grid) -> bool:
         """Equal to within 1e-4 degrees."""
         return (
-            self.shape == other.shape
+            self.latitude.shape == other.latitude.shape
+            and self.longitude.shape == other.longitude.shape
             and bool(np.allclose(self.latitude, other.latitude, atol=1e-4))
             and bool(np.allclose(self.longitude, other.longitude, atol=1e-4))
         )

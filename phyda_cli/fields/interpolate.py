@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from phyda_cli.fields.grid import Grid
+from phyda_cli.fields.mesh import Mesh
 
 __all__ = ["bilinear", "grid_to_grid", "log_pressure_weights"]
 
@@ -27,6 +28,8 @@ def bilinear(
     the row's mean, and for a wind component (``vector``) its zonal wavenumber one, so that a
     uniform flow crosses the pole unchanged. Rows of points outside the grid are empty.
     """
+    if isinstance(grid, Mesh):
+        return grid.bilinear(latitude, longitude)
     lat, lon = np.asarray(latitude, float).ravel(), np.asarray(longitude, float).ravel()
     rows, columns, weights = [], [], []
     n_lat, n_lon = grid.shape

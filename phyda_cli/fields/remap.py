@@ -16,6 +16,7 @@ from phyda_cli.errors import GateError, UsageError
 from phyda_cli.fields.conservative import conservative
 from phyda_cli.fields.grid import Fields, Grid
 from phyda_cli.fields.interpolate import grid_to_grid, log_pressure_weights
+from phyda_cli.fields.mesh import Mesh
 from phyda_cli.names import VARIABLES, Channel
 
 __all__ = [
@@ -49,12 +50,13 @@ class Regridder:
     def _matrix(self, vector: bool) -> sparse.csr_matrix:
         vector = vector and self.method == "bilinear"
         if vector not in self._matrices:
-            conserving = self.method == "conservative"
-            self._matrices[vector] = (
-                conservative(self.source, self.target)
-                if conserving
-                else grid_to_grid(self.source, self.target, vector)
-            )
+            if self.method == "binned" and isinstance(self.source, Mesh):
+                matrix = self.source.binned(self.target)
+            elif self.method == "conservative":
+                matrix = conservative(self.source, self.target)
+            else:
+                matrix = grid_to_grid(self.source, self.target, vector)
+            self._matrices[vector] = matrix
         return self._matrices[vector]
 
     def outside(self) -> int:
@@ -74,9 +76,16 @@ class Regridder:
 
 def method_between(source: Grid, target: Grid) -> str:
     """``none`` on the same grid, ``conservative`` to one as coarse or coarser in both directions,
-    else ``bilinear``."""
+    ``binned`` from a mesh at least twice as fine, else ``bilinear``."""
     if source.same_as(target):
         return "none"
+    if isinstance(source, Mesh) or isinstance(target, Mesh):
+        fine = (
+            isinstance(source, Mesh)
+            and not isinstance(target, Mesh)
+            and 2 * source.spacing <= min(_spacing(target.latitude), _spacing(target.longitude))
+        )
+        return "binned" if fine else "bilinear"
     coarser = (
         _spacing(getattr(target, c)) > (1 - _TOLERANCE) * _spacing(getattr(source, c))
         for c in ("latitude", "longitude")
@@ -86,6 +95,11 @@ def method_between(source: Grid, target: Grid) -> str:
 
 def _spacing(coordinate: np.ndarray) -> float:
     return abs(float(np.median(np.diff(coordinate))))
+
+
+@lru_cache(maxsize=4)
+def _of_meshes(source: Grid, target: Grid) -> Regridder:
+    return Regridder(source, target)
 
 
 @lru_cache(maxsize=16)
@@ -99,13 +113,16 @@ def regridder(source: Grid, target: Grid, complete: bool = True) -> Regridder:
 
     Raises UsageError when it is to be ``complete`` and ``target`` reaches outside ``source``.
     """
-    found = _known(
-        *(
-            np.ascontiguousarray(x).tobytes()
-            for g in (source, target)
-            for x in (g.latitude, g.longitude)
+    if isinstance(source, Mesh) or isinstance(target, Mesh):
+        found = _of_meshes(source, target)
+    else:
+        found = _known(
+            *(
+                np.ascontiguousarray(x).tobytes()
+                for g in (source, target)
+                for x in (g.latitude, g.longitude)
+            )
         )
-    )
     if complete and (outside := found.outside()):
         raise UsageError(
             f"the target grid reaches outside the data's area: {outside} of {target.size} points",

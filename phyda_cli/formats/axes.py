@@ -10,6 +10,7 @@ import xarray as xr
 
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Grid
+from phyda_cli.fields.mesh import Mesh
 from phyda_cli.formats.families import Position
 from phyda_cli.names import COORDINATES, canonical_coordinate
 from phyda_cli.units import pressure_factor
@@ -58,6 +59,8 @@ def find_axes(dataset: xr.Dataset, path: object, rename: Mapping[str, str]) -> A
     """Latitude and longitude of ``dataset``. InputError, saying what is supported, for projected,
     curvilinear or point data."""
     latitude, longitude = (_axis(dataset, kind, path, rename) for kind in ("latitude", "longitude"))
+    if dataset[latitude].ndim > 1 or dataset[longitude].ndim > 1:
+        return _mesh_axes(dataset, latitude, longitude, path)
     if dataset[latitude].dims == dataset[longitude].dims:
         raise _unsupported(
             path,
@@ -76,10 +79,31 @@ def find_axes(dataset: xr.Dataset, path: object, rename: Mapping[str, str]) -> A
     return Axes(str(dataset[latitude].dims[0]), str(dataset[longitude].dims[0]), grid, take, back)
 
 
-_READS = "phyda reads rectilinear latitude-longitude grids (also Gaussian or limited area)"
+def _mesh_axes(dataset: xr.Dataset, latitude: str, longitude: str, path: object) -> Axes:
+    """Two-dimensional coordinates; WRF repeats them at each time."""
+    variables = [dataset[name] for name in (latitude, longitude)]
+    dims = [tuple(map(str, v.dims[-2:])) for v in variables]
+    if dims[0] != dims[1] or len(dims[0]) < 2:
+        found = f"{latitude} has dimensions {variables[0].dims}, {longitude} {variables[1].dims}"
+        raise _unsupported(path, found, _CURVILINEAR)
+    lat, lon = (
+        np.asarray(v.isel({d: 0 for d in v.dims[:-2]}).values, np.float64) for v in variables
+    )
+    try:
+        grid = Mesh(lat, lon)
+    except InputError as error:
+        raise InputError(f"{path}: {error.message}") from error
+    columns = np.arange(lon.shape[1])
+    return Axes(dims[0][0], dims[0][1], grid, columns, columns)
+
+
+_READS = (
+    "phyda reads rectilinear latitude-longitude grids (also Gaussian or limited area) and "
+    "two-dimensional ones, such as Lambert"
+)
 _CURVILINEAR = f"{_READS}; remap the file first: cdo remapbil,r360x181 in.nc out.nc"
 _POINTS = f"{_READS}; remap the file first: cdo remapdis,r360x181 in.nc out.nc"
-_WRF = "take it through wrf-python or UPP to pressure levels on a latitude-longitude grid"
+_WRF = "take it through wrf-python or UPP to pressure levels"
 
 
 def _unsupported(path: object, found: str, hint: str) -> InputError:
@@ -104,7 +128,7 @@ def _axis(dataset: xr.Dataset, kind: str, path: object, rename: Mapping[str, str
         for name, variable in dataset.variables.items():
             if variable.ndim > 0 and test(str(name), variable.attrs):
                 if variable.ndim > 1:
-                    raise _curvilinear(dataset, str(name), variable, path)
+                    _refuse_eta(dataset, str(name), variable, path)
                 if not np.issubdtype(variable.dtype, np.number):
                     raise InputError(f"{path}: {name} holds no numbers")
                 return str(name)
@@ -116,13 +140,15 @@ def _axis(dataset: xr.Dataset, kind: str, path: object, rename: Mapping[str, str
     )
 
 
-def _curvilinear(dataset: xr.Dataset, name: str, variable: xr.Variable, path: object) -> InputError:
-    """The grid decides; WRF's own output is also on its own levels."""
-    found = f"{name} has dimensions {variable.dims} (projected or curvilinear)"
+def _refuse_eta(dataset: xr.Dataset, name: str, variable: xr.Variable, path: object) -> None:
+    """Raise InputError for WRF's own output, which is on its own levels and a staggered grid."""
     wrf = {"south_north", "west_east"} <= set(map(str, variable.dims))
     if wrf and "bottom_top" in dataset.dims:
-        found += ", and its levels are eta levels (bottom_top)"
-    return _unsupported(path, found, _WRF if wrf else _CURVILINEAR)
+        raise InputError(
+            f"{path} is WRF's own output: {name} has dimensions {variable.dims}, and its levels "
+            "are eta levels (bottom_top)",
+            hint=_WRF,
+        )
 
 
 def _columns(lon: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

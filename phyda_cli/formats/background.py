@@ -3,7 +3,7 @@ way back to the file's own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ import xarray as xr
 
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields
+from phyda_cli.fields.mesh import Mesh, turned
 from phyda_cli.files.worker import apart
 from phyda_cli.formats.checks import check_fields
 from phyda_cli.formats.inputs import open_forecast
@@ -20,6 +21,9 @@ from phyda_cli.formats.recognise import Axes, Source, as_relative, find_axes, fi
 from phyda_cli.formats.series import Series, canonical, values_of
 
 __all__ = ["Background", "background_of", "level_index", "read_background", "values_of"]
+
+
+_ALONG_GRID = ("x_wind", "y_wind", "grid_eastward_wind", "grid_northward_wind")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +39,8 @@ class Background:
     is the file's time coordinate, None when it has none; ``notes`` lists what was converted, chosen
     or left out; ``frame`` is the index of the frame in the file, None for a mean of several.
     ``empty`` are the variables that the file has without a value anywhere.
+    ``angle`` (H, W) [radians] is that of the file's winds, where they are along the axes of its
+    mesh: the winds of ``fields`` are eastward and northward.
     """
 
     path: Path
@@ -46,6 +52,7 @@ class Background:
     notes: list[str] = field(default_factory=list)
     empty: tuple[str, ...] = ()
     frame: int | None = None
+    angle: np.ndarray | None = None
 
 
 @apart()
@@ -78,11 +85,15 @@ def background_of(
     path, rename = series.path, dict(rename or {})
     dataset, left_out = series.frames.frame(index)
     axes = find_axes(dataset, path, rename)
-    dataset, turned = _eastwards(dataset, axes)
+    dataset, shifted = _eastwards(dataset, axes)
     found, doubts = find_sources(dataset, axes, path, rename)
     sources = _humidity(found)
     valid, lead = series.valid[index].astype("datetime64[ns]"), float(series.lead[index])
     fields, absent = _fields(dataset, axes, sources, valid, lead)
+    angle = _angle(dataset, axes, sources)
+    if angle is not None:
+        fields = turned(fields, angle)
+        absent = [*absent, "winds along the axes of the grid are turned to the east and north"]
     fields, suspects = check_fields(fields, path, _stated(dataset, sources))
     if not fields.upper and not fields.surface:
         raise InputError(f"{path} has no usable value: {'; '.join(suspects)}")
@@ -100,7 +111,7 @@ def background_of(
             *series.notes,
             *_chosen(series, index),
             *left_out,
-            *turned,
+            *shifted,
             *doubts,
             *_conversions(sources),
             *absent,
@@ -108,12 +119,15 @@ def background_of(
         ],
         empty=tuple(sorted({s.variable for s in sources} - {*fields.upper, *fields.surface})),
         frame=index,
+        angle=angle,
     )
 
 
 def _eastwards(dataset: xr.Dataset, axes: Axes) -> tuple[xr.Dataset, list[str]]:
     """``dataset`` with longitudes that increase, where those of the file only jump by a circle."""
     name = axes.longitude
+    if isinstance(axes.grid, Mesh):
+        return dataset, []
     in_order = np.array_equal(axes.take, np.arange(axes.take.size))
     if name not in dataset.variables or not in_order or axes.take.size != dataset.sizes[name]:
         return dataset, []
@@ -123,6 +137,24 @@ def _eastwards(dataset: xr.Dataset, axes: Axes) -> tuple[xr.Dataset, list[str]]:
     column = dataset[name].copy(data=axes.grid.longitude.astype(dataset[name].dtype))
     note = f"{name} is written from {axes.grid.longitude[0]:g} to {axes.grid.longitude[-1]:g}"
     return dataset.assign_coords({name: column}), [f"{note}, increasing"]
+
+
+def _angle(dataset: xr.Dataset, axes: Axes, sources: Sequence[Source]) -> np.ndarray | None:
+    """The angle of the winds where the file says that they are along the axes of its mesh."""
+    if not isinstance(axes.grid, Mesh):
+        return None
+    winds = [dataset[s.name] for s in sources if s.variable in ("u", "v", "u10", "v10")]
+    if "SINALPHA" in dataset and "COSALPHA" in dataset:  # WRF
+        sine, cosine = (
+            np.asarray(dataset[n].values).reshape(-1, *axes.grid.shape)[0]
+            for n in ("SINALPHA", "COSALPHA")
+        )
+        alpha = np.arctan2(sine, cosine)
+        return alpha if winds else None
+    along = [str(w.attrs.get("standard_name")) in _ALONG_GRID for w in winds]
+    if any(along) and not all(along):
+        raise InputError("some winds are along the axes of the grid and others are not")
+    return axes.grid.angle if any(along) else None
 
 
 def _chosen(series: Series, index: int) -> list[str]:

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from phyda_cli import cf
+from phyda_cli.fields.mesh import Mesh
 from phyda_cli.formats.background import Background
 
 __all__ = ["completed"]
@@ -37,6 +38,8 @@ def completed(dataset: xr.Dataset, background: Background) -> xr.Dataset:
             if s.name + suffix not in dataset:
                 continue
             attrs = dataset[s.name + suffix].attrs
+            if "grid_mapping" in dataset[s.name].attrs:
+                attrs["grid_mapping"] = dataset[s.name].attrs["grid_mapping"]
             if unconverted:
                 attrs.setdefault("units", known["units"])
             if suffix in ("", "_members"):
@@ -44,6 +47,8 @@ def completed(dataset: xr.Dataset, background: Background) -> xr.Dataset:
                 attrs.setdefault("long_name", known["long_name"])
         if s.level_dim is not None and s.levels is not None:
             _complete_level(dataset, s.level_dim, s.levels)
+    if isinstance(background.axes.grid, Mesh):
+        return dataset
     for name, usual in (
         (background.axes.latitude, cf.LATITUDE),
         (background.axes.longitude, cf.LONGITUDE),

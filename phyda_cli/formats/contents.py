@@ -11,6 +11,7 @@ import numpy as np
 
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields, Grid
+from phyda_cli.fields.mesh import Mesh
 from phyda_cli.fields.remap import present
 from phyda_cli.files.worker import apart
 from phyda_cli.formats.background import background_of
@@ -74,6 +75,16 @@ def describe_forecast(
 
 
 def _grid(grid: Grid) -> dict[str, Any]:
+    if isinstance(grid, Mesh):
+        lat, lon = grid.mesh
+        return {
+            "rows": grid.shape[0],
+            "columns": grid.shape[1],
+            "latitude": [float(lat.min()), float(lat.max())],
+            "longitude": [float(lon.min()), float(lon.max())],
+            "spacing": [round(grid.spacing, 4)] * 2,
+            "global": False,
+        }
     return {
         "rows": grid.shape[0],
         "columns": grid.shape[1],

@@ -25,6 +25,7 @@ from phyda_cli.formats.grib_messages import (
     scan,
     values_of_message,
 )
+from phyda_cli.formats.projection import GRID_MAPPING, Projection, projection_of
 from phyda_cli.formats.series import Contents, Rows, Series, contents_of, read_channels
 from phyda_cli.formats.times import to_seconds
 from phyda_cli.names import VARIABLES, canonical_variable, parse_channel
@@ -193,8 +194,12 @@ def grib_dataset(
     arrays: dict[str, np.ndarray] = {}
     attributes: dict[str, dict[str, Any]] = {}
     coordinates: tuple[np.ndarray, np.ndarray] | None = None
+    projection: Projection = ({}, {})
     for m, message in decoded(path, _first_of_each(messages, names, notes)):
-        coordinates = coordinates or coordinates_of(message, path, m)
+        if coordinates is None:
+            coordinates = coordinates_of(message, path, m)
+            if coordinates[0].ndim > 1:
+                projection = projection_of(message, *coordinates)
         key = _key(m)
         name, own = names[key], levels[m.level_type]
         values = values_of_message(message, path, m, coordinates)
@@ -207,7 +212,22 @@ def grib_dataset(
             ] = values
         attributes.setdefault(name, attributes_of(message, m, several))
     assert coordinates is not None
-    return _dataset(arrays, attributes, levels, coordinates, valid)
+    dataset = _dataset(arrays, attributes, levels, coordinates, valid)
+    return _projected(dataset, *projection)
+
+
+def _projected(
+    dataset: xr.Dataset,
+    mapping: dict[str, Any],
+    axes: Mapping[str, tuple[np.ndarray, dict[str, str]]],
+) -> xr.Dataset:
+    """``dataset`` with its grid mapping and the coordinates along the axes of the projection."""
+    if not mapping:
+        return dataset
+    for variable in dataset.data_vars.values():
+        variable.attrs["grid_mapping"] = GRID_MAPPING
+    dataset[GRID_MAPPING] = ((), np.int32(0), mapping)
+    return dataset.assign_coords({name: (name, *axis) for name, axis in axes.items()})
 
 
 def levels_by_type(messages: Sequence[GribMessage]) -> dict[str, list[float]]:
@@ -242,6 +262,10 @@ def _first_of_each(
 _PRELIMINARY = 5
 
 
+def _off_axis(attributes: Mapping[str, str]) -> dict[str, str]:
+    return {k: v for k, v in attributes.items() if k != "axis"}
+
+
 def _dataset(
     arrays: dict[str, np.ndarray],
     attributes: dict[str, dict[str, Any]],
@@ -249,7 +273,8 @@ def _dataset(
     coordinates: tuple[np.ndarray, np.ndarray],
     valid: np.datetime64,
 ) -> xr.Dataset:
-    horizontal = ("latitude", "longitude")
+    two_dimensional = coordinates[0].ndim > 1
+    horizontal = ("y", "x") if two_dimensional else ("latitude", "longitude")
     data = {}
     for name, values in arrays.items():
         level_type = attributes[name]["GRIB_typeOfLevel"]
@@ -258,14 +283,14 @@ def _dataset(
     coords: dict[str, Any] = {
         "time": ("time", np.array([valid])),
         "latitude": (
-            "latitude",
+            horizontal if two_dimensional else "latitude",
             coordinates[0],
-            cf.LATITUDE,
+            _off_axis(cf.LATITUDE) if two_dimensional else cf.LATITUDE,
         ),
         "longitude": (
-            "longitude",
+            horizontal if two_dimensional else "longitude",
             coordinates[1],
-            cf.LONGITUDE,
+            _off_axis(cf.LONGITUDE) if two_dimensional else cf.LONGITUDE,
         ),
     }
     for level_type in {attributes[n]["GRIB_typeOfLevel"] for n, v in arrays.items() if v.ndim == 3}:

@@ -43,7 +43,10 @@ __all__ = [
 ]
 
 ECCODES = RLock()  # its multi-field switch is global
-_SUPPORTED_GRIDS = ("regular_ll", "regular_gg")
+_REGULAR = ("regular_ll", "regular_gg")
+_MESHES = ("lambert", "polar_stereographic", "mercator", "rotated_ll", "rotated_gg")
+_SUPPORTED_GRIDS = (*_REGULAR, *_MESHES)
+_COMPONENTS = {"eastward_wind": "x_wind", "northward_wind": "y_wind"}
 _MISSING = 3.0e38  # cfgrib.messages sets missing values to the largest float32
 _MOST_POINTS = 1 << 29  # of a field; more than any model has, and what memory can hold
 ISOBARIC = ("isobaricInhPa", "isobaricInPa")
@@ -63,6 +66,7 @@ _GRID_KEYS = (
     "longitudeOfFirstGridPointInDegrees",
     "latitudeOfLastGridPointInDegrees",
     "longitudeOfLastGridPointInDegrees",
+    "md5GridSection",
 )
 # ECMWF's dataType (MARS type) of what is no state of the atmosphere
 _NO_STATE = {
@@ -320,6 +324,8 @@ def decoded(path: Path, messages: Sequence[GribMessage]) -> Iterator[tuple[GribM
 def attributes_of(message: Message, m: GribMessage, several: bool) -> dict[str, Any]:
     with _decoding(f"field {m.index + 1} ({m.name}) cannot be described"):
         standard = message.message_get("cfName", default="unknown")
+        if m.grid[0] in _MESHES and message.message_get("uvRelativeToGrid", default=0):
+            standard = _COMPONENTS.get(standard, standard)
         attributes = {
             "long_name": message.message_get("name", default=m.name),
             "units": message.message_get("units", default="unknown"),
@@ -337,7 +343,8 @@ def attributes_of(message: Message, m: GribMessage, several: bool) -> dict[str, 
 
 def coordinates_of(message: Message, path: Path, m: GribMessage) -> tuple[np.ndarray, np.ndarray]:
     """Latitude of the rows and longitude of the columns, in the order that
-    :func:`values_of_message` returns them; the longitudes of a row that runs eastwards increase."""
+    :func:`values_of_message` returns them; the longitudes of a row that runs eastwards increase. Of
+    a projected or rotated grid both are (H, W)."""
     which = f"{m.name} at {m.level:g} hPa" if m.level_type == "isobaricInhPa" else m.name
     with _decoding(
         f"{path}: the grid of {which} is described inconsistently (N, Ni, Nj), ecCodes cannot "
@@ -347,6 +354,10 @@ def coordinates_of(message: Message, path: Path, m: GribMessage) -> tuple[np.nda
         _check_size(message)
         lat, lon = (message.message_get(key) for key in ("latitudes", "longitudes"))
         lat, lon = _shaped(message, np.asarray(lat)), _shaped(message, np.asarray(lon))
+    if m.grid[0] in _MESHES:
+        if message.message_get("iScansNegatively") or message.message_get("alternativeRowScanning"):
+            raise InputError(f"{path}: the rows of a {m.grid[0]} grid do not run along its x axis")
+        return lat, (lon + 180) % 360 - 180
     if not (np.allclose(lat, lat[:, :1], atol=1e-4) and np.allclose(lon, lon[:1], atol=1e-4)):
         raise InputError(
             f"{path}: the rows of the grid alternate in direction or are not aligned, which is "
@@ -378,7 +389,8 @@ def values_of_message(
     with _decoding(f"{what} cannot be decoded"):
         _check_size(message)
         values = np.asarray(message.message_get("values", float))
-    expected = coordinates[0].size * coordinates[1].size
+    latitude, longitude = coordinates
+    expected = latitude.size if latitude.ndim > 1 else latitude.size * longitude.size
     if values.size != expected:
         raise InputError(f"{what} has {values.size} values, expected {expected}")
     with _decoding(f"{what} cannot be decoded"):

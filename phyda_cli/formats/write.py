@@ -4,6 +4,7 @@ whole, after being read back."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import xarray as xr
 from phyda_cli import cf
 from phyda_cli.errors import OutputError
 from phyda_cli.fields.grid import Fields
+from phyda_cli.fields.mesh import WINDS, turned, turned_spread
 from phyda_cli.files.publish import publish
 from phyda_cli.formats.background import Background, level_index, values_of
 from phyda_cli.formats.cf_attributes import completed
@@ -47,6 +49,18 @@ def check_format(path: Path, background: Background) -> None:
         check_background(background)
 
 
+def _with_both_winds(increment: Fields, fields: Fields) -> Fields:
+    """``increment`` with zeros for a component of the wind whose other one it has."""
+    groups = []
+    for own, known in ((increment.upper, fields.upper), (increment.surface, fields.surface)):
+        new = dict(own)
+        for pair in WINDS:
+            if any(n in own for n in pair):
+                new |= {n: np.zeros(np.shape(known[n])) for n in pair if n not in own}
+        groups.append(new)
+    return replace(increment, upper=groups[0], surface=groups[1])
+
+
 def _says_grib(path: Path | str) -> bool:
     return Path(path).suffix.lower() in _GRIB_SUFFIXES
 
@@ -73,6 +87,13 @@ def write_analysis(
     read back.
     """
     dataset = background.source.copy()
+    if background.angle is not None:  # back to the file's own winds
+        along = -background.angle
+        background = replace(background, fields=turned(background.fields, along))
+        increment = turned(_with_both_winds(increment, background.fields), along)
+        analysis = turned(analysis, along)
+        spread = None if spread is None else turned_spread(spread, along)
+        members = None if members is None else [turned(m, along) for m in members]
     for source in background.sources:
         if (
             source.variable in increment.upper
