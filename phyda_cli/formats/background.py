@@ -16,6 +16,7 @@ from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.mesh import Mesh, turned
 from phyda_cli.files.worker import apart
 from phyda_cli.formats.checks import check_fields
+from phyda_cli.formats.columns import check_columns
 from phyda_cli.formats.inputs import open_forecast
 from phyda_cli.formats.recognise import Axes, Source, as_relative, find_axes, find_sources
 from phyda_cli.formats.series import Series, canonical, values_of
@@ -97,6 +98,7 @@ def background_of(
     fields, suspects = check_fields(fields, path, _stated(dataset, sources))
     if not fields.upper and not fields.surface:
         raise InputError(f"{path} has no usable value: {'; '.join(suspects)}")
+    check_columns(fields, path)
     leftovers = [
         f"{s.name}{suffix}" for s in sources for suffix in ("_increment", "_spread", "_members")
     ]
