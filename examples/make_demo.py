@@ -21,8 +21,8 @@ from phyda_cli.formats.background import read_background
 from phyda_cli.formats.write import write_fields
 from phyda_cli.names import default_error
 from phyda_cli.observations.atmosphere import standard_pressure
+from phyda_cli.observations.convert import write_csv
 from phyda_cli.observations.operators import build_operator
-from phyda_cli.observations.read.csv import write_csv
 from phyda_cli.observations.table import concat, make
 
 SOUNDINGS, SURFACE = 120, 300

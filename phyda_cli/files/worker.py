@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import inspect
 import os
 import pickle
@@ -215,18 +216,24 @@ def _answers(function: Callable[[], Any], path: Path) -> Iterator[Answer]:
         for item in found:
             yield _Kind.ITEM, item
         yield _Kind.END, None
+        return
     except PhydaError as error:
-        yield _Kind.ERROR, error
+        failure: Exception = error
     except MemoryError:
-        yield (
-            _Kind.ERROR,
-            InputError(
-                f"{path}: decoding needs more memory than there is",
-                hint="the file is probably damaged",
-            ),
+        failure = InputError(
+            f"{path}: decoding needs more memory than there is", hint="the file is probably damaged"
         )
     except Exception:  # a defect of ours: the parent shall raise it with where it came from
-        yield _Kind.ERROR, RuntimeError(f"while decoding {path}:\n{traceback.format_exc()}")
+        failure = RuntimeError(f"while decoding {path}:\n{traceback.format_exc()}")
+    yield _Kind.ERROR, _without_frames(failure)
+
+
+def _without_frames(error: Exception) -> Exception:
+    """``error`` without the frames that it came through, which hold the files they have opened: the
+    parent may write to such a file as soon as it hears of the error."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    gc.collect()
+    return error
 
 
 def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
@@ -242,6 +249,8 @@ def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
         say((_Kind.READY, None))
         for answer in _answers(function, path):
             say(answer)
+        answer = (_Kind.END, None)
+        gc.collect()  # closes what the answer has kept open
 
 
 def _end_with_parent() -> None:

@@ -256,6 +256,8 @@ class _Reader:
                 position = self._at_ground(name, quantity)
         elif by is not None and by.kind in ("surface", "sea") and position.kind == "height":
             position = by  # a pressure at sea level has no height, whatever coordinate lies about
+        elif by is not None and by.kind in ("sea", "height") and position.kind == "surface":
+            position = by  # GRIB 1 of ECMWF says surface of all single levels, also of msl and 2t
         looks = canonical_at(quantity, Position("axis")) if quantity in VARIABLES else quantity
         if (by is not None and by.kind == "height") or (position and "heights" in position.text):
             looks = canonical_at(quantity, Position("height")) or looks

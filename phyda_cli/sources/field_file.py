@@ -24,6 +24,8 @@ _PRELIMINARY = 5
 _BLOCK_BYTES = 64 << 20
 _DIMENSIONS = ("level", "latitude", "longitude")
 
+_HEADER = 12_000  # bytes
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:
@@ -63,11 +65,10 @@ class Layout:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all fields (float32)."""
+        """Bytes of all fields (float32), and about what names and attributes take."""
         each = len(self.upper) * self.levels.size + len(self.surface)
-        return (
-            4 * self.latitude.size * self.longitude.size * (self.length * each + len(self.statics))
-        )
+        fields = self.length * each + len(self.statics)
+        return 4 * self.latitude.size * self.longitude.size * fields + _HEADER
 
 
 def write(path: Path, layout: Layout, fill: Callable[[netCDF4.Dataset], None]) -> None:

@@ -440,7 +440,7 @@ def test_wrf_output_is_refused_for_its_grid_first(read: Read) -> None:
             "T": (("Time", "bottom_top", *horizontal[1:]), np.zeros((1, 5, 6, 8)), K),
         }
     )
-    with pytest.raises(InputError, match=r"curvilinear.*eta") as caught:
+    with pytest.raises(InputError, match=r"WRF.*eta") as caught:
         read(data)
     assert "wrf-python" in caught.value.hint
     assert "--valid-time" not in caught.value.hint

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from phyda_cli.errors import EXIT_INPUT, InputError
+from phyda_cli.files import worker
 from phyda_cli.formats import grib_messages
 from phyda_cli.formats.background import read_background
 from phyda_cli.formats.ensemble import member_labels, read_ensemble
+from phyda_cli.formats.grib_messages import scan
 
 from .test_grib import N_LAT, N_LON, field, message, saved, t
 
@@ -87,19 +89,21 @@ def test_a_mean_beside_members_is_left_out(tmp_path: Path) -> None:
 def test_a_file_is_scanned_once_also_for_an_ensemble(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In the process that reads; a worker keeps what it has scanned."""
+    monkeypatch.setattr(worker, "_serving", True)
     count = 0
-    scanned = grib_messages._messages
+    scanned = grib_messages.fields_in_order
 
     def counted(path: Path) -> Iterator[Any]:
         nonlocal count
         count += 1
         return scanned(path)
 
-    monkeypatch.setattr(grib_messages, "_messages", counted)
+    monkeypatch.setattr(grib_messages, "fields_in_order", counted)
     keys = {"productDefinitionTemplateNumber": 1}
     path = saved(tmp_path, *(t(500, m, **keys, perturbationNumber=m) for m in range(5)))
     assert len(member_labels(path)) == 5
-    assert len(read_ensemble([path])[1]) == 5
+    assert len(scan(path)[0]) == 5
     assert count == 1
     saved(tmp_path, *(t(500, m, **keys, perturbationNumber=m) for m in range(4)))
     assert len(member_labels(path)) == 4
@@ -156,3 +160,20 @@ def test_formats_whose_opening_may_load_plug_ins_load_pyproj_first(module: str) 
     pytest.importorskip("pyproj")
     code = f"import sys, phyda_cli.formats.{module}; sys.exit('pyproj' not in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
+def test_single_levels_of_ecmwf_grib_1_are_all_at_the_surface(tmp_path: Path) -> None:
+    """Their names say more than their type of level: msl is no surface pressure, 2t is at 2 m."""
+    values = {"msl": 101300.0, "sp": 95000.0, "2t": 288.0, "10u": 5.0}
+    with (tmp_path / "fc.grib").open("wb") as file:
+        for name, value in values.items():
+            handle = eccodes.codes_grib_new_from_samples("regular_ll_sfc_grib1")
+            eccodes.codes_set(handle, "shortName", name)
+            size = eccodes.codes_get_size(handle, "values")
+            eccodes.codes_set_values(handle, np.full(size, value))
+            assert eccodes.codes_get(handle, "typeOfLevel") == "surface"
+            eccodes.codes_write(handle, file)
+            eccodes.codes_release(handle)
+    found = read_background(tmp_path / "fc.grib").fields.surface
+    for name, value in {"msl": 101300.0, "sp": 95000.0, "t2m": 288.0, "u10": 5.0}.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4)
