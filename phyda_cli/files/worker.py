@@ -154,7 +154,8 @@ class Worker:
         self._busy = True
         with suppress(OSError):  # it has died: receiving says how
             assert self._process.stdin is not None
-            pickle.dump((function, path), self._process.stdin, protocol=5)
+            # paths may be relative, and we may have moved since the worker was started
+            pickle.dump((os.getcwd(), function, path), self._process.stdin, protocol=5)
             self._process.stdin.flush()
         self._receive(path, _START_SECONDS)
 
@@ -243,10 +244,12 @@ def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
 
     while True:
         try:
-            function, path = pickle.load(questions)
+            folder, function, path = pickle.load(questions)
         except EOFError:
             return
         say((_Kind.READY, None))
+        with suppress(OSError):  # a folder that is gone; then the file is told to be
+            os.chdir(folder)
         for answer in _answers(function, path):
             say(answer)
         answer = (_Kind.END, None)

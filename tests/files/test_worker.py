@@ -106,3 +106,13 @@ def test_it_ends_with_the_one_who_asked(tmp_path: Path) -> None:
             return
         time.sleep(0.1)
     pytest.fail("the worker outlives its parent")
+
+
+def test_a_relative_path_is_that_of_the_caller(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+        monkeypatch.chdir(tmp_path / name)
+        assert worker.call(partial(Path.read_text, Path("file")), FILE, 60) == name
