@@ -27,3 +27,12 @@ def test_its_picture_has_every_layer_in_order() -> None:
     assert -1 not in at
     rows = [picture.count("\n", 0, place) for place in at]
     assert rows == sorted(rows)
+
+
+def test_no_file_is_longer_than_500_lines() -> None:
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path in (ROOT / "phyda_cli").rglob("*.py")
+        if (count := len(path.read_text(encoding="utf-8").splitlines())) > 500
+    }
+    assert not long
