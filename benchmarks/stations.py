@@ -63,13 +63,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, default=Path("shared/data"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--method", default="oi", choices=["oi", "phyda"])
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--cases", default="ab")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if arguments.quick and not arguments.data.is_dir():
+        print(f"the real data is not here: {arguments.data} does not exist; nothing was compared")
+        return
     fields, reports = read(arguments.data)
     folds, cases = (1, "b") if arguments.quick else (arguments.folds, arguments.cases)
     if arguments.quick:
