@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from phyda_cli.errors import InputError
 from phyda_cli.formats.background import background_of
 from phyda_cli.formats.inputs import open_forecast
 
@@ -82,11 +81,6 @@ def test_grib(shared_data: Path, name: str) -> None:
                     )
                 compared += 1
     assert compared >= 24
-
-
-def test_projected(shared_data: Path) -> None:
-    with pytest.raises(InputError, match="lambert"):
-        open_forecast(shared_data / "forecasts" / "nam_lambert_20180917T00_an.grib2")
 
 
 @pytest.mark.parametrize("kind", ["background", "verifying_analysis"])
