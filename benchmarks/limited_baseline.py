@@ -15,7 +15,7 @@ from phyda_cli.training.statistics import choose_members, measured, state_spec
 __all__ = ["TUNED", "baseline"]
 
 # Solver and background-error scale, as --tune finds them on the training years
-# (docs/experiments.md)
+# (docs/explanation/experiments.md)
 TUNED = {
     "weurope": (
         SolverSettings(season_days=90, radius_km=4000, radius_log_p=None, column_stride=2),

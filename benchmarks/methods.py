@@ -48,8 +48,8 @@ class Method:
     rtps: float = 0.0
 
 
-# letkf-20 as found best of a few on the training season (docs/experiments.md); the other ensembles
-# are not tuned yet.
+# letkf-20 as found best of a few on the training season (docs/explanation/experiments.md); the
+# other ensembles are not tuned yet.
 METHODS = {
     "free": Method(analyses=False),
     "oi": Method(),

@@ -1,4 +1,4 @@
-"""``docs/architecture.md`` names files that exist and the layers that the tests hold."""
+"""The page on architecture names files that exist and the layers that the tests hold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from test_layers import LAYERS
 
 ROOT = Path(__file__).resolve().parents[1]
-TEXT = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
 
 
 def test_every_file_it_names_exists() -> None:

@@ -1,6 +1,6 @@
 """Whether an analysis can be trusted, from written rules.
 
-The limits are ours (settings ``verdict.*``; docs/verdict.md tells why). A rule looks
+The limits are ours (settings ``verdict.*``; docs/explanation/verdict.md tells why). A rule looks
 at one kind of evidence, numbers by variable, and speaks for each that lies beyond its limit.
 """
 

@@ -53,7 +53,8 @@ def train(
     preset: Annotated[
         Preset | None,
         typer.Option(
-            help="Settings for a usual grid, listed in docs/training.md.", rich_help_panel=TRAINING
+            help="Settings for a usual grid, listed in docs/reference/training.md.",
+            rich_help_panel=TRAINING,
         ),
     ] = None,
     init_from: Annotated[

@@ -101,7 +101,7 @@ def test_the_bundled_card_is_the_documented_one(phyda: Run, tmp_path: Path) -> N
     written = phyda("model", "card", "--out", tmp_path / "card.md")
     assert written.code == 0
     text = (tmp_path / "card.md").read_text(encoding="utf-8")
-    assert text == (ROOT / "docs" / "model_card.md").read_text(encoding="utf-8")
+    assert text == (ROOT / "docs" / "explanation" / "model_card.md").read_text(encoding="utf-8")
     assert phyda("model", "card", BUNDLED).out == text
     titles = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
     assert titles == [

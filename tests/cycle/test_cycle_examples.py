@@ -18,7 +18,7 @@ CRON = ROOT / "examples" / "cron"
 
 
 def test_the_documentation_holds_the_policy() -> None:
-    assert table() in (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert table() in (ROOT / "docs" / "howto" / "cron.md").read_text(encoding="utf-8")
 
 
 def test_the_commented_configuration_is_valid() -> None:

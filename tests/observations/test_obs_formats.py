@@ -14,7 +14,7 @@ from phyda_cli.observations.read import decode as formats
 from phyda_cli.observations.read.decode import decode
 from phyda_cli.observations.table import check
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "observations.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "observations.md"
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ def load_mapping(path: Path) -> ObservationMap:
     except ValidationError as error:
         raise UsageError(
             f"observation map {path}: {explain(error)}",
-            hint="docs/observations.md lists what a map may say; `phyda obs maps` prints examples",
+            hint="`phyda obs maps` prints examples; docs/reference/observations.md lists the rest",
         ) from error
     if mapping.stations is not None:
         return mapping.model_copy(update={"stations": path.parent / mapping.stations})
