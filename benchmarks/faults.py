@@ -1,19 +1,21 @@
 """Faults of machines, feeds and people, at random times: what a cycle leaves and how it goes on.
 
-    python -m benchmarks.faults --cycles 200 --errors 2000 --seed 0 [--json]
+    python -m benchmarks.faults --real 200 --forks 2000 --errors 2000 [--keep FOLDER] [--json]
 
-Two campaigns over a cycle of the bundled case, whose dates are moved on by six hours each time.
+Three campaigns over a tiny cycle of ``phyda cycle run``, of which every analysis remembers the one
+before.
 
-- ``--cycles``: real processes of ``phyda cycle run``, each killed at random times, with SIGKILL or
-  SIGTERM, until one gets through. Files also grow, are truncated and come back; two runs start at
-  once; the clock jumps.
-- ``--errors``: an error of the disk (ENOSPC or EIO) at every single call that writes, one after the
-  other, in processes forked from this one. A small program stands in for the analysis there.
+- ``--real``: real processes, which get SIGKILL or SIGTERM at random times.
+- ``--forks``: the same command in forks of this process. Besides signals, calls of the system fail
+  (ENOSPC, EIO), files may not grow beyond a random size, inputs are truncated or grow while they
+  are used, two runs start at once, and the clock jumps back and ahead.
+- ``--errors``: an error of the disk at every single call that writes, one after the other. A small
+  program stands in for the analysis there.
 
 Checked after every step: each cycle that a reader can see is whole, and its files have the hashes
-that its report states. In the end every cycle is published, is the same to the bit as without any
-disturbance, and nothing else is left. No process may take longer than its limit, or print a
-traceback.
+that its report states. After each cycle: it is published, the same to the bit as without any
+disturbance, and nothing else is left. No process may take longer than its limit, outlive the one
+that started it, or print a traceback. With ``--keep`` a campaign that was ended goes on.
 """
 
 from __future__ import annotations
@@ -23,37 +25,32 @@ import errno
 import json
 import os
 import random
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
-import pandas as pd
-import xarray as xr
-
+from benchmarks.cycle_case import FIRST, STEP, Case, faults_seen, left_over
+from benchmarks.fork_server import Trouble, adopt, failing_at, orphans, wait, warm
+from benchmarks.fork_server import start as forked
 from benchmarks.outcome import finish
-from phyda_cli.commands.demo import BUNDLED_CASE
 from phyda_cli.cycle.clock import Clock, stamp
-from phyda_cli.cycle.folder import CycleFolder
 from phyda_cli.cycle.replay import differences
 from phyda_cli.cycle.run import Cycle
-from phyda_cli.files.publish import sha256
 from phyda_cli.settings.cycle import CycleSettings
 
-FIRST = datetime(2021, 1, 1, tzinfo=UTC)
-STEP = timedelta(hours=6)
-LIMIT = 120.0  # seconds that one run may take
+LIMIT = 300.0  # seconds that one run may take
+AFTER_A_SIGNAL = 5.0
 NOT_REACHED = 77
-VISIBLE = {"cycles", "events.jsonl", "latest", "lock", "status.json"}
+BATCH = 10  # cycles that are compared together
+FILES = ("analysis.nc", "feedback.nc")
+Start = Callable[[Sequence[str], Path, Trouble | None], int]
 STAND_IN = """
 import json, sys
 words = sys.argv[2:]
@@ -66,205 +63,194 @@ print(json.dumps({"status": "ok", "observations": counts, "departures": {}}))
 """
 
 
-def settings(root: Path, out: Path) -> CycleSettings:
-    """The cycle in ``out`` over the feeds in ``root``."""
-    return CycleSettings.model_validate(
-        {
-            "folder": out,
-            "first": FIRST,
-            "settle_seconds": 0,
-            "cutoff_minutes": 60,
-            "arguments": ["--method", "oi"],
-            "observations": [{"pattern": f"{root}/stations_{{time:%Y%m%d%H}}.csv"}],
-            "background": [{"pattern": f"{root}/fc_{{start:%Y%m%d%H}}_f{{lead:03d}}.nc"}],
-        }
-    )
+def spawned(words: Sequence[str], stderr: Path, _: Trouble | None = None) -> int:
+    """The process id of a real ``phyda WORDS``."""
+    null = (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)
+    log = (os.POSIX_SPAWN_OPEN, 2, str(stderr), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    command = [sys.executable, "-m", "phyda_cli", *words]
+    return os.posix_spawn(sys.executable, command, os.environ, file_actions=[null, log])
 
 
-def write_config(path: Path, chosen: CycleSettings) -> None:
-    """``chosen`` as a TOML file."""
-    path.write_text(
-        f"""
-        folder = "{chosen.folder}"
-        first = {FIRST:%Y-%m-%dT%H:%M:%SZ}
-        settle_seconds = 0
-        cutoff_minutes = 60
-        arguments = ["--method", "oi"]
-        observations = [{{ pattern = "{chosen.observations[0].pattern}" }}]
-        background = [{{ pattern = "{chosen.background[0].pattern}" }}]
-        """,
-        encoding="utf-8",
-    )
+class Campaign:
+    """A cycle in ``root`` whose runs :meth:`cycle` disturbs, at most ``most`` times for one
+    analysis, by the ``troubles`` that it names."""
 
-
-def feed(root: Path, when: datetime) -> Path:
-    """Write the bundled case as if it were valid at ``when``; returns the observations."""
-    with xr.open_dataset(BUNDLED_CASE / "background.nc") as case:
-        valid = pd.Timestamp(case["time"].values.ravel()[0], tz="UTC")
-        moved = case.load().assign_coords(time=case["time"] + (pd.Timestamp(when) - valid))
-    start = when - STEP
-    moved.to_netcdf(root / f"fc_{start:%Y%m%d%H}_f006.nc")
-    table = pd.read_csv(BUNDLED_CASE / "stations.csv")
-    times = pd.to_datetime(table["time"], utc=True) + (pd.Timestamp(when) - valid)
-    table["time"] = times.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-    path = root / f"stations_{when:%Y%m%d%H}.csv"
-    table.to_csv(path, index=False)
-    return path
-
-
-def faults_seen(out: Path) -> list[str]:
-    """What is wrong with what a reader sees in the cycle's folder ``out``."""
-    found = []
-    folder = CycleFolder(out)
-    for path in (out / "cycles").glob("*"):
-        if not (path / "report.json").is_file():
-            found.append(f"{path.name} has no report")
-    for when in folder.times():
-        cycle = folder.published(when)
-        for name, expected in cycle.report["outputs"].items():
-            if not (cycle.path / name).is_file() or sha256(cycle.path / name) != expected:
-                found.append(f"{cycle.path.name}/{name} is not what its report says")
-    link = out / "latest"
-    if link.is_symlink() and not (link / "report.json").is_file():
-        found.append("latest leads nowhere")
-    return found
-
-
-def left_over(out: Path) -> list[str]:
-    """Names that should not be there after a success."""
-    names = {p.name for p in out.iterdir()} - VISIBLE
-    return [f"{name} is left" for name in sorted(names)]
-
-
-class Processes:
-    """The first campaign: ``counts`` of what was done, and what was ``wrong``."""
-
-    def __init__(self, root: Path, seed: int) -> None:
-        self.root, self.draw = root, random.Random(seed)
+    def __init__(
+        self, root: Path, seed: int, start: Start, troubles: Sequence[str], most: int
+    ) -> None:
+        self.case, self.calm = Case(root, root / "cycle"), Case(root, root / "calm")
+        self.seed, self.launch, self.troubles, self.most = seed, start, troubles, most
+        self.log = root / "progress.jsonl"
+        self.stderr = root / "stderr.txt"
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
-        self.out = root / "cycle"
-        self.config = root / "cycle.toml"
-        write_config(self.config, settings(root, self.out))
-        self.longest = 3.0
+        self.longest = 2.0
+        (root / "tmp").mkdir(exist_ok=True)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(root / "tmp")
 
-    def start(self, now: datetime) -> subprocess.Popen[bytes]:
-        """Start ``phyda cycle run`` at ``now``."""
-        words = [sys.executable, "-m", "phyda_cli", "cycle", "run", "--config", str(self.config)]
-        words += ["--now", now.isoformat()]
-        log = (self.root / "stderr.txt").open("wb")
-        return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=log)
+    def run(self, count: int) -> tuple[dict[str, int], list[str]]:
+        """Go on until ``count`` cycles are published; what was done and what was wrong."""
+        adopt()
+        if self.launch is forked:
+            warm(self.case.analysis())
+        lines = self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
+        for line in lines:
+            self.counts.update(json.loads(line)["done"])
+            self.wrong += json.loads(line)["wrong"]
+        for index in range(len(lines), count):
+            before, known, began = self.counts.copy(), len(self.wrong), time.monotonic()
+            self.cycle(index)
+            if index % BATCH == BATCH - 1 or index == count - 1:
+                self.compare(range(index // BATCH * BATCH, index + 1))
+            record = {
+                "cycle": index,
+                "done": dict(self.counts - before),
+                "wrong": self.wrong[known:],
+                "seconds": round(time.monotonic() - began, 2),
+            }
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        return dict(self.counts), self.wrong
 
-    def ended(self, process: subprocess.Popen[bytes]) -> int:
-        """The exit code of ``process`` within the limit, and a look at its messages."""
-        try:
-            code = process.wait(LIMIT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            self.wrong.append("a run did not end within its limit")
-            code = process.wait()
-        if b"Traceback" in (self.root / "stderr.txt").read_bytes():
-            self.wrong.append("a traceback")
-        self.wrong += faults_seen(self.out)
-        return code
-
-    def kill(self, now: datetime, number: signal.Signals) -> None:
-        """Start a run and send it ``number`` at a random time."""
-        process = self.start(now)
-        time.sleep(self.draw.uniform(0.05, self.longest))
-        began = time.monotonic()
-        process.send_signal(number)
-        code = self.ended(process)
-        if code not in (0, -number, 128 + number):
-            self.wrong.append(f"code {code} after {number.name}")
-        if time.monotonic() - began > 5:
-            self.wrong.append(f"{number.name} took more than 5 s")
-        self.counts[number.name] += 1
-
-    def cycle(self, when: datetime) -> None:
-        """Get one cycle through."""
-        path = feed(self.root, when)
-        whole = path.read_bytes()
+    def cycle(self, index: int) -> None:
+        """Disturb one cycle, and get it through."""
+        draw = random.Random(f"{self.seed}:{index}")
+        when = FIRST + index * STEP
+        self.case.feed(when)
         now = when + timedelta(minutes=30)
-        if self.draw.random() < 0.2:  # half of the file is there, and then all of it
-            path.write_bytes(whole[: len(whole) // 3])
-            os.truncate(path, 0)
-            self.counts["empty file"] += 1
-            self.ended(self.start(now))
-            path.write_bytes(whole)
-        if self.draw.random() < 0.1:
-            self.counts["clock back"] += 1
-            if self.ended(self.start(FIRST - STEP)) not in (0, 2):
-                self.wrong.append("a clock that went back was not refused")
-        while self.draw.random() < 0.75:
-            self.kill(now, self.draw.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
+        for _ in range(draw.randint(0, self.most)):
+            name = draw.choice(self.troubles)
+            self.counts[name] += 1
+            getattr(self, name.replace(" ", "_"))(when, now, draw)
         began = time.monotonic()
-        first = self.start(now)
-        if self.draw.random() < 0.2:
-            self.counts["two at once"] += 1
-            if self.ended(self.start(now)) not in (0, 75):
-                self.wrong.append("the second of two runs was neither busy nor idle")
-        if self.ended(first) not in (0, 75):
-            self.wrong.append(f"{stamp(when)} was not published")
-        self.longest = 0.5 * (self.longest + time.monotonic() - began)
-        self.ended(self.start(now))
+        self.expect(self.start(now), {0}, f"the run of {stamp(when)}")
+        self.longest = 0.8 * self.longest + 0.2 * (time.monotonic() - began)
+        self.wrong += left_over(self.case.folder)
+        self.wrong += [f"{p.name} is left in TMPDIR" for p in (self.case.root / "tmp").iterdir()]
+        self.case.forget(when - 2 * BATCH * STEP)
         self.counts["cycles"] += 1
 
+    def compare(self, indices: range) -> None:
+        """Make the same cycles without any disturbance, and compare."""
+        last = FIRST + indices[-1] * STEP
+        self.expect(forked(self.calm.words(last), self.stderr), {0}, "the undisturbed run")
+        for name in (stamp(FIRST + index * STEP) for index in indices):
+            for file in FILES:
+                one, other = (c.folder / "cycles" / name / file for c in (self.case, self.calm))
+                if not one.is_file() or not other.is_file() or differences(one, other):
+                    self.wrong.append(f"{name}/{file} is not as undisturbed")
 
-def undisturbed(root: Path, out: Path, count: int) -> None:
-    """The same cycles without any disturbance, in ``out``."""
-    cycle = Cycle(settings(root, out), Clock(FIRST + (count - 1) * STEP), lambda _: None)
-    cycle.run()
+    def start(self, now: datetime, trouble: Trouble | None = None) -> int:
+        """Start a run at ``now``."""
+        return self.launch(self.case.words(now), self.stderr, trouble)
+
+    def expect(
+        self, process: int, codes: set[int], what: str, limit: float = LIMIT, also: int = 0
+    ) -> None:
+        """Wait for ``process`` and ``also``, and look at what they said and left."""
+        for code in [wait(p, limit) for p in (process, also) if p]:
+            if code is None:
+                self.wrong.append(f"{what} did not end within {limit:g} s")
+            elif code not in codes:
+                said = self.stderr.read_text(encoding="utf-8", errors="replace")[-300:]
+                self.wrong.append(f"{what} ended with {code}: {said}")
+        if b"Traceback" in self.stderr.read_bytes():
+            self.wrong.append(f"{what}: a traceback: {self.stderr.read_text()[-2000:]}")
+        self.stderr.write_bytes(b"")
+        if left := orphans():
+            self.wrong.append(f"{what}: {len(left)} processes outlive it")
+        self.wrong += faults_seen(self.case.folder)
+
+    def sigkill(self, when: datetime, now: datetime, draw: random.Random) -> None:
+        """A run is killed at a random time."""
+        self._signal(now, draw, signal.SIGKILL)
+
+    def sigterm(self, when: datetime, now: datetime, draw: random.Random) -> None:
+        """A run is ended at a random time."""
+        self._signal(now, draw, signal.SIGTERM)
+
+    def _signal(self, now: datetime, draw: random.Random, number: signal.Signals) -> None:
+        process = self.start(now)
+        time.sleep(draw.uniform(0, self.longest))
+        os.kill(process, number)
+        # -n of the shell: a signal before Python has its handlers, or after it has ended
+        self.expect(process, {0, 128 + number}, number.name, AFTER_A_SIGNAL)
+
+    def disk_error(self, when: datetime, now: datetime, draw: random.Random) -> None:
+        """A call of the system fails."""
+        code = draw.choice([errno.ENOSPC, errno.EIO])
+        trouble = Trouble(draw.random() < 0.5, code, draw.randint(1, 60))
+        self.expect(self.start(now, trouble), {0, 2, 3}, f"{trouble}")
+
+    def small_files(self, when: datetime, now: datetime, draw: random.Random) -> None:
+        """No file may grow beyond a size, as on a disk that is full."""
+        trouble = Trouble(draw.random() < 0.7, largest=int(10 ** draw.uniform(1, 6)))
+        self.expect(self.start(now, trouble), {0, 2, 3}, f"{trouble}")
+
+    def truncated_observations(self, when: datetime, now: datetime, draw: random.Random) -> None:
+        """The observations come in two parts."""
+        path = self.case.observations(when)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: draw.randint(0, len(whole) - 1)])
+        self.expect(self.start(now), {0, 3, 4}, "a run with truncated observations")
+        path.write_bytes(whole)
+
+    def growing_observations(self, when: datetime, now: datetime, draw: random.Random) -> None:
+        """The observations grow during a run."""
+        self._growing(self.case.observations(when), now, draw)
+
+    def truncated_forecast(self, when: datetime, now: datetime, draw: random.Random) -> None:
+        """The forecast comes in two parts."""
+        path = self.case.forecast(when)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: draw.randint(0, len(whole) - 1)])
+        self.expect(self.start(now), {0, 3}, "a run with a truncated forecast")
+        path.write_bytes(whole)
+
+    def growing_forecast(self, when: datetime, now: datetime, draw: random.Random) -> None:
+        """The forecast grows during a run."""
+        self._growing(self.case.forecast(when), now, draw)
+
+    def _growing(self, path: Path, now: datetime, draw: random.Random) -> None:
+        whole = path.read_bytes()
+        at = draw.randint(0, len(whole) - 1)
+        path.write_bytes(whole[:at])
+        process = self.start(now)
+        with path.open("ab") as file:
+            for begin in range(at, len(whole), len(whole) // 8):
+                time.sleep(draw.uniform(0, 0.3 * self.longest))
+                file.write(whole[begin : begin + len(whole) // 8])
+                file.flush()
+        self.expect(process, {0, 3, 4}, f"a run while {path.name} grows")
+
+    def two_at_once(self, when: datetime, now: datetime, draw: random.Random) -> None:
+        """Two runs start together."""
+        first = self.start(now)
+        self.expect(first, {0, 75}, "one of two runs at once", also=self.start(now))
+
+    def clock_back(self, when: datetime, now: datetime, draw: random.Random) -> None:
+        """The clock is two cycles late."""
+        self.expect(self.start(when - 2 * STEP), {0, 2}, "a run with the clock set back")
+
+    def clock_ahead(self, when: datetime, now: datetime, draw: random.Random) -> None:
+        """The clock is a day early."""
+        self.expect(self.start(when + 4 * STEP), {0, 3, 4}, "a run with the clock set ahead")
 
 
-def processes(count: int, seed: int) -> tuple[dict[str, int], list[str]]:
-    """The first campaign."""
-    with tempfile.TemporaryDirectory() as folder:
-        campaign = Processes(Path(folder), seed)
-        for index in range(count):
-            campaign.cycle(FIRST + index * STEP)
-        calm = Path(folder) / "calm"
-        undisturbed(Path(folder), calm, count)
-        wrong = campaign.wrong + left_over(campaign.out)
-        for index in range(count):
-            name = stamp(FIRST + index * STEP)
-            for file in ("analysis.nc", "feedback.nc"):
-                one, other = (f / "cycles" / name / file for f in (campaign.out, calm))
-                if not one.is_file() or differences(one, other):
-                    wrong.append(f"{name}/{file} is not as undisturbed")
-        return dict(campaign.counts), wrong
-
-
-WRITERS: tuple[tuple[Any, str], ...] = (
-    (os, "fsync"),
-    (os, "replace"),
-    (os, "rename"),
-    (os, "symlink"),
-    (os, "mkdir"),
-    (shutil, "copyfile"),
-    (Path, "write_text"),
-    (Path, "open"),
+SIGNALS = ("sigkill", "sigkill", "sigterm")
+TROUBLES = (
+    *SIGNALS,
+    "disk error",
+    "disk error",
+    "small files",
+    "truncated observations",
+    "growing observations",
+    "truncated forecast",
+    "growing forecast",
+    "two at once",
+    "clock back",
+    "clock ahead",
 )
-
-
-def failing_at(number: int, code: int, stack: ExitStack) -> Callable[[], bool]:
-    """Let the call ``number`` of all calls that write fail with ``code``; returns whether there
-    have been so many."""
-    calls = 0
-
-    def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **options: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls == number:
-                raise OSError(code, os.strerror(code))
-            return function(*args, **options)
-
-        return call
-
-    for owner, name in WRITERS:
-        stack.enter_context(patch.object(owner, name, wrapped(getattr(owner, name))))
-    return lambda: calls >= number
 
 
 def one_error(chosen: CycleSettings, program: list[str], now: datetime, at: int, code: int) -> int:
@@ -290,12 +276,12 @@ def errors(count: int, seed: int) -> tuple[dict[str, int], list[str]]:
     draw, counts, wrong = random.Random(seed), Counter[str](), list[str]()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        chosen = settings(root, root / "cycle")
+        chosen = Case(root, root / "cycle").settings()
         program = [sys.executable, "-c", STAND_IN]
         at = 1
         for index in range(count):
             when = FIRST + index * STEP
-            (root / f"stations_{when:%Y%m%d%H}.csv").write_text(f"obs {index}")
+            (root / f"obs_{when:%Y%m%d%H}.csv").write_text(f"obs {index}")
             (root / f"fc_{when - STEP:%Y%m%d%H}_f006.nc").write_text(f"fc {index}")
             code = draw.choice([errno.ENOSPC, errno.EIO])
             ended = one_error(chosen, program, when, at, code)
@@ -321,20 +307,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cycles", type=int, default=200)
-    parser.add_argument("--errors", type=int, default=2000)
+    parser.add_argument("--real", type=int, default=0, help="cycles of real processes")
+    parser.add_argument("--forks", type=int, default=0, help="cycles of forks")
+    parser.add_argument("--errors", type=int, default=0, help="errors of the disk, one by one")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="two cycles and 60 errors")
+    parser.add_argument("--keep", type=Path, help="where the campaigns are kept, to go on with")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    cycles, count = (2, 60) if args.quick else (args.cycles, args.errors)
-    done, wrong = errors(count, args.seed)
-    killed, more = processes(cycles, args.seed)
-    wrong += more
+    done: dict[str, dict[str, int]] = {}
+    wrong: list[str] = []
+    with ExitStack() as stack:
+        temporary = stack.enter_context(tempfile.TemporaryDirectory())
+        root = args.keep or Path(temporary)
+        if args.errors:
+            done["errors"], wrong = errors(args.errors, args.seed)
+        for name, count, start, troubles, most in (
+            ("real", args.real, spawned, SIGNALS, 2),
+            ("forks", args.forks, forked, TROUBLES, 3),
+        ):
+            if count:
+                (root / name).mkdir(parents=True, exist_ok=True)
+                campaign = Campaign(root / name, args.seed, start, troubles, most)
+                done[name], more = campaign.run(count)
+                wrong += more
     if args.json:
-        print(json.dumps({"errors": done, "processes": killed, "wrong": wrong}, indent=1))
+        print(json.dumps({"done": done, "wrong": wrong}, indent=1))
     else:
-        print(f"errors of the disk: {done}\nreal processes: {killed}")
+        print("\n".join(f"{name}: {counts}" for name, counts in done.items()))
     finish(sorted(set(wrong)))
 
 

@@ -54,13 +54,19 @@ def printable(text: str) -> str:
 
 def stamped(message: str) -> str:
     """``message`` as a line of stderr: with the UTC time where that is no terminal."""
-    stamp = "" if sys.stderr.isatty() else datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ ")
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    stamp = "" if terminal else datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ ")
     return f"{stamp}{printable(message)}"
 
 
 def say(message: str) -> None:
-    """A progress message on stderr."""
-    print(stamped(message), file=sys.stderr, flush=True)
+    """A progress message on stderr; lost where that is closed or full, which changes no outcome."""
+    if sys.stderr is None:
+        return
+    try:
+        print(stamped(message), file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def warn(message: str) -> None:

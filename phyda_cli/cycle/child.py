@@ -39,10 +39,13 @@ def run_limited(
     ends, however it ends. Raises OSError when the command cannot be started.
     """
     libc = ctypes.CDLL(None)
+    parent = os.getpid()
 
     def limit() -> None:
         os.setsid()
         libc.prctl(_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != parent:  # which has ended before the signal was asked for
+            os._exit(EXIT_TIMEOUT)
         if memory is not None:
             resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 

@@ -87,7 +87,7 @@ FAULTS: dict[str, Fault] = {
         _DEGRADED,
     ),
     "background_unreadable": Fault(
-        "A background is half-written or damaged.",
+        "A background is half-written or damaged, or changes while it is used.",
         "for nothing",
         EXIT_INPUT,
         _STRICT,

@@ -30,6 +30,7 @@ from phyda_cli.settings.cycle import CycleSettings
 __all__ = ["Cycle", "Outcome"]
 
 SCHEMA = 1
+OUTPUTS = ("analysis.nc", "feedback.nc")
 PROGRAM = (sys.executable, "-P", "-m", "phyda_cli")
 BUNDLED = Path(__file__).resolve().parents[1] / "pretrained"
 _LOOK_EVERY = 5.0  # seconds
@@ -245,6 +246,10 @@ class Cycle:
             )
             command = self._command(making, gathered, candidate.path)
             ended = run_limited(command, making.work / "log.txt", s.minutes, s.memory, making.work)
+            if ended.code == 0 and sha256(candidate.path) != used.sha256:
+                ended = Ended(EXIT_INPUT, "")  # it was written to meanwhile
+                for name in OUTPUTS:
+                    (making.work / name).unlink(missing_ok=True)
             if ended.code == 0:
                 report: dict[str, Any] = json.loads(ended.output)
                 if report["status"] == "background_only":
@@ -298,7 +303,7 @@ class Cycle:
     ) -> dict[str, Any]:
         candidate, file = background
         previous = making.previous
-        outputs = {name: making.work / name for name in ("analysis.nc", "feedback.nc")}
+        outputs = {name: making.work / name for name in OUTPUTS}
         own = candidate.path.parent == making.work
         record = {
             "schema": SCHEMA,

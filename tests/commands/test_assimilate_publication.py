@@ -138,3 +138,12 @@ def test_a_reader_that_has_gone_ends_the_command_silently() -> None:
     done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("stderr", ["2>/dev/full", "2>&-"])
+def test_stderr_that_is_full_or_closed_changes_no_exit_code(tmp_path: Path, stderr: str) -> None:
+    words = f"{sys.executable} -m phyda_cli cycle status --config {tmp_path}/none.toml"
+    done = subprocess.run(
+        ["sh", "-c", f"{words} {stderr}"], stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (3, "")

@@ -1,7 +1,7 @@
 """Stands in for ``phyda assimilate`` where the cycle around it is what a test is about.
 
 It takes the options that the cycle gives, reads one number from each input, and ends as the file
-says: ``fail 5`` in a background exits with 5, ``hang`` sleeps. The real command is run as well, in
+says: ``fail 5`` in a background exits with 5, ``hang`` sleeps; one that ``grows`` does. The real command is run as well, in
 test_cycle_command.py.
 """
 
@@ -21,6 +21,8 @@ if background.startswith("fail"):
     sys.exit(int(background.split()[1]))
 if background.startswith("hang"):
     time.sleep(60)
+if background.startswith("grows"):
+    Path(given["--background"][0]).write_text(f"{background}, ")
 values = [line for path in given.get("--obs", []) for line in Path(path).read_text().split()]
 if not values and "--allow-no-obs" not in given:
     print("FATAL ERROR: no usable observation", file=sys.stderr)

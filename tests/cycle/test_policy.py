@@ -136,6 +136,18 @@ def test_background_unreadable(feeds: Feeds) -> None:
     assert feeds.report(FIRST)["background"]["lead_hours"] == 12
 
 
+def test_a_background_that_grows_while_it_is_used(feeds: Feeds) -> None:
+    feeds.observe(FIRST)
+    feeds.forecast(FIRST, 6, "grows")
+    assert outcome(feeds, policy="strict")[0] == 3
+    assert outcome(feeds)[0] == 3
+    feeds.forecast(FIRST, 12)
+    assert outcome(feeds)[:2] == (0, "degraded")
+    assert feeds.report(FIRST)["background"]["lead_hours"] == 12
+    made = feeds.root / "cycle" / "cycles" / stamp(FIRST) / "analysis.nc"
+    assert made.read_text().startswith(f"{FIRST:%d%H}+12")
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_background_missing(feeds: Feeds, mode: str) -> None:
     feeds.observe(FIRST)
