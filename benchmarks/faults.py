@@ -1,11 +1,12 @@
 """Faults of machines, feeds and people, at random times: what a cycle leaves and how it goes on.
 
-    python -m benchmarks.faults --real 200 --forks 2000 --errors 2000 [--keep FOLDER] [--json]
+    python -m benchmarks.faults --cycles 200 --forks 2000 --errors 2000
+        [--seed 0] [--keep FOLDER] [--json]
 
 Three campaigns over a tiny cycle of ``phyda cycle run``, of which every analysis remembers the one
 before.
 
-- ``--real``: real processes, which get SIGKILL or SIGTERM at random times.
+- ``--cycles``: real processes, which get SIGKILL or SIGTERM at random times.
 - ``--forks``: the same command in forks of this process. Besides signals, calls of the system fail
   (ENOSPC, EIO), files may not grow beyond a random size, inputs are truncated or grow while they
   are used, two runs start at once, and the clock jumps back and ahead.
@@ -34,7 +35,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from benchmarks.cycle_case import FIRST, STEP, Case, faults_seen, left_over
 from benchmarks.fork_server import Trouble, adopt, failing_at, orphans, wait, warm
@@ -307,7 +307,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--real", type=int, default=0, help="cycles of real processes")
+    parser.add_argument("--cycles", type=int, default=0, help="cycles of real processes")
     parser.add_argument("--forks", type=int, default=0, help="cycles of forks")
     parser.add_argument("--errors", type=int, default=0, help="errors of the disk, one by one")
     parser.add_argument("--seed", type=int, default=0)
@@ -322,7 +322,7 @@ def main() -> None:
         if args.errors:
             done["errors"], wrong = errors(args.errors, args.seed)
         for name, count, start, troubles, most in (
-            ("real", args.real, spawned, SIGNALS, 2),
+            ("real", args.cycles, spawned, SIGNALS, 2),
             ("forks", args.forks, forked, TROUBLES, 3),
         ):
             if count:

@@ -1,8 +1,8 @@
 """Stands in for ``phyda assimilate`` where the cycle around it is what a test is about.
 
 It takes the options that the cycle gives, reads one number from each input, and ends as the file
-says: ``fail 5`` in a background exits with 5, ``hang`` sleeps; one that ``grows`` does. The real command is run as well, in
-test_cycle_command.py.
+says: ``fail 5`` in a background exits with 5, ``hang`` sleeps; one that ``grows`` does. The real
+command is run as well, in test_cycle_command.py.
 """
 
 import json
