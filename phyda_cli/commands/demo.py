@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from phyda_cli.commands.arguments import METHOD, OUTPUT, AsJson, Checkpoint, Ove
 from phyda_cli.commands.console import emit, emit_json, say
 from phyda_cli.commands.tables import departure_table, field_table, observation_table, verdict_text
 from phyda_cli.errors import OutputError
+from phyda_cli.files.publish import publish
 from phyda_cli.settings.analysis import AnalysisSettings
 from phyda_cli.settings.options import RUNNING, Chosen, Flag, takes_settings
 from phyda_cli.verification.ratios import mean_ratio
@@ -64,7 +66,8 @@ def demo(
 
     Nothing is downloaded. The case is simulated: its truth is a run of the SPEEDY climate model,
     from which the stations were drawn with errors, some of them gross; a fifth of the stations is
-    withheld from the analysis and only compared with it.
+    withheld from the analysis and only compared with it. The folder `inputs` gets copies of the
+    files, to try other commands on.
 
     ```
     phyda demo
@@ -76,11 +79,14 @@ def demo(
 
     settings = chosen.settings(AnalysisSettings)
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        (out / "inputs").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
             f"cannot make the folder {out}: {error.strerror}", hint="choose another one with --out"
         ) from error
+    for source in BUNDLED_CASE.iterdir():  # to try other commands on
+        with publish(out / "inputs" / source.name, overwrite=True) as copy:
+            shutil.copyfile(source, copy)
     request = Request(
         obs=[BUNDLED_CASE / "stations.csv"],
         background=BUNDLED_CASE / "background.nc",

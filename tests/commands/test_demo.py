@@ -95,8 +95,11 @@ def test_writes_everything(done: tuple[Path, Result]) -> None:
         "analysis.nc",
         "feedback.nc",
         "increment.png",
+        "inputs",
         "report.html",
     ]
+    copies = {p.name: p.read_bytes() for p in (out / "inputs").iterdir()}
+    assert copies == {p.name: p.read_bytes() for p in BUNDLED_CASE.iterdir()}
     assert read_background(out / "analysis.nc").fields.grid.shape == (48, 96)
 
 

@@ -39,16 +39,22 @@ class Column(_Frozen):
     ``flag_part`` which is its quality flag; a value with one of the flags ``bad`` is rejected.
     """
 
-    column: str | None = None
-    value: float | str | None = None
-    unit: str | None = None
-    scale: float = 1.0
-    offset: float = 0.0
-    missing: tuple[str, ...] = ()
-    part: int | None = None
-    joined_by: str = ","
-    flag_part: int | None = None
-    bad: tuple[str, ...] = ()
+    column: str | None = Field(None, description="Name of the column.")
+    value: float | str | None = Field(
+        None, description="One value for every row, in place of a column."
+    )
+    unit: str | None = Field(
+        None, description="Unit of the cells; without one, that of the header or SI."
+    )
+    scale: float = Field(1.0, description="Multiply the cells by this number first.")
+    offset: float = Field(0.0, description="Add this number after that.")
+    missing: tuple[str, ...] = Field((), description="Cells of this column that hold no value.")
+    part: int | None = Field(None, description="Which part of a joined cell is the value, from 0.")
+    joined_by: str = Field(",", description="What separates the parts of a joined cell.")
+    flag_part: int | None = Field(
+        None, description="Which part of a joined cell is its quality flag, from 0."
+    )
+    bad: tuple[str, ...] = Field((), description="Reject a value with one of these flags.")
 
     @model_validator(mode="before")
     @classmethod
@@ -72,9 +78,17 @@ class TimeColumn(_Frozen):
     ``date+hhmm`` of two columns, or a strptime pattern; without it ISO 8601.
     """
 
-    column: str | tuple[str, ...]
-    format: str | None = None
-    timezone: str | None = None
+    column: str | tuple[str, ...] = Field(
+        description="Name of the column, or of several that are joined by a blank."
+    )
+    format: str | None = Field(
+        None,
+        description="unix, unix_ms, date+hour, date+hhmm, or a strptime pattern; ISO 8601 without "
+        "one.",
+    )
+    timezone: str | None = Field(
+        None, description="Time zone such as Europe/Rome; UTC without one."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -115,23 +129,31 @@ class ObservationMap(_Frozen):
     ``stations`` is a table of positions by identifier, beside the mapping file.
     """
 
-    station_id: Column | None = None
-    time: TimeColumn | None = None
-    latitude: Column | None = None
-    longitude: Column | None = None
-    elevation: Column | None = None
-    pressure: Column | None = None
-    pressure_top: Column | None = None
-    height: Column | None = None
-    variables: dict[str, Column] = Field(default_factory=dict)
-    variable: Column | None = None
-    value: Column | None = None
-    unit: Column | None = None
-    error: Column | None = None
-    use: Column | None = None
-    missing: tuple[str, ...] = ()
-    stations: Path | None = None
-    decimal: Literal["point", "comma"] | None = None
+    station_id: Column | None = Field(None, description="Identifier of the station.")
+    time: TimeColumn | None = Field(None, description="Time of the observation.")
+    latitude: Column | None = Field(None, description="Latitude in degrees north.")
+    longitude: Column | None = Field(None, description="Longitude in degrees east.")
+    elevation: Column | None = Field(None, description="Height of the station above the sea.")
+    pressure: Column | None = Field(None, description="Pressure of the level.")
+    pressure_top: Column | None = Field(None, description="Pressure at the top of a layer.")
+    height: Column | None = Field(None, description="Height of the level above the sea.")
+    variables: dict[str, Column] = Field(
+        default_factory=dict, description="Column of each variable, in a wide table."
+    )
+    variable: Column | None = Field(None, description="Name of the variable, in a long table.")
+    value: Column | None = Field(None, description="The value, in a long table.")
+    unit: Column | None = Field(None, description="Unit of the value, in a long table.")
+    error: Column | None = Field(
+        None, description="Error standard deviation of the value, in its unit."
+    )
+    use: Column | None = Field(
+        None, description="1 uses the value, 0 only compares it, in a long table."
+    )
+    missing: tuple[str, ...] = Field((), description="Cells of any column that hold no value.")
+    stations: Path | None = Field(
+        None, description="Table of positions by identifier, beside this file."
+    )
+    decimal: Literal["point", "comma"] | None = Field(None, description="How decimals are written.")
 
     @field_validator("variables")
     @classmethod
