@@ -43,6 +43,8 @@ __all__ = [
 BUNDLED = Path(__file__).resolve().parents[1] / "pretrained"
 MEMBERS_PER_FILE = 96
 Network = TypeVar("Network", Encoder, Denoiser, BackgroundSpread)
+Shapes = dict[str, tuple[int | None, ...]]
+STATICS = ("orography", "lsm")
 MEAN_ERROR = "mean_error.safetensors"
 
 
@@ -77,14 +79,23 @@ class Checkpoint:
     @cached_property
     def statics(self) -> dict[str, np.ndarray]:
         """``orography`` [m] and ``lsm`` [1], each (H, W)."""
-        return {k: v.numpy() for k, v in self._load("statics.safetensors").items()}
+        shapes: Shapes = dict.fromkeys(STATICS, self.state.grid.shape)
+        return {k: v.numpy() for k, v in self._tensors("statics.safetensors", shapes).items()}
 
     @cached_property
     def mean_error(self) -> MeanError | None:
         """What is known of a background's error from itself, where the training looked for it."""
         if MEAN_ERROR not in self.metadata.files:
             return None
-        return MeanError(**{k: v.numpy() for k, v in self._load(MEAN_ERROR).items()})
+        fields = (self.state.n_channels, *self.state.grid.shape)
+        shapes: Shapes = {"origin": fields, "patterns": (None, *fields), "weights": (None, *fields)}
+        found = MeanError(**{k: v.numpy() for k, v in self._tensors(MEAN_ERROR, shapes).items()})
+        if not found.fits:
+            raise InputError(
+                f"{self.path / MEAN_ERROR}: {len(found.weights)} weights do not fit "
+                f"{len(found.patterns)} patterns"
+            )
+        return found
 
     def _load(self, name: str) -> dict[str, torch.Tensor]:
         try:
@@ -92,12 +103,26 @@ class Checkpoint:
         except (OSError, SafetensorError) as error:
             raise InputError(f"{self.path / name} cannot be read: {error}") from error
 
+    def _tensors(self, name: str, shapes: Shapes) -> dict[str, torch.Tensor]:
+        """The tensors of the file ``name`` that ``shapes`` names; InputError unless they have these
+        shapes, where None is any number."""
+        found = self._load(name)
+        for key, expected in shapes.items():
+            shape = tuple(found[key].shape) if key in found else None
+            same = shape is not None and len(shape) == len(expected)
+            if not same or any(
+                n not in (None, m) for n, m in zip(expected, shape or (), strict=True)
+            ):
+                raise InputError(
+                    f"{self.path / name}: {key} has shape {shape}, expected {expected}"
+                )
+        return {key: found[key] for key in shapes}
+
     def all_members(self) -> torch.Tensor:
         """Every static member (N, C, H, W), a normalised background error each."""
-        parts = [
-            self._load(name) for name in sorted(self.metadata.files) if name.startswith("members_")
-        ]
-        members = torch.cat([p["members"].float() * p["scale"][:, :, None, None] for p in parts])
+        names = [name for name in sorted(self.metadata.files) if name.startswith("members_")]
+        parts = [self._part(name) for name in names]
+        members = torch.cat(parts) if parts else torch.empty(0)
         expected = (len(self.metadata.member_times), self.state.n_channels, *self.state.grid.shape)
         if tuple(members.shape) != expected:
             raise InputError(
@@ -105,6 +130,13 @@ class Checkpoint:
                 f"{expected}"
             )
         return members
+
+    def _part(self, name: str) -> torch.Tensor:
+        """The members in one file."""
+        part = self._tensors(name, {"members": (None,) * 4, "scale": (None, None)})
+        if part["members"].shape[:2] != part["scale"].shape:
+            raise InputError(f"{self.path / name}: members and their scale differ in number")
+        return part["members"].float() * part["scale"][:, :, None, None]
 
     def members(self, time: np.datetime64) -> torch.Tensor:
         """Static members (N, C, H, W) of normalised increments for ``time``, scaled so that X X^T =

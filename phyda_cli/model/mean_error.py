@@ -53,6 +53,12 @@ class MeanError:
     weights: np.ndarray
 
     @property
+    def fits(self) -> bool:
+        """Whether the number of weights goes with that of patterns."""
+        more = len(self.weights) - N_SEASON - len(self.patterns)
+        return more >= 0 and n_predictors(len(self.patterns), self.products) == len(self.weights)
+
+    @property
     def products(self) -> int:
         """Q, from the number of weights."""
         return (isqrt(25 + 8 * (len(self.weights) - N_SEASON - len(self.patterns))) - 5) // 2

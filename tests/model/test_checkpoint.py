@@ -186,6 +186,38 @@ def test_channel_list_that_does_not_match(folder: Path) -> None:
     assert "the weights do not fit the 15 channels that model.json lists" in message(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "tensors"),
+    [
+        ("statics.safetensors", {"lsm": torch.zeros(GRID.shape)}),
+        ("statics.safetensors", {"orography": torch.zeros(3, 2), "lsm": torch.zeros(GRID.shape)}),
+        ("members_01.safetensors", {"members": torch.zeros(4, len(CHANNELS), *GRID.shape)}),
+        (
+            "members_01.safetensors",
+            {"members": torch.zeros(4, 2, *GRID.shape), "scale": torch.zeros(3, 2)},
+        ),
+    ],
+)
+def test_tensors_that_are_missing_or_of_another_shape(
+    folder: Path, name: str, tensors: dict[str, torch.Tensor]
+) -> None:
+    save_file(tensors, str(folder / name))
+    text = json.loads((folder / "model.json").read_text())
+    text["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    text["sizes"][name] = (folder / name).stat().st_size
+    (folder / "model.json").write_text(json.dumps(text))
+    with pytest.raises(InputError, match=name):
+        _ = Checkpoint.open(folder).statics, Checkpoint.open(folder).all_members()
+
+
+def test_members_that_are_not_listed(folder: Path) -> None:
+    text = json.loads((folder / "model.json").read_text())
+    for name in ("members_00.safetensors", "members_01.safetensors"):
+        del text["files"][name]
+    (folder / "model.json").write_text(json.dumps(text))
+    assert "members have shape (0,)" in message(folder)
+
+
 def test_members_of_the_season_keep_the_variance(
     tmp_path: Path, networks: tuple[Encoder, Denoiser], members: torch.Tensor
 ) -> None:

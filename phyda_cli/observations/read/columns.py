@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -78,7 +78,7 @@ class TimeColumn(_Frozen):
     ``date+hhmm`` of two columns, or a strptime pattern; without it ISO 8601.
     """
 
-    column: str | tuple[str, ...] = Field(
+    column: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         description="Name of the column, or of several that are joined by a blank."
     )
     format: str | None = Field(
