@@ -110,8 +110,11 @@ class Text(Kind):
         self.path = folder / "damaged.toml"
 
     def damage(self, draw: random.Random) -> None:
-        """Half of the copies have other bytes, half another value."""
-        if draw.random() < 0.5:
+        """Most copies have other bytes or another value; a few are whole."""
+        chance = draw.random()
+        if chance < 0.1:
+            content = self.text.encode()
+        elif chance < 0.5:
             content = mutate(self.text.encode(), np.random.default_rng(draw.getrandbits(32)))
         else:
             lines = [line for line in self.text.splitlines() if " = " in line]
@@ -169,14 +172,14 @@ class Weights(Description):
         self.files = {p.name: p.read_bytes() for p in (folder / "model").glob("*.safetensors")}
 
     def damage(self, draw: random.Random) -> None:
-        """One file's header has other bytes, another value, or another length."""
+        """One file's header has other bytes, another value or length, or is whole."""
         for name, content in self.files.items():
             (self.folder / "model" / name).write_bytes(content)
         name = draw.choice(sorted(self.files))
         content = self.files[name]
         (length,) = struct.unpack("<Q", content[:8])
         header, data = content[8 : 8 + length], content[8 + length :]
-        kind = draw.randrange(3)
+        kind = draw.randrange(4)
         if kind == 0:
             header = mutate(header, np.random.default_rng(draw.getrandbits(32)))
         elif kind == 1:

@@ -13,7 +13,7 @@ from benchmarks.fuzz_commands import KINDS, fuzz_commands
 def test_damaged_copies_are_read_or_refused(tmp_path: Path, kind: str) -> None:
     found, wrong = fuzz_commands(KINDS[kind](tmp_path), 40)
     assert wrong == []
-    assert len(found) > 1
+    assert found["exit 0"] > 0, found
 
 
 @pytest.mark.slow
