@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,11 +62,19 @@ class Result:
     problem: Problem | None = None
 
 
+Judge = Callable[[Background, Analysis], Sequence[str]]
+"""Further reasons to suspect an analysis."""
+
+
 def assimilate(
-    request: Request, settings: AnalysisSettings, dry_run: bool = False, ranks: Ranks | None = None
+    request: Request,
+    settings: AnalysisSettings,
+    dry_run: bool = False,
+    ranks: Ranks | None = None,
+    judge: Judge = lambda *_: (),
 ) -> Result:
     """Run ``request``. With ``dry_run`` everything up to the quality control, and nothing is
-    written.
+    written. What ``judge`` finds makes the verdict suspect.
 
     Of several ranks the first alone reads observations and fields and writes; the others
     :func:`assist`.
@@ -88,7 +96,7 @@ def assimilate(
         watch.note("checked inputs")
         read = read_observations(request.obs, request.obs_map, request.strict, request.decimal)
         watch.note("read")
-        return _analysed(request, settings, checkpoint, read, None, ranks, watch)
+        return _analysed(request, settings, checkpoint, read, None, ranks, watch, judge)
     with one_at_a_time(request):
         seen = stamps(request.obs)
         provenance = provenance_of(request, settings, checkpoint)
@@ -107,7 +115,7 @@ def assimilate(
                 )
             read.notes.append(Note(str(path), "it changed while it was read; a copy was used"))
         watch.note("read")
-        return _analysed(request, settings, checkpoint, read, provenance, ranks, watch)
+        return _analysed(request, settings, checkpoint, read, provenance, ranks, watch, judge)
 
 
 class _Stopwatch:
@@ -136,6 +144,7 @@ def _analysed(
     provenance: dict[str, Any] | None,
     ranks: Ranks,
     watch: _Stopwatch,
+    judge: Judge,
 ) -> Result:
     """The rest of :func:`assimilate` once the observations are read; without ``provenance`` it is
     a dry run."""
@@ -160,7 +169,7 @@ def _analysed(
     analysis = refine(background.fields, analysis, settings.fine, settings.seed)
     report["notes"] += [n for n in analysis.notes if n not in problem.notes]
     watch.note("analysed")
-    verdict = verdict_of(problem, analysis)
+    verdict = verdict_of(problem, analysis).because(judge(background, analysis))
     report |= _stated(verdict, settings, reasons)
     status = "degraded" if reasons and analysis.status == "ok" else analysis.status
     provenance |= {"background_error_scale": json.dumps(_scale(problem))}

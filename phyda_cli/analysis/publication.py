@@ -60,6 +60,7 @@ class Request:
     withhold_file: Path | None = None
     blacklist: Path | None = None
     whitelist: Path | None = None
+    limits: Path | None = None
     time: np.datetime64 | None = None
     valid_time: np.datetime64 | None = None
     member: int | None = None
@@ -73,7 +74,7 @@ class Request:
     @property
     def lists(self) -> tuple[Path | None, ...]:
         """The small files beside the observations."""
-        return self.obs_map, self.withhold_file, self.blacklist, self.whitelist
+        return self.obs_map, self.withhold_file, self.blacklist, self.whitelist, self.limits
 
     @property
     def fields(self) -> list[Path]:
@@ -114,6 +115,7 @@ def provenance_of(
         ("withheld", request.withhold_file),
         ("blacklist", request.blacklist),
         ("whitelist", request.whitelist),
+        ("limits", request.limits),
     ):
         if path is not None:
             stated[f"{name}_sha256"] = _hash(path)

@@ -100,6 +100,12 @@ class Verdict:
         """Plain values for JSON."""
         return {"verdict": self.word, "reasons": list(self.reasons)}
 
+    def because(self, reasons: Sequence[str]) -> Verdict:
+        """Suspect for these ``reasons`` too; what is its background stays so."""
+        if not reasons or self.word == "background_only":
+            return self
+        return Verdict("suspect", (*self.reasons, *reasons))
+
     @classmethod
     def from_text(cls, text: str) -> Verdict:
         """The verdict that ``str`` made into ``text``."""

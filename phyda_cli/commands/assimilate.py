@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,6 +32,11 @@ from phyda_cli.commands.console import (
 from phyda_cli.commands.tables import bias_text, observation_table, summary_table, verdict_text
 from phyda_cli.settings.analysis import AnalysisSettings
 from phyda_cli.settings.options import RUNNING, Chosen, Flag, takes_settings
+
+if TYPE_CHECKING:
+    from phyda_cli.analysis.analyse import Analysis
+    from phyda_cli.analysis.assimilate import Judge
+    from phyda_cli.formats.background import Background
 
 __all__ = ["assimilate"]
 
@@ -151,6 +156,15 @@ def assimilate(
             metavar="FILE",
             help="Stations to accept, in the same form; all others are rejected.",
             rich_help_panel=QUALITY,
+            hidden=True,
+        ),
+    ] = None,
+    limits: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="TOML file of limits, as for phyda verify: an analysis beyond one is suspect.",
+            rich_help_panel=RUNNING,
             hidden=True,
         ),
     ] = None,
@@ -274,6 +288,7 @@ def assimilate(
             withhold_file=withhold_file,
             blacklist=blacklist,
             whitelist=whitelist,
+            limits=limits,
             time=parse_time(time, "--time"),
             valid_time=parse_time(valid_time, "--valid-time"),
             member=member,
@@ -286,7 +301,8 @@ def assimilate(
         )
         if page is not None and not dry_run:
             check_target(page, overwrite)
-        report = run(request, settings, dry_run, place).report
+        judge = _judge_of(limits) if limits else lambda *_: ()
+        report = run(request, settings, dry_run, place, judge).report
     if page is not None and not dry_run:
         from phyda_cli.verification.collect import Inputs
         from phyda_cli.verification.report import report_on
@@ -294,6 +310,27 @@ def assimilate(
         report_on(page, Inputs([out], [], [], [feedback] if feedback else []), overwrite=overwrite)
     with results_are_in_files():
         _tell(report, place.size, quiet, as_json)
+
+
+def _judge_of(path: Path) -> Judge:
+    """What finds the limits in ``path`` that an analysis breaks. Raises InputError, UsageError."""
+    from phyda_cli.verification.analysis_file import AnalysisFile
+    from phyda_cli.verification.collected import Case
+    from phyda_cli.verification.limits import broken_of_analysis, read_limits
+
+    limits = read_limits(path)
+
+    def judge(background: Background, analysis: Analysis) -> list[str]:
+        spread = analysis.spread if analysis.status == "ok" else None
+        file = AnalysisFile(
+            background.path, analysis.fields, background.fields, spread, tuple(analysis.members)
+        )
+        rows = analysis.feedback.frame()
+        time = analysis.fields.time
+        broken = broken_of_analysis(limits, Case("", time, file, background.fields, rows=rows))
+        return [f"broken limit: {b.text}" for b in broken]
+
+    return judge
 
 
 def _tell(report: dict[str, Any], ranks: int, quiet: bool, as_json: bool) -> None:

@@ -27,6 +27,7 @@ class Kind(StrEnum):
     spread = "spread"
     section = "section"
     station = "station"
+    single = "single"
 
 
 def plot(
@@ -34,7 +35,8 @@ def plot(
         Kind,
         typer.Argument(
             help="field, increment (with the spread), spread, section (vertical, of the increment "
-            "where there is one), station (its departures over time)."
+            "where there is one), station (its departures over time), single (what one observation "
+            "does; needs --feedback)."
         ),
     ],
     files: Annotated[
@@ -100,6 +102,7 @@ def plot(
     phyda plot field fc.nc --field t --level 500 --area -15 35 25 60
     phyda plot section analysis.nc --field t --line 40 -80 60 10
     phyda plot station 'fb/*.nc' --station 06610 --field t2m
+    phyda plot single analysis.nc --feedback feedback.nc
     ```
     """
     from phyda_cli.files.publish import check_target
@@ -124,7 +127,9 @@ def plot(
 
             first = read_background(background, file.fields.time).fields
             file = replace(file, background=first)
-        if kind is Kind.section:
+        if kind is Kind.single:
+            _single(file, feedback, out, overwrite)
+        elif kind is Kind.section:
             _section(file, field or "t", line, out, overwrite)
         else:
             _map(kind, file, field, area, feedback, out, overwrite)
@@ -154,6 +159,15 @@ def _section(
     if line is None:
         line = _through_the_largest(file, variable)
     draw_section(out, file.fields, variable, line, file.background, overwrite)
+
+
+def _single(file: AnalysisFile, feedback: Path | None, out: Path, overwrite: bool) -> None:
+    from phyda_cli.observations.feedback import read_feedback
+    from phyda_cli.verification.single_plot import draw_single_observation
+
+    if feedback is None or file.background is None:
+        raise UsageError("plot single needs --feedback FILE and an analysis with increments")
+    draw_single_observation(out, file, file.background, read_feedback(feedback), overwrite)
 
 
 def _through_the_largest(file: AnalysisFile, variable: str) -> tuple[float, float, float, float]:

@@ -18,14 +18,15 @@ from phyda_cli.files.publish import check_target
 from phyda_cli.files.readable import check_input
 from phyda_cli.settings.analysis import QualityControlSettings
 from phyda_cli.settings.verification import VerificationSettings
-from phyda_cli.verification.collect import Collected, Inputs, collect, is_feedback
+from phyda_cli.verification.collect import Inputs, collect, is_feedback
+from phyda_cli.verification.collected import Collected
 from phyda_cli.verification.experiments import Scorecard, compare, scorecard_lines
 from phyda_cli.verification.export import SCHEMA, write_csv, write_netcdf, write_verif
 from phyda_cli.verification.fields import score_fields
 from phyda_cli.verification.limits import Broken, broken_limits, named_numbers, read_limits
 from phyda_cli.verification.physics import PhysicsReport, assess
 from phyda_cli.verification.ratios import mean_ratio
-from phyda_cli.verification.screen import TextTable, screen
+from phyda_cli.verification.screen import TextTable, screen, shortened
 from phyda_cli.verification.station_health import StationRow, judge
 from phyda_cli.verification.summary import (
     Headline,
@@ -132,7 +133,8 @@ def run(request: Request, settings: VerificationSettings, controls: QualityContr
         for path in (*request.truths, *request.backgrounds, *request.feedbacks, *request.analyses):
             if not path.is_dir():
                 check_input(path)
-        collected = collect(request.inputs, settings, controls)
+        physical = request.physics or request.report is not None
+        collected = collect(request.inputs, settings, controls, physical)
         for path in request.from_sums:
             collected.sums.merge(read_sums([path]))
     for note in collected.notes:
@@ -468,7 +470,7 @@ def _print(found: _Found, request: Request, broken: Sequence[Broken]) -> None:
         warn(f"broken limit: {each.text}")
     tables = list(found.tables)
     if found.card is not None:
-        lines += scorecard_lines(found.card)[:20]
+        lines += shortened(scorecard_lines(found.card), 20)
         tables = tables[:1]
     hint = "every number: --json, --csv FILE, --netcdf FILE; one page: --report FILE.html"
     print("\n".join(screen(lines, tables, hint)))

@@ -87,6 +87,14 @@ _TEXTS = {
     "source_file": "file the observation came from",
 }
 
+_INTEGERS = {
+    "PreQC": ("i2", "quality control before the model"),
+    "EffectiveQC": ("i2", "final quality control"),
+    "use": ("i1", "1 to be assimilated, 0 passive"),
+    "superob_size": ("i4", "number of observations that this one stands for"),
+    "source_row": ("i8", "line (text) or message (BUFR) in source_file, from 1"),
+}
+
 _REQUIRED = (*_COORDINATES, *_VALUES, *_TEXTS, "PreQC", "EffectiveQC", "use", "source_row")
 
 
@@ -157,9 +165,25 @@ class Feedback:
         return found | {name: values for name, values in known.items() if values is not None}
 
     def frame(self) -> pd.DataFrame:
-        """What statistics of departures need, as :func:`read_feedback` gives it."""
-        texts = {"variable": self.table["variable"].to_numpy(object)}
-        return pd.DataFrame(texts | self.numbers() | {"EffectiveQC": self.table["qc"].to_numpy()})
+        """The rows as :func:`read_feedback` gives them."""
+        table = self.table
+        units = table["variable"].map({k: v.units for k, v in OBSERVABLES.items()})
+        texts = zip(
+            _TEXTS, (table["station_id"], table["variable"], units, table["file"]), strict=True
+        )
+        qc = table["qc"].to_numpy()
+        return pd.DataFrame(
+            {name: table[name].to_numpy() for name in _COORDINATES}
+            | self.numbers()
+            | {name: column.to_numpy(object) for name, column in texts}
+            | {
+                "PreQC": np.where(np.isin(qc, (*_MODEL_CODES, QC.PASSIVE)), 0, qc),
+                "EffectiveQC": qc,
+                "use": table["use"].to_numpy(),
+                "superob_size": self.merged,
+                "source_row": table["row"].to_numpy(),
+            }
+        )
 
 
 def write_feedback(
@@ -173,17 +197,11 @@ def write_feedback(
     PreQC is the code given before the model and other reports were consulted, EffectiveQC the final
     one. A ``path`` that ends in ``.csv`` gets the same rows as text. Raises OutputError.
     """
-    table, numbers = feedback.table, feedback.numbers()
-    units = table["variable"].map({k: v.units for k, v in OBSERVABLES.items()})
-    texts = dict(
-        zip(_TEXTS, (table["station_id"], table["variable"], units, table["file"]), strict=True)
-    )
+    numbers, rows = feedback.numbers(), feedback.frame()
     if path.suffix.lower() == ".csv":
-        rows = pd.DataFrame({name: texts[name].to_numpy() for name in _TEXTS})
-        rows[list(_COORDINATES)] = table[list(_COORDINATES)].to_numpy()
-        rows = rows.assign(**numbers, EffectiveQC=table["qc"].to_numpy(), source_row=table["row"])
+        shown = [*_TEXTS, *_COORDINATES, *numbers, "EffectiveQC", "source_row"]
         with publish(path, overwrite) as temporary:
-            _with_reasons(rows).to_csv(temporary, index=False)
+            _with_reasons(rows[shown]).to_csv(temporary, index=False)
         return
     with publish(path, overwrite) as temporary, netCDF4.Dataset(temporary, "w") as data:
         data.setncatts(
@@ -196,7 +214,7 @@ def write_feedback(
         data.setncatts(dict(attributes))
         data.createDimension("obs", None)
         for name, attrs in _COORDINATES.items():
-            _number(data, name, _seconds(table["time"]) if name == "time" else table[name], attrs)
+            _number(data, name, _seconds(rows["time"]) if name == "time" else rows[name], attrs)
         for name, long_name in (_VALUES | _AS_USED).items():
             if name not in numbers:
                 continue
@@ -208,26 +226,9 @@ def write_feedback(
                 {"long_name": long_name, "coordinates": " ".join(_COORDINATES), **extra},
             )
         for name, long_name in _TEXTS.items():
-            _text(data, name, texts[name], long_name)
-        qc = table["qc"].to_numpy()
-        before = np.where(np.isin(qc, (*_MODEL_CODES, QC.PASSIVE)), 0, qc)
-        _integer(data, "PreQC", before, "i2", "quality control before the model", flags=True)
-        _integer(data, "EffectiveQC", qc, "i2", "final quality control", flags=True)
-        _integer(data, "use", table["use"], "i1", "1 to be assimilated, 0 passive")
-        _integer(
-            data,
-            "superob_size",
-            feedback.merged,
-            "i4",
-            "number of observations that this one stands for",
-        )
-        _integer(
-            data,
-            "source_row",
-            table["row"],
-            "i8",
-            "line (text) or message (BUFR) in source_file, from 1",
-        )
+            _text(data, name, rows[name], long_name)
+        for name, (kind, long_name) in _INTEGERS.items():
+            _integer(data, name, rows[name], kind, long_name, flags=name.endswith("QC"))
         if feedback.memory is not None:
             _write_memory(data.createGroup(_MEMORY), feedback.memory)
 

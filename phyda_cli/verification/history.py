@@ -14,8 +14,9 @@ import pandas as pd
 from phyda_cli.fields.grid import Fields
 from phyda_cli.observations.table import QC
 from phyda_cli.verification.analysis_file import AnalysisFile
+from phyda_cli.verification.physics import assess
 
-__all__ = ["SERIES_NAMES", "Limits", "Moment", "control_limits", "moment_of"]
+__all__ = ["SERIES_NAMES", "Limits", "Moment", "control_limits", "moment_of", "physical_ratios"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Moment:
     withheld ones, and root mean squares of increment and spread over the background's error scale.
 
     ``increment`` and ``spread`` are those of 500 hPa geopotential [m2 s-2], or of the first field
-    that there is; None is what is not known.
+    that there is; ``*_ratio`` is the rms of a residual over the truth's, or without a truth over
+    the background's; None is what is not known.
     """
 
     time: np.datetime64
@@ -40,6 +42,9 @@ class Moment:
     increment: float | None = None
     spread: float | None = None
     error_scale: float | None = None
+    hydrostatic_ratio: float | None = None
+    mass_ratio: float | None = None
+    gradient_ratio: float | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -58,7 +63,11 @@ SERIES_NAMES = {
     "increment": "rms increment of the leading field",
     "spread": "rms spread of the leading field",
     "error_scale": "factor on the background error, from the innovations",
+    "hydrostatic_ratio": "residual of hydrostatic balance over the truth's or the background's",
+    "mass_ratio": "residual of the column's mass over the truth's or the background's",
+    "gradient_ratio": "departure from gradient wind over the truth's or the background's",
 }
+_RESIDUALS = ("hydrostatic", "mass", "gradient")
 
 
 def moment_of(
@@ -67,11 +76,13 @@ def moment_of(
     rows: pd.DataFrame | None,
     time: np.datetime64 | None = None,
     attributes: Mapping[str, Any] | None = None,
+    ratios: Mapping[str, float | None] | None = None,
 ) -> Moment:
-    """The numbers of one analysis and its feedback rows."""
+    """The numbers of one analysis and its feedback rows, with the ``ratios`` of
+    :func:`physical_ratios`."""
     valid = file.fields.time if file is not None else time
     assert valid is not None
-    found: dict[str, float | int | None] = {}
+    found = {f"{name}_ratio": ratio for name, ratio in (ratios or {}).items()}
     if rows is not None:
         found |= _departures(rows)
     if file is not None and background is not None:
@@ -80,6 +91,21 @@ def moment_of(
         stated = json.loads(str((attributes or {}).get("background_error_scale", "{}")))
         found["error_scale"] = stated.get("pooled") if isinstance(stated, dict) else None
     return Moment(valid, **found)  # type: ignore[arg-type]
+
+
+def physical_ratios(
+    analysis: Fields, background: Fields | None, truth: Fields | None
+) -> dict[str, float | None]:
+    """The rms of three residuals over the truth's, or without a truth over the background's; none
+    without either. Raises InputError where nothing of the physics can be computed."""
+    if background is None and truth is None:
+        return {}
+    report = assess(analysis, background, truth)
+    return {
+        s.equation: s.ratio
+        for s in report.equations
+        if s.equation in _RESIDUALS and s.level is None and s.band is None
+    }
 
 
 def _departures(rows: pd.DataFrame) -> dict[str, float | int | None]:

@@ -12,7 +12,7 @@ from phyda_cli.fields.remap import to_grid
 from phyda_cli.names import VARIABLES, Channel
 from phyda_cli.observations.table import QC
 from phyda_cli.verification.channels import common_channels
-from phyda_cli.verification.collect import Collected
+from phyda_cli.verification.collected import Collected
 from phyda_cli.verification.readable import READABLE
 from phyda_cli.verification.summary import SHOWN
 

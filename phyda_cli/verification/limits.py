@@ -1,7 +1,8 @@
 """Limits on the numbers of a report: ``withheld.t2m.rmse < 2.5``, ``chi2 = 0.3..3``.
 
 A TOML file holds them as ``"withheld.t2m.rmse" = "< 2.5"``, under ``[limits]`` or at its top; lines
-may also be written without quotation marks, one limit each.
+may also be written without quotation marks, one limit each. ``phyda verify`` and the verdict of
+``phyda assimilate`` take the same file and the same numbers.
 """
 
 from __future__ import annotations
@@ -13,9 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phyda_cli.errors import InputError, UsageError
-from phyda_cli.verification.tidy import Row
+from phyda_cli.settings.verification import VerificationSettings
+from phyda_cli.verification.collected import Case, Collected
+from phyda_cli.verification.physics import assess
+from phyda_cli.verification.physics_quantities import NEEDS
+from phyda_cli.verification.summary import numbers_of, summarise
+from phyda_cli.verification.tidy import Row, tidy_rows
 
-__all__ = ["Broken", "Limit", "broken_limits", "named_numbers", "read_limits"]
+__all__ = [
+    "Broken",
+    "Limit",
+    "broken_limits",
+    "broken_of_analysis",
+    "named_numbers",
+    "read_limits",
+]
 
 _LINE = re.compile(r"^\s*\"?([\w.-]+)\"?\s*(<=|>=|<|>|=)\s*\"?(.+?)\"?\s*$")
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -127,3 +140,19 @@ def broken_limits(limits: Iterable[Limit], numbers: Mapping[str, float]) -> list
         if value is None or not each.holds(value):
             broken.append(Broken(each, value))
     return broken
+
+
+def broken_of_analysis(limits: Iterable[Limit], case: Case) -> list[Broken]:
+    """The limits that an analysis breaks before it is written, by the numbers that ``phyda verify``
+    finds for it. Limits on what only a truth can tell are left to ``phyda verify``."""
+    file = case.file
+    assert file is not None
+    own = [x for x in limits if "truth" not in x.name.split(".")]
+    found = Collected()
+    found.add(case, VerificationSettings())
+    rows = list(tidy_rows(found.sums))
+    physics = None
+    if any(x.name.partition(".")[0] in NEEDS for x in own):
+        physics = assess(file.fields, case.background, None, file.members)
+    numbers = numbers_of(found, summarise(found, rows), physics)
+    return broken_limits(own, named_numbers(rows, numbers))

@@ -16,7 +16,8 @@ from phyda_cli import __version__
 from phyda_cli.errors import InputError
 from phyda_cli.files.publish import publish_text
 from phyda_cli.settings.verification import VerificationSettings
-from phyda_cli.verification.collect import Collected, Inputs, collect
+from phyda_cli.verification.collect import Inputs, collect
+from phyda_cli.verification.collected import Collected
 from phyda_cli.verification.experiments import Scorecard
 from phyda_cli.verification.history import control_limits
 from phyda_cli.verification.largest import largest_increments
@@ -43,7 +44,7 @@ def report_on(
 ) -> None:
     """Read the files of a run and write the page about them. Raises InputError, OutputError."""
     settings = settings or VerificationSettings()
-    found = collect(inputs, settings)
+    found = collect(inputs, settings, physics=len(inputs.analyses) > 1)
     rows = rows_with_bounds(found.sums, settings.seed)
     physics = None
     if found.last is not None:

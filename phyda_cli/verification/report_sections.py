@@ -22,7 +22,7 @@ from phyda_cli.verification.charts import (
     series_chart,
     spectra_chart,
 )
-from phyda_cli.verification.collect import Collected
+from phyda_cli.verification.collected import Collected
 from phyda_cli.verification.departure_maps import departure_map, rejected_map
 from phyda_cli.verification.experiments import Scorecard
 from phyda_cli.verification.history import SERIES_NAMES

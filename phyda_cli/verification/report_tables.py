@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from phyda_cli.verification.collect import Collected
+from phyda_cli.verification.collected import Collected
 from phyda_cli.verification.physics import PhysicsReport
 from phyda_cli.verification.readable import READABLE
 from phyda_cli.verification.report_blocks import Block, TableRow

@@ -6,9 +6,10 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["LINES", "WIDTH", "TextTable", "number", "screen"]
+__all__ = ["LINES", "WIDTH", "TextTable", "number", "screen", "shortened"]
 
 LINES, WIDTH = 40, 80
+_LEAST = 4  # lines of a table: title, header, a row, and how many rows are left out
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,22 @@ def number(value: float | None, form: str = ".3g") -> str:
 def screen(headline: Sequence[str], tables: Sequence[TextTable], more: str = "") -> list[str]:
     """The headline and as many rows of each table as there is room for; what is left out is
     counted, and ``more`` says where it is."""
-    lines = [part for line in headline for part in _wrapped(line)]
-    budget = LINES - len(lines) - bool(more)
+    room = LINES - bool(more)
+    lines = shortened([part for line in headline for part in _wrapped(line)], room)
     tables = [t for t in tables if t.rows]
     for position, table in enumerate(tables):
-        share = max(4, budget // (len(tables) - position))
-        text = _table(table, share - 2)
-        if len(text) > budget:
-            text = _table(table, max(budget - 2, 1))[:budget]
-        lines += text
-        budget -= len(text)
+        left = room - len(lines)
+        share = min(max(_LEAST, left // (len(tables) - position)), left)
+        if share >= _LEAST:
+            lines += _table(table, share - 2)
     return lines + ([more[:WIDTH]] if more else [])
+
+
+def shortened(lines: Sequence[str], most: int) -> list[str]:
+    """At most ``most`` lines, the last of which says how many are left out."""
+    if len(lines) <= most:
+        return list(lines)
+    return [*lines[: most - 1], f"… {len(lines) - most + 1} more lines"]
 
 
 def _wrapped(line: str) -> list[str]:
@@ -53,14 +59,15 @@ def _wrapped(line: str) -> list[str]:
 
 
 def _table(table: TextTable, most: int) -> list[str]:
-    """Title, header and at most ``most`` lines of rows."""
+    """Title, header and at most ``most`` lines of rows, two or more."""
     rows = list(table.rows)
     columns = _fitting(table)
     left_out = 0
     if len(rows) > most:
-        kept = max(most - 1 - table.last, 1)
-        left_out = len(rows) - kept - table.last
-        rows = rows[:kept] + rows[len(rows) - table.last :]
+        last = min(table.last, most - 1)
+        kept = most - 1 - last
+        left_out = len(rows) - kept - last
+        rows = rows[:kept] + rows[len(rows) - last :]
     cells = [table.header, *rows]
     widths = [max(len(str(row[i])) for row in cells) for i in columns]
     lines = [table.title[:WIDTH]]

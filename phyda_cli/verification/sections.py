@@ -127,6 +127,12 @@ def draw_station(
         if bad.any():
             y = factor * part["ombg"].to_numpy(float)[bad]
             ax.plot(time[bad], y, "x", color="#d4007f", markersize=8, label="rejected")
+        good = part[~bad].set_index("time")["ombg"].sort_index()
+        mean, std = (factor * f for f in (good.rolling("5D").mean(), good.rolling("5D").std()))
+        if len(good) > 2:
+            days = mean.index.to_numpy().astype("datetime64[s]").astype(object)
+            ax.plot(days, mean, color=TRUTH, label="O−B, mean and std of five days")
+            ax.fill_between(days, mean - std, mean + std, color=TRUTH, alpha=0.15)
         ax.axhline(0, color=TRUTH, linewidth=0.7)
         if len(part) == 1:
             ax.set_xlim(time[0] - timedelta(days=1), time[0] + timedelta(days=1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,27 +13,64 @@ from phyda_cli.fields.grid import Fields
 from phyda_cli.observations.table import QC
 from phyda_cli.verification.analysis_file import AnalysisFile
 
-__all__ = ["SingleObservation", "single_observation"]
+__all__ = ["Cut", "SingleObservation", "increment_at", "single_observation"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """The increment (n,) from the observation on, at ``distance`` (n,) from it."""
+
+    distance: np.ndarray
+    values: np.ndarray
+
+    @property
+    def half(self) -> float | None:
+        """Where it first falls to half of its first value; None where it does not."""
+        if self.values.size < 2 or not self.values[0]:
+            return None
+        relative = self.values / self.values[0]
+        below = np.flatnonzero(relative <= 0.5)
+        if not below.size:
+            return None
+        k = int(below[0])
+        part = (relative[k - 1] - 0.5) / (relative[k - 1] - relative[k])
+        return float(self.distance[k - 1] + part * (self.distance[k] - self.distance[k - 1]))
+
+
+@dataclass(frozen=True, eq=False)
 class SingleObservation:
     """``response`` of the analysis at the observation and ``expected``, sigma_b^2 / (sigma_b^2 +
-    sigma_o^2) times the innovation [``units`` of the observation]; distances [km] east, west, north
-    and south at which the increment falls to half of its largest, None where it does not within
-    the area; ``half_log_p`` up and down likewise in log pressure, empty for surface variables."""
+    sigma_o^2) times the innovation [``units`` of the observation]; ``horizontal`` cuts east, west,
+    north and south by km, and ``vertical`` ones up and down by log pressure, none for surface
+    variables."""
 
     station: str
     variable: str
+    latitude: float
+    longitude: float
+    pressure: float
+    nearest_level: float
     innovation: float
     response: float
     expected: float
-    half_width_km: dict[str, float | None]
-    half_log_p: dict[str, float | None]
+    horizontal: dict[str, Cut]
+    vertical: dict[str, Cut]
+
+    @property
+    def half_width_km(self) -> dict[str, float | None]:
+        """Distances at which the increment falls to half, None where it does not in the area."""
+        return {name: cut.half for name, cut in self.horizontal.items()}
+
+    @property
+    def half_log_p(self) -> dict[str, float | None]:
+        """The same in log pressure."""
+        return {name: cut.half for name, cut in self.vertical.items()}
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
-        return asdict(self)
+        names = ("station", "variable", "innovation", "response", "expected")
+        own: dict[str, object] = {name: getattr(self, name) for name in names}
+        return own | {"half_width_km": self.half_width_km, "half_log_p": self.half_log_p}
 
     def lines(self) -> list[str]:
         """The same in words."""
@@ -70,7 +107,7 @@ def single_observation(
     variances = float(row["hofx0_error"]) ** 2, float(row["EffectiveError"]) ** 2
     expected = variances[0] / sum(variances) * innovation
     name = str(row["variable"])
-    increment, level = _increment(file.fields, background, name, float(row["pressure"]))
+    increment, level = increment_at(file.fields, background, name, float(row["pressure"]))
     grid = file.fields.grid
     i = int(np.abs(grid.latitude - row["latitude"]).argmin())
     away = np.abs((grid.longitude - row["longitude"] + 180) % 360 - 180)
@@ -83,24 +120,29 @@ def single_observation(
     dy = abs(float(np.diff(grid.latitude).mean())) * degree
     up, down = flat[i:, j], flat[i::-1, j]
     north, south = (up, down) if grid.latitude[-1] > grid.latitude[0] else (down, up)
-    widths = {
-        "east": _half(east, dx),
-        "west": _half(west, dx),
-        "north": _half(north, dy),
-        "south": _half(south, dy),
-    }
-    depth: dict[str, float | None] = {}
+    rays = {"east": (east, dx), "west": (west, dx), "north": (north, dy), "south": (south, dy)}
+    vertical = {}
     if len(increment) > 1:
         log_p = np.log(np.sort(file.fields.levels))
         column = increment[:, i, j]
         for direction, order in (("up", slice(level, None, -1)), ("down", slice(level, None))):
-            depth[direction] = _half_at(column[order], np.abs(log_p[order] - log_p[level]))
+            vertical[direction] = Cut(np.abs(log_p[order] - log_p[level]), column[order])
     return SingleObservation(
-        str(row["station_id"]), name, innovation, response, expected, widths, depth
+        str(row["station_id"]),
+        name,
+        float(row["latitude"]),
+        float(row["longitude"]),
+        float(row["pressure"]),
+        float(np.sort(file.fields.levels)[level]) if vertical else np.nan,
+        innovation,
+        response,
+        expected,
+        {k: Cut(step * np.arange(values.size), values) for k, (values, step) in rays.items()},
+        vertical,
     )
 
 
-def _increment(
+def increment_at(
     fields: Fields, background: Fields, name: str, pressure: float
 ) -> tuple[np.ndarray, int]:
     """The increment (L, H, W) of the observed variable, and the level nearest to ``pressure``."""
@@ -112,20 +154,3 @@ def _increment(
     if name in fields.surface and name in background.surface:
         return (np.asarray(fields.surface[name], float) - background.surface[name])[None], 0
     raise InputError(f"the analysis has no increment of {name}, which the observation is of")
-
-
-def _half(values: np.ndarray, step: float) -> float | None:
-    """Where values (n,) at multiples of ``step`` first fall to half of the first one."""
-    return _half_at(values, step * np.arange(values.size))
-
-
-def _half_at(values: np.ndarray, distance: np.ndarray) -> float | None:
-    if values.size < 2 or not values[0]:
-        return None
-    relative = values / values[0]
-    below = np.flatnonzero(relative <= 0.5)
-    if not below.size:
-        return None
-    k = int(below[0])
-    part = (relative[k - 1] - 0.5) / (relative[k - 1] - relative[k])
-    return float(distance[k - 1] + part * (distance[k] - distance[k - 1]))

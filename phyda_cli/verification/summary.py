@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from phyda_cli.verification.collect import Collected
+from phyda_cli.verification.collected import Collected
 from phyda_cli.verification.physics import PhysicsReport
 from phyda_cli.verification.ratios import mean_ratio
 from phyda_cli.verification.readable import READABLE

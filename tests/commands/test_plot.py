@@ -15,6 +15,8 @@ from phyda_cli.errors import InputError, UsageError
 from phyda_cli.fields.grid import Fields, Grid
 from phyda_cli.formats.background import read_background
 from phyda_cli.formats.write import write_analysis, write_fields
+from phyda_cli.observations.feedback import Feedback, write_feedback
+from phyda_cli.observations.table import make
 from phyda_cli.verification.sections import great_circle
 
 GRID = Grid(np.linspace(-80, 80, 17), np.arange(24) * 15.0)
@@ -35,13 +37,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     analysis = replace(background, upper={"t": t + change})
     increment = replace(background, upper={"t": change})
     write_analysis(path / "an.nc", read_background(path / "bg.nc"), analysis, increment, None)
+    table = make(
+        station_id="A", time=time, latitude=0, longitude=30, variable="t", pressure=50000.0,
+        value=258.0, error=1.0, file="a.csv", row=1,
+    )  # fmt: skip
+    one = Feedback.as_observed(table, *(np.array([x]) for x in (255.0, 257.0, 1.5)))
+    write_feedback(path / "fb.nc", one, {})
     return path
 
 
 def run(folder: Path, kind: str, *arguments: str) -> Result:
     out = folder / f"{kind}.png"
+    paths = [str(folder / a) if a.endswith(".nc") else a for a in arguments]
     return CliRunner().invoke(
-        app, [kind, str(folder / "an.nc"), "--out", str(out), "--overwrite", *arguments]
+        app, [kind, str(folder / "an.nc"), "--out", str(out), "--overwrite", *paths]
     )
 
 
@@ -52,6 +61,7 @@ def run(folder: Path, kind: str, *arguments: str) -> Result:
         ("increment", ("--field", "t850", "--area", "-10", "30", "30", "60")),
         ("section", ("--line", "-40", "10", "40", "60")),
         ("section", ()),
+        ("single", ("--feedback", "fb.nc")),
     ],
 )
 def test_draws(folder: Path, kind: str, arguments: tuple[str, ...]) -> None:
@@ -69,6 +79,7 @@ def test_draws(folder: Path, kind: str, arguments: tuple[str, ...]) -> None:
         ("section", ("--field", "q"), UsageError),
         ("section", ("--line", "10", "10", "10", "10"), InputError),
         ("station", (), UsageError),
+        ("single", (), UsageError),
     ],
 )
 def test_refuses(
@@ -83,3 +94,18 @@ def test_the_shortest_way_along_a_meridian_and_over_the_pole() -> None:
     np.testing.assert_allclose(longitude, 20.0)
     np.testing.assert_allclose(distance[-1], np.pi / 3 * 6371, rtol=1e-6)
     assert great_circle((60.0, 0.0, 60.0, 180.0), 3)[0][1] == pytest.approx(90)
+
+
+def test_a_station_over_time(tmp_path: Path) -> None:
+    for i in range(8):
+        when = np.datetime64("2020-01-01T00", "ns") + np.timedelta64(12 * i, "h")
+        table = make(
+            station_id="A", time=when, latitude=0, longitude=30, elevation=5.0, variable="t2m",
+            value=280.0 + i, error=1.0, qc=19 if i == 3 else 0,
+        )  # fmt: skip
+        one = Feedback.as_observed(table, *(np.array([x]) for x in (280.0, 280.5, 1.5)))
+        write_feedback(tmp_path / f"fb{i}.nc", one, {})
+    options = ["--station", "A", "--out", str(tmp_path / "a.png")]
+    result = CliRunner().invoke(app, ["station", str(tmp_path / "fb*.nc"), *options])
+    assert result.exit_code == 0, result.exception
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"

@@ -12,11 +12,9 @@ import netCDF4
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
-import typer
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
+from verify_cases import GRID, TIME, app, fields, one_analysis, refused, run, twelve_analyses
 
-from phyda_cli.commands.verify import verify
 from phyda_cli.errors import (
     EXIT_GATE,
     EXIT_INPUT,
@@ -24,69 +22,24 @@ from phyda_cli.errors import (
     GateError,
     InputError,
     OutputError,
-    PhydaError,
     UsageError,
 )
-from phyda_cli.fields.grid import Fields, Grid
-from phyda_cli.formats.background import read_background
-from phyda_cli.formats.write import write_analysis, write_fields
+from phyda_cli.formats.write import write_fields
 from phyda_cli.observations.feedback import Feedback, write_feedback
 from phyda_cli.observations.pre_qc import prepare
 from phyda_cli.observations.read.read import read_observations
 
-TIME = np.datetime64("2020-01-01T06", "ns")
-GRID = Grid(np.linspace(-80, 80, 9), np.arange(12) * 30.0)
-app = typer.Typer()
-app.command()(verify)
-
-
-def fields(shift: float) -> Fields:
-    """285 K at 850 hPa and 1015 hPa at sea level, ``shift`` K and 100 * ``shift`` Pa off."""
-    return Fields(
-        GRID,
-        TIME,
-        np.array([85000.0]),
-        {"t": np.full((1, *GRID.shape), 285 + shift)},
-        {"msl": np.full(GRID.shape, 101500 + 100 * shift)},
-    )
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Truth, a background 2 off, an analysis 0.5 off with its increments, stations that report the
-    truth, a feedback."""
-    write_fields(tmp_path / "truth.nc", fields(0))
-    write_fields(tmp_path / "bg.nc", fields(2))
-    background = read_background(tmp_path / "bg.nc")
-    analysis = fields(0.5)
-    increment = synthetic.with_vector(analysis, analysis.vector() - background.fields.vector())
-    spread = synthetic.with_vector(analysis, np.full(analysis.vector().size, 0.5))
-    write_analysis(tmp_path / "an.nc", background, analysis, increment, spread)
-    rows = [f"S{i},2020-01-01T06:10:00Z,{-60 + 10 * i},{20 * i},t,85000,285,1" for i in range(12)]
-    rows += [
-        "S99,2020-01-01T06:00:00Z,0,0,t,85000,330,1",
-        "S98,2020-01-01T18:00:00Z,0,0,t,85000,285,1",
-    ]
-    (tmp_path / "obs.csv").write_text(
-        "\n".join(["station_id,time,latitude,longitude,variable,pressure,value,error", *rows])
-        + "\n"
-    )
-    table = prepare(read_observations([tmp_path / "obs.csv"]).table, background.fields)
-    found = Feedback.as_observed(
-        table, *(np.full(len(table), x) for x in (287.0, 285.5, np.sqrt(3.0)))
-    )
-    write_feedback(tmp_path / "fb.nc", found, {})
-    return tmp_path
+    """One analysis."""
+    return one_analysis(tmp_path)
 
 
-def run(folder: Path, *arguments: str) -> Result:
-    paths = [str(folder / a) if a.endswith((".nc", ".csv", ".png")) else a for a in arguments]
-    return CliRunner().invoke(app, paths)
-
-
-def refused(result: Result, kind: type[PhydaError]) -> PhydaError:
-    assert isinstance(result.exception, kind), result.exception
-    return result.exception
+@pytest.fixture
+def days(tmp_path: Path) -> Path:
+    """Twelve analyses."""
+    return twelve_analyses(tmp_path)
 
 
 def test_against_truth(folder: Path) -> None:
@@ -245,42 +198,8 @@ def test_influence_and_independence_of_given_observations(folder: Path) -> None:
     assert {r["group"] for r in rows} == {"", "single level"}
 
 
-def test_one_station_without_spread_and_nothing_withheld(folder: Path) -> None:
-    lines = (folder / "obs.csv").read_text().splitlines()[:2]
-    (folder / "one.csv").write_text("\n".join(lines) + "\n")
-    table = prepare(read_observations([folder / "one.csv"]).table, fields(2))
-    columns = (np.full(1, x) for x in (287.0, 285.5, np.nan))
-    write_feedback(folder / "one.nc", Feedback.as_observed(table, *columns), {})
-    options = ("an.nc", "--feedback", "one.nc", "--stations", "--overwrite")
-    found = json.loads(run(folder, *options, "--json").stdout)
-    assert found["headline"]["withheld_ratio"] is None
-    assert found["headline"]["chi2"] is None
-    assert {r["independence"] for r in found["rows"]} == {"used", "next_background"}
-    page = folder / "one.html"
-    result = CliRunner().invoke(
-        app, [str(folder / "an.nc"), "--feedback", str(folder / "one.nc"), "--report", str(page)]
-    )
-    assert result.exit_code == 0, result.exception
-    assert "nothing independent says how good" in page.read_text()
-
-
 def test_nothing_to_do_is_a_usage_error(folder: Path) -> None:
     assert refused(run(folder, "an.nc"), UsageError).exit_code == EXIT_USAGE
-
-
-@pytest.fixture
-def days(tmp_path: Path) -> Path:
-    """Twelve analyses 0.5 off, those of another run 1 off, and the truth in one file each."""
-    for i in range(12):
-        time = TIME + np.timedelta64(6 * i, "h")
-        rng = np.random.default_rng(i)
-        noise = rng.normal(size=fields(0).vector().size) * 0.1
-        for name, shift in (("tr", 0.0), ("an", 0.5), ("other", 1.0)):
-            state = replace(fields(shift), time=time)
-            if name != "tr":
-                state = synthetic.with_vector(state, state.vector() + noise)
-            write_fields(tmp_path / f"{name}{i:02d}.nc", state)
-    return tmp_path
 
 
 def test_many_analyses_by_hour_as_csv_and_netcdf(days: Path) -> None:
@@ -336,36 +255,6 @@ def test_a_broken_limit_is_exit_5_after_everything_is_written(folder: Path) -> N
     assert (folder / "s.csv").exists()
 
 
-def test_other_grids_need_regrid(folder: Path) -> None:
-    other = Grid(np.linspace(-85, 85, 12), np.arange(16) * 22.5)
-    shape = other.shape
-    state = replace(
-        fields(0),
-        grid=other,
-        upper={"t": np.full((1, *shape), 285.0)},
-        surface={"msl": np.full(shape, 101500.0)},
-    )
-    write_fields(folder / "fine.nc", state)
-    error = refused(run(folder, "an.nc", "--truth", "fine.nc"), InputError)
-    assert "--regrid" in error.hint
-    result = run(folder, "an.nc", "--truth", "fine.nc", "--regrid", "--json")
-    assert json.loads(result.stdout)["fields"][0]["rmse"] == pytest.approx(0.5, abs=1e-3)
-    assert "12x9" in result.stderr
-
-
-def test_repeated_times_and_none_in_common(days: Path) -> None:
-    write_fields(days / "an99.nc", fields(0.5))
-    error = refused(run(days, "an*.nc", "--truth", "tr*.nc"), InputError)
-    assert "an99.nc are both valid at 2020-01-01T06:00Z" in error.message
-    (days / "an99.nc").unlink()
-    late = [replace(fields(0), time=TIME + np.timedelta64(1000 + i, "h")) for i in range(2)]
-    for i, state in enumerate(late):
-        write_fields(days / f"late{i}.nc", state)
-    error = refused(run(days, "an*.nc", "--truth", "late*.nc"), InputError)
-    assert "2020-01-01T06:00Z to 2020-01-04T00:00Z" in error.message
-    assert "2020-02-11T22:00Z" in error.message
-
-
 def test_the_report_is_one_safe_page_and_always_the_same(folder: Path) -> None:
     text = (folder / "obs.csv").read_text().replace("S1,", "<script>alert(1)</script>,")
     (folder / "obs.csv").write_text(text)
@@ -408,20 +297,3 @@ def test_the_modules_of_the_commands_import_nothing_heavy() -> None:
         "matplotlib",
         "netCDF4",
     }
-
-
-@pytest.mark.parametrize("option", ["--truth", "--background", "--feedback"])
-def test_errors_name_the_option_of_the_file(folder: Path, option: str) -> None:
-    arguments = [str(folder / "an.nc"), "--truth", str(folder / "truth.nc")]
-    error = CliRunner().invoke(app, [*arguments, option, str(folder / "none.nc")]).exception
-    assert isinstance(error, InputError)
-    others = {"--truth", "--background", "--feedback", "--member", "--valid-time"} - {option}
-    assert option in error.hint
-    assert not any(other in error.hint for other in others)
-
-
-def test_an_error_of_the_file_itself_hints_at_no_option(folder: Path) -> None:
-    arguments = [str(folder / "none.nc"), "--truth", str(folder / "truth.nc")]
-    error = CliRunner().invoke(app, arguments).exception
-    assert isinstance(error, InputError)
-    assert "--" not in error.hint
