@@ -18,6 +18,7 @@ from phyda_cli.observations.read.bufr_context import Context, Surface
 from phyda_cli.observations.read.bufr_messages import Decoder, Element, Message, find_message, split
 from phyda_cli.observations.read.columns import ObservationMap
 from phyda_cli.observations.read.decode import OTHER_KINDS, Source, reader
+from phyda_cli.observations.read.levels import placed
 from phyda_cli.observations.read.to_table import Values, assemble
 from phyda_cli.observations.report import Note, Problem, ReadResult, merge
 from phyda_cli.observations.table import QC, by_position
@@ -302,19 +303,15 @@ def _station(elements: Sequence[Element]) -> dict[str, str | float | None]:
 def _surface_table(rows: Sequence[_Row], file: str) -> ReadResult:
     place = _place(rows)
     barometer = np.array([_number(row.station, _BAROMETER) for row in rows])
-    elevations = {"sp": np.where(np.isnan(barometer), place["elevation"], barometer)}
+    barometer = np.where(np.isnan(barometer), place["elevation"], barometer)
     above = _column(rows, "above_ground")
     place["height"] = place["elevation"] + above
-    near = [
-        Values(name, np.where(np.isnan(above), _values(rows, name), np.nan), elevation=e)
+    values = [
+        replace(v, elevation=barometer) if name == "sp" else v
         for name in Surface.VARIABLES
-        for e in (elevations.get(name),)
+        for v in placed(name, _values(rows, name), ~np.isnan(above))
     ]
-    aloft = [
-        Values(name, np.where(np.isnan(above), np.nan, _values(rows, name)), upper=True)
-        for name in _ALOFT.values()
-    ]
-    return _without_extra_rows(assemble(file, _row_numbers(rows), place, [*near, *aloft]), above)
+    return _without_extra_rows(assemble(file, _row_numbers(rows), place, values), above)
 
 
 def _without_extra_rows(result: ReadResult, above: np.ndarray) -> ReadResult:
@@ -350,10 +347,9 @@ def _sounding_table(rows: Sequence[_Row], file: str) -> ReadResult:
         "longitude": np.where(east != 0, longitude % 360, longitude).round(6),
     }
     extrapolated = pressure > _surface_pressure(rows, number, pressure) * 1.0005
-    values = [
-        Values("z", np.where(np.isnan(pressure), np.nan, measured), upper=True),
-        *(Values(name, _values(rows, name), upper=True) for name in _ALOFT.values()),
-    ]
+    levels = np.ones(len(rows), bool)  # so its category states
+    geopotential = placed("z", np.where(np.isnan(pressure), np.nan, measured), levels)
+    values = [*geopotential, *_aloft(rows)]
     return assemble(file, number, place, values, [(extrapolated, QC.DOMAIN, "")])
 
 
@@ -364,8 +360,13 @@ def _aircraft_table(rows: Sequence[_Row], file: str) -> ReadResult:
     pressure = _column(rows, "pressure")  # aircraft report it as an altitude of the standard one
     place["pressure"] = np.where(np.isnan(pressure), standard_pressure(altitude), pressure)
     place["elevation"] = np.full(len(rows), np.nan)
-    values = [Values(name, _values(rows, name), upper=True) for name in _ALOFT.values()]
-    return assemble(file, _row_numbers(rows), place, values)
+    return assemble(file, _row_numbers(rows), place, _aloft(rows))
+
+
+def _aloft(rows: Sequence[_Row]) -> list[Values]:
+    """The values of levels, as the category of their message states."""
+    levels = np.ones(len(rows), bool)
+    return [v for name in _ALOFT.values() for v in placed(name, _values(rows, name), levels)]
 
 
 _READERS = {

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import ClassVar
 
+from phyda_cli.observations.read.levels import of_sensor
+
 __all__ = ["Context", "Surface"]
 
 _LONGEST = 600.0  # s of averaging that still is a value of the time: WMO's for wind
@@ -15,8 +17,6 @@ _NOT_OBSERVED = {  # code table 008021, time significance
     **dict.fromkeys(range(4, 16), "a forecast"),
     27: "a first guess",
 }
-_NEAR_2M, _NEAR_10M = (1.0, 3.0), (5.0, 20.0)  # m, heights of sensors that count as 2 m and 10 m
-_NEAR_10M_AT_SEA = (2.5, 20.0)  # buoys are low
 
 
 class Context:
@@ -82,27 +82,28 @@ def _duration(seconds: float) -> str:
 
 
 class Surface:
-    """The values of a surface report, taken element by element: ``near`` the ground as t2m, u10 …,
-    and ``aloft`` [height above the ground in m] as t, wind_speed …; the first of each wins.
+    """The values of a surface report, taken element by element: ``near`` the ground, and ``aloft``
+    [height above the ground in m], both by their names at a level; the first of each wins.
     ``said`` counts what was left out, or used at its own height, by reason."""
 
-    _ELEMENTS: ClassVar[dict[str, tuple[str, str]]] = {  # near the ground, at another height
-        "airTemperatureAt2M": ("t2m", ""),
-        "airTemperature": ("t2m", "t"),
-        "virtualTemperature": ("tv2m", "tv"),
-        "dewpointTemperatureAt2M": ("d2m", ""),
-        "dewpointTemperature": ("d2m", "td"),
-        "relativeHumidity": ("rh2m", "r"),
-        "windSpeedAt10M": ("wind_speed", ""),
-        "windSpeed": ("wind_speed", "wind_speed"),
-        "windDirectionAt10M": ("wind_direction", ""),
-        "windDirection": ("wind_direction", "wind_direction"),
-        "nonCoordinatePressure": ("sp", ""),
-        "pressureReducedToMeanSeaLevel": ("msl", ""),
-        "altimeterSettingQnh": ("qnh", ""),
+    _ELEMENTS: ClassVar[dict[str, str]] = {
+        "airTemperatureAt2M": "t",
+        "airTemperature": "t",
+        "virtualTemperature": "tv",
+        "dewpointTemperatureAt2M": "td",
+        "dewpointTemperature": "td",
+        "relativeHumidity": "r",
+        "windSpeedAt10M": "wind_speed",
+        "windSpeed": "wind_speed",
+        "windDirectionAt10M": "wind_direction",
+        "windDirection": "wind_direction",
+        "nonCoordinatePressure": "sp",
+        "pressureReducedToMeanSeaLevel": "msl",
+        "altimeterSettingQnh": "qnh",
     }
+    _OF_THE_GROUND: ClassVar[tuple[str, ...]] = ("sp", "msl", "qnh")
     ELEMENTS: ClassVar[frozenset[str]] = frozenset(_ELEMENTS)
-    VARIABLES: ClassVar[tuple[str, ...]] = tuple(dict.fromkeys(n for n, _ in _ELEMENTS.values()))
+    VARIABLES: ClassVar[tuple[str, ...]] = tuple(dict.fromkeys(_ELEMENTS.values()))
 
     def __init__(self, at_sea: bool) -> None:
         self.near: dict[str, float] = {}
@@ -116,24 +117,20 @@ class Surface:
         self._context.take(name, value)
         if name not in self._ELEMENTS or not isinstance(value, float):
             return
-        near, aloft = self._ELEMENTS[name]
-        height = self._context.height() if aloft else None
-        low, high = self._range(near)
+        quantity = self._ELEMENTS[name]
+        fixed = quantity in self._OF_THE_GROUND or name.endswith("M")  # stated by the element
+        height = None if fixed else self._context.height()
+        where = "surface" if height is None else of_sensor(quantity, height, self._at_sea)
         reason = self._context.objection_at_surface(name)
-        if not reason and height is not None and height < low:
+        if not reason and where == "below":
             reason = f"measured at {height:g} m above the ground"
-        elif not reason and height is not None and height > high:
-            values = self.aloft.setdefault(height, {})
-            reason = "repeated" if aloft in values else ""
-            values.setdefault(aloft, value)
-            self.said[f"{name} measured at {height:g} m above the ground: used at that height"] += 1
         elif not reason:
-            reason = "repeated" if near in self.near else ""
-            self.near.setdefault(near, value)
+            level = height if where == "level" else None
+            values = self.near if level is None else self.aloft.setdefault(level, {})
+            reason = "repeated" if quantity in values else ""
+            values.setdefault(quantity, value)
+            if level is not None:
+                at = f"{name} measured at {level:g} m above the ground"
+                self.said[f"{at}: used at that height"] += 1
         if reason:
             self.said[f"not used: {name}, {reason}"] += 1
-
-    def _range(self, variable: str) -> tuple[float, float]:
-        if not variable.startswith("wind"):
-            return _NEAR_2M
-        return _NEAR_10M_AT_SEA if self._at_sea else _NEAR_10M

@@ -11,7 +11,7 @@ import pandas as pd
 
 from phyda_cli.errors import InputError
 from phyda_cli.observations.read.columns import METADATA_UNITS
-from phyda_cli.observations.read.levels import are_levels
+from phyda_cli.observations.read.levels import are_levels, placed
 from phyda_cli.observations.read.netcdf import (
     Group,
     first_of,
@@ -33,29 +33,29 @@ __all__ = ["read_ioda"]
 _HIGHEST_PRE_QC = 3  # NCEP's quality marks 0 to 3 may be used, as in JEDI's PreQC filter
 _MARKS = ("PreQC", "QualityMarker")
 
-_IODA = {  # IODA's name today: (name before 2022, ours at a level, ours at the surface)
-    "airTemperature": ("air_temperature", "t", "t2m"),
-    "airTemperatureAt2M": ("air_temperature_2m", "", "t2m"),
-    "virtualTemperature": ("virtual_temperature", "tv", "tv2m"),
-    "dewpointTemperature": ("dew_point_temperature", "td", "d2m"),
-    "dewPointTemperature": ("dewpoint_temperature", "td", "d2m"),
-    "dewpointTemperatureAt2M": ("dew_point_temperature_2m", "", "d2m"),
-    "specificHumidity": ("specific_humidity", "q", "q2m"),
-    "specificHumidityAt2M": ("specific_humidity_2m", "", "q2m"),
-    "relativeHumidity": ("relative_humidity", "r", "rh2m"),
-    "relativeHumidityAt2M": ("relative_humidity_2m", "", "rh2m"),
-    "windEastward": ("eastward_wind", "u", "u10"),
-    "windNorthward": ("northward_wind", "v", "v10"),
-    "windEastwardAt10M": ("eastward_wind_10m", "", "u10"),
-    "windNorthwardAt10M": ("northward_wind_10m", "", "v10"),
-    "windSpeed": ("wind_speed", "wind_speed", "wind_speed"),
-    "windDirection": ("wind_direction", "wind_direction", "wind_direction"),
-    "windSpeedAt10M": ("wind_speed_10m", "", "wind_speed"),
-    "windDirectionAt10M": ("wind_direction_10m", "", "wind_direction"),
-    "geopotentialHeight": ("geopotential_height", "gh", ""),
-    "stationPressure": ("surface_pressure", "", "sp"),
-    "pressureReducedToMeanSeaLevel": ("air_pressure_at_sea_level", "", "msl"),
-    "altimeterSetting": ("altimeter_setting", "", "qnh"),
+_IODA = {  # IODA's name today: (name before 2022, ours)
+    "airTemperature": ("air_temperature", "t"),
+    "airTemperatureAt2M": ("air_temperature_2m", "t2m"),
+    "virtualTemperature": ("virtual_temperature", "tv"),
+    "dewpointTemperature": ("dew_point_temperature", "td"),
+    "dewPointTemperature": ("dewpoint_temperature", "td"),
+    "dewpointTemperatureAt2M": ("dew_point_temperature_2m", "d2m"),
+    "specificHumidity": ("specific_humidity", "q"),
+    "specificHumidityAt2M": ("specific_humidity_2m", "q2m"),
+    "relativeHumidity": ("relative_humidity", "r"),
+    "relativeHumidityAt2M": ("relative_humidity_2m", "rh2m"),
+    "windEastward": ("eastward_wind", "u"),
+    "windNorthward": ("northward_wind", "v"),
+    "windEastwardAt10M": ("eastward_wind_10m", "u10"),
+    "windNorthwardAt10M": ("northward_wind_10m", "v10"),
+    "windSpeed": ("wind_speed", "wind_speed"),
+    "windDirection": ("wind_direction", "wind_direction"),
+    "windSpeedAt10M": ("wind_speed_10m", "wind_speed"),
+    "windDirectionAt10M": ("wind_direction_10m", "wind_direction"),
+    "geopotentialHeight": ("geopotential_height", "gh"),
+    "stationPressure": ("surface_pressure", "sp"),
+    "pressureReducedToMeanSeaLevel": ("air_pressure_at_sea_level", "msl"),
+    "altimeterSetting": ("altimeter_setting", "qnh"),
 }
 _IODA_PLACE = {
     "latitude": ("latitude",),
@@ -110,16 +110,12 @@ def read_ioda(data: netCDF4.Dataset, _: Path, file: str) -> ReadResult:
             if variable is not level:
                 ignored.append(name)
             continue
-        aloft, near = _IODA[modern][1:]
-        error = groups.get("ObsError", {}).get(name)
-        flag = _flag(groups, name)
-        for ours, own in ((aloft, upper), (near, ~upper if aloft else np.ones(size, bool))):
-            if not ours or not own.any():
-                continue
-            scale, offset = unit_factors(variable, ours, file, _IODA_UNITS.get(modern))
-            value = np.where(own, numbers(variable).ravel() * scale + offset, np.nan)
-            errors = None if error is None else positive(numbers(error).ravel() * scale)
-            values.append(Values(ours, value, ours == aloft and own is upper, errors, flag))
+        ours = _IODA[modern][1]
+        given = groups.get("ObsError", {}).get(name)
+        scale, offset = unit_factors(variable, ours, file, _IODA_UNITS.get(modern))
+        value = numbers(variable).ravel() * scale + offset
+        error = None if given is None else positive(numbers(given).ravel() * scale)
+        values += placed(ours, value, upper, error, _flag(groups, name))
     if not values:
         raise InputError(
             f"{file}: IODA without any variable that is read; ObsValue holds {', '.join(observed)}",

@@ -8,6 +8,7 @@ import netCDF4
 import numpy as np
 
 from phyda_cli.observations.atmosphere import standard_pressure
+from phyda_cli.observations.read.levels import placed
 from phyda_cli.observations.read.netcdf import (
     first_of,
     netcdf_reader,
@@ -24,16 +25,16 @@ from phyda_cli.observations.table import QC
 __all__ = ["read_madis"]
 
 _MADIS = {
-    "temperature": ("t2m", "t"),
-    "dewpoint": ("d2m", "td"),
-    "relHumidity": ("rh2m", "r"),
-    "windSpeed": ("wind_speed", "wind_speed"),
-    "windDir": ("wind_direction", "wind_direction"),
-    "altimeter": ("qnh", ""),
-    "stationPressure": ("sp", ""),
-    "stationPress": ("sp", ""),
-    "seaLevelPress": ("msl", ""),
-    "seaLevelPressure": ("msl", ""),
+    "temperature": "t",
+    "dewpoint": "td",
+    "relHumidity": "r",
+    "windSpeed": "wind_speed",
+    "windDir": "wind_direction",
+    "altimeter": "qnh",
+    "stationPressure": "sp",
+    "stationPress": "sp",
+    "seaLevelPress": "msl",
+    "seaLevelPressure": "msl",
 }
 _TIME_NAMES = ("timeObs", "observationTime")
 _MADIS_NAME = ("stationId", "stationName", "tailNumber", "en_tailNumber")
@@ -62,10 +63,10 @@ def read_madis(data: netCDF4.Dataset, _: Path, file: str) -> ReadResult:
         columns["pressure"] = standard_pressure(numbers(variables["altitude"]))
     elif "elevation" in variables:
         columns["elevation"] = numbers(variables["elevation"])
+    level = np.full(size, aircraft)
     values: list[Values] = []
-    for theirs, names in _MADIS.items():
-        ours = names[aircraft]
-        if theirs not in variables or not ours:
+    for theirs, ours in _MADIS.items():
+        if theirs not in variables:
             continue
         scale, offset = unit_factors(variables[theirs], ours, file, None)
         judged = variables.get(f"{theirs}DD")
@@ -74,7 +75,6 @@ def read_madis(data: netCDF4.Dataset, _: Path, file: str) -> ReadResult:
             if judged is None
             else np.where(np.isin(texts(judged).astype(str), _MADIS_FAILED), QC.PRE_QC, QC.PASS)
         )
-        values.append(
-            Values(ours, numbers(variables[theirs]) * scale + offset, aircraft, None, flag)
-        )
+        value = numbers(variables[theirs]) * scale + offset
+        values += placed(ours, value, level, flag=flag)
     return assemble(file, np.arange(1, size + 1), columns, values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,30 +11,32 @@ import pandas as pd
 from phyda_cli.errors import InputError
 from phyda_cli.observations.read.columns import ObservationMap
 from phyda_cli.observations.read.decode import Source, reader
-from phyda_cli.observations.read.to_table import Values, assemble
+from phyda_cli.observations.read.levels import are_levels, placed
+from phyda_cli.observations.read.to_table import assemble
 from phyda_cli.observations.report import ReadResult
 
 __all__ = ["from_odb", "read_odb"]
 
-_VARNO = {  # ECMWF's varno: (variable, at a level)
-    1: ("z", True),
-    2: ("t", True),
-    3: ("u", True),
-    4: ("v", True),
-    7: ("q", True),
-    29: ("r", True),
-    59: ("td", True),
-    111: ("wind_direction", True),
-    112: ("wind_speed", True),
-    39: ("t2m", False),
-    40: ("d2m", False),
-    41: ("u10", False),
-    42: ("v10", False),
-    58: ("rh2m", False),
-    107: ("sp", False),
-    108: ("msl", False),
-    110: ("sp", False),
+_VARNO = {  # ECMWF's varno
+    1: "z",
+    2: "t",
+    3: "u",
+    4: "v",
+    7: "q",
+    29: "r",
+    59: "td",
+    111: "wind_direction",
+    112: "wind_speed",
+    39: "t2m",
+    40: "d2m",
+    41: "u10",
+    42: "v10",
+    58: "rh2m",
+    107: "sp",
+    108: "msl",
+    110: "sp",
 }
+_OF_BOTH = (111, 112)  # of the surface as well as of levels; the others state which
 _PRESSURE, _HEIGHT = 1, 2  # vertco_type
 _NEEDED = ("lat", "lon", "date", "time", "varno", "obsvalue")
 
@@ -108,12 +111,22 @@ def from_odb(rows: pd.DataFrame, file: str) -> ReadResult:
     }
     error = numbers("obs_error")
     error = np.where(error > 0, error, np.nan)
+    level = np.where(np.isin(varno, _OF_BOTH), _levels(place), True)
     values = [
-        Values(name, np.where(varno == number, value, np.nan), upper, error)
-        for number, (name, upper) in _VARNO.items()
+        found
+        for number, name in _VARNO.items()
         if (varno == number).any()
+        for found in placed(name, np.where(varno == number, value, np.nan), level, error)
     ]
     unknown = sorted({int(v) for v in varno[~np.isnan(varno)]} - set(_VARNO))
     return assemble(
         file, np.arange(1, size + 1), place, values, ignored=[f"varno {v}" for v in unknown]
     )
+
+
+def _levels(place: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Which rows lie at a level, by their coordinates."""
+    profile = (
+        pd.Series(place["station_id"]).astype(str) + "|" + pd.Series(place["time"]).astype(str)
+    )
+    return are_levels(profile.to_numpy(), place["pressure"], place["height"], place["elevation"])

@@ -18,22 +18,24 @@ import numpy as np
 from phyda_cli.constants import GRAVITY
 from phyda_cli.errors import InputError
 from phyda_cli.observations.read.bufr_messages import Message
+from phyda_cli.observations.read.levels import placed
 from phyda_cli.observations.read.to_table import Values, assemble
 from phyda_cli.observations.report import Note, Problem, ReadResult
 from phyda_cli.observations.table import QC
 
 __all__ = ["read_prepbufr"]
 
+# message types: whether they state levels
 _READ = {"ADPUPA": True, "ADPSFC": False, "SFCSHP": False, "AIRCFT": True, "AIRCAR": True}
 _REPLICATIONS = {360001: 16, 360002: 8, 360003: 8, 360004: 1}  # bits of the count
 _HIGHEST_MARK = 3  # NCEP's quality marks 0 to 3 may be used
 _VIRTUAL = 8.0  # program code of the step that turns temperature into virtual temperature
-_QUANTITIES = {  # event mnemonics: value, mark; ours aloft, at the surface, factor, offset
-    "t": ("TOB", "TQM", "t", "t2m", 1.0, 273.15),
-    "q": ("QOB", "QQM", "q", "q2m", 1e-6, 0.0),
-    "u": ("UOB", "WQM", "u", "u10", 1.0, 0.0),
-    "v": ("VOB", "WQM", "v", "v10", 1.0, 0.0),
-    "z": ("ZOB", "ZQM", "z", "", GRAVITY, 0.0),
+_QUANTITIES = {  # event mnemonics: value, mark; factor, offset
+    "t": ("TOB", "TQM", 1.0, 273.15),
+    "q": ("QOB", "QQM", 1e-6, 0.0),
+    "u": ("UOB", "WQM", 1.0, 0.0),
+    "v": ("VOB", "WQM", 1.0, 0.0),
+    "z": ("ZOB", "ZQM", GRAVITY, 0.0),
 }
 _DEEPEST = 32  # sequences within sequences
 _MOST = 200_000  # values of one report
@@ -270,7 +272,7 @@ def _rows(
         row["elevation"] = value(report, "ELV")
         row["pressure"], row["p_mark"] = value(level, "POB") * 100, value(level, "PQM")
         row["virtual"] = float(value(level, "TPC") == _VIRTUAL)
-        for ours, (ob, mark, *_, factor, offset) in _QUANTITIES.items():
+        for ours, (ob, mark, factor, offset) in _QUANTITIES.items():
             row[ours] = value(level, ob) * factor + offset
             row[f"{ours}_mark"] = value(level, mark)
         yield row
@@ -303,20 +305,13 @@ def _table(
         return np.where(bad, QC.PRE_QC, QC.PASS)
 
     values = [Values("sp", np.where(upper, np.nan, pressure), flag=flag(bad_pressure))]
-    for ours, (_, _, aloft, near, *_) in _QUANTITIES.items():
+    for ours in _QUANTITIES:
         bad = np.nan_to_num(column(f"{ours}_mark")) > _HIGHEST_MARK
         bad |= bad_pressure & upper
         found = column(ours)
-        for own, name in ((upper, aloft), (~upper, near)):
-            if not name:
-                continue
-            of_level = name == aloft
-            if ours == "t":
-                moist = {"t": "tv", "t2m": "tv2m"}[name]
-                values.append(
-                    Values(moist, np.where(own & virtual, found, np.nan), of_level, None, flag(bad))
-                )
-                own = own & ~virtual
-            values.append(Values(name, np.where(own, found, np.nan), of_level, None, flag(bad)))
+        if ours == "t":
+            values += placed("tv", np.where(virtual, found, np.nan), upper, flag=flag(bad))
+            found = np.where(virtual, np.nan, found)
+        values += placed(ours, found, upper, flag=flag(bad))
     number = np.array([row["number"] for row in rows], int)
     return assemble(file, number, place, values, lost=lost, notes=notes)
