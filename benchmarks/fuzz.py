@@ -16,9 +16,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 
 from phyda_cli.errors import PhydaError
@@ -29,11 +31,12 @@ from phyda_cli.observations.read.decode import decode_apart
 from phyda_cli.observations.report import ReadResult
 from phyda_cli.observations.table import check
 
-__all__ = ["fuzz", "mutate", "read_forecast"]
+__all__ = ["fuzz", "mutate", "mutate_netcdf", "read_forecast"]
 
 LIMIT = 30.0  # s for one copy
 START = np.datetime64("2020-01-01")
 Reader = Callable[[Path], object]
+Mutate = Callable[[bytes, np.random.Generator], bytes]
 
 
 def mutate(content: bytes, generator: np.random.Generator) -> bytes:
@@ -56,6 +59,55 @@ def mutate(content: bytes, generator: np.random.Generator) -> bytes:
     return bytes(data)
 
 
+def mutate_netcdf(content: bytes, generator: np.random.Generator) -> bytes:
+    """A copy of a NetCDF file with a sound structure and one to eight changed values or attributes.
+
+    HDF5 guards its structure by checksums: bytes changed at random are mostly found out by the
+    library, and a reader never sees what they say.
+    """
+    with tempfile.NamedTemporaryFile(suffix=".nc") as file:
+        file.write(content)
+        file.flush()
+        with netCDF4.Dataset(file.name, "r+") as data:
+            data.set_auto_maskandscale(False)
+            groups = [data, *data.groups.values()]
+            variables = [v for group in groups for v in group.variables.values()]
+            for _ in range(generator.integers(1, 9)):
+                variable = variables[generator.integers(len(variables))]
+                change = _change_value if generator.random() < 0.5 else _change_attribute
+                with suppress(RuntimeError, AttributeError, TypeError, ValueError, OSError):
+                    change(variable, generator)  # not every attribute may be changed
+        return Path(file.name).read_bytes()
+
+
+def _change_value(variable: netCDF4.Variable, generator: np.random.Generator) -> None:
+    at = tuple(int(generator.integers(n)) for n in variable.shape)
+    old = variable[at]
+    if isinstance(old, str):
+        variable[at] = _changed_text(old, generator)
+        return
+    raw = bytearray(np.asarray(old).tobytes())
+    raw[generator.integers(len(raw))] = generator.choice([0, 127, 255, generator.integers(256)])
+    variable[at] = np.frombuffer(bytes(raw), np.asarray(old).dtype)[0]
+
+
+def _change_attribute(variable: netCDF4.Variable, generator: np.random.Generator) -> None:
+    names = [name for name in variable.ncattrs() if name != "_FillValue"]
+    name = names[generator.integers(len(names))]
+    old = variable.getncattr(name)
+    if generator.random() < 0.2:
+        variable.delncattr(name)
+    elif isinstance(old, str):
+        variable.setncattr(name, _changed_text(old, generator))
+    else:
+        variable.setncattr(name, generator.choice([0, -1, np.nan, np.inf, 1e300, 2.0**-1074]))
+
+
+def _changed_text(text: str, generator: np.random.Generator) -> str:
+    raw = mutate(text.encode() or b"x", generator)
+    return raw.decode("latin-1").replace("\0", "?") or "?"
+
+
 def fuzz(
     content: bytes,
     copies: int,
@@ -63,17 +115,18 @@ def fuzz(
     seed: int = 0,
     read: Reader = decode_apart,
     limit: float = LIMIT,
+    damage: Mutate = mutate,
 ) -> dict[str, int | float]:
-    """What became of ``copies`` mutated copies of ``content`` that ``read`` reads within ``limit``
-    [s], and the longest time for one [s]; ``folder`` holds the one at hand, and those that crashed
-    the decoder or took too long. Any exception but phyda's own is raised."""
+    """What became of ``copies`` copies of ``content``, each with some ``damage``, that ``read``
+    reads within ``limit`` [s], and the longest time for one [s]; ``folder`` holds the one at hand,
+    and those that crashed the decoder or took too long. Any exception but phyda's own is raised."""
     generator = np.random.default_rng(seed)
     counts: Counter[str] = Counter()
     longest = 0.0
     worker = Worker()
     path = folder / "mutated"
     for number in range(copies):
-        path.write_bytes(mutate(content, generator))
+        path.write_bytes(damage(content, generator))
         began = time.monotonic()
         try:
             found = worker.call(partial(read, path), path, limit)

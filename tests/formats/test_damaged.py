@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from benchmarks.fuzz import fuzz, read_forecast
+from benchmarks.fuzz import fuzz, mutate_netcdf, read_forecast
 from phyda_cli.fields.grid import Grid
 from phyda_cli.formats.write import write_fields
 
@@ -38,6 +38,25 @@ def test_damaged_copies_are_read_or_refused(tmp_path: Path, kind: str) -> None:
     assert found.pop("longest_s") < 60
     assert sum(found.values()) == 60
     assert found["read"] > 0, found
+
+
+@pytest.mark.parametrize("kind", NETCDF)
+def test_values_and_attributes_may_be_anything(tmp_path: Path, kind: str) -> None:
+    content = sample(kind, tmp_path)
+    found = fuzz(content, 60, tmp_path, read=read_forecast, damage=mutate_netcdf)
+    assert found.pop("longest_s") < 60
+    assert sum(found.values()) == 60
+    assert found["read"] > 15, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", NETCDF)
+def test_two_thousand_with_other_values_and_attributes(tmp_path: Path, kind: str) -> None:
+    content = sample(kind, tmp_path)
+    found = fuzz(content, 2000, tmp_path, seed=1, read=read_forecast, damage=mutate_netcdf)
+    print(kind, found)
+    assert found.pop("longest_s") < 60
+    assert sum(found.values()) == 2000
 
 
 @pytest.mark.slow

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from messages import ascent, synop
-from test_obs_netcdf import madis, modern_ioda, old_ioda
+from test_obs_netcdf import madis, modern_ioda, odb_file, old_ioda
+from test_obs_prepbufr import SOUNDING, prepbufr
 
-from benchmarks.fuzz import fuzz
+from benchmarks.fuzz import fuzz, mutate_netcdf
 from phyda_cli.errors import InputError, PhydaError
 from phyda_cli.files.worker import Worker
 from phyda_cli.names import OBSERVABLES
@@ -39,11 +40,15 @@ def sample(kind: str, folder: Path) -> bytes:
         return LONG if kind == "long" else WIDE
     if kind in ("synop", "temp"):
         return synop() * 2 if kind == "synop" else ascent() + synop()
-    {"ioda": modern_ioda, "old ioda": old_ioda, "madis": madis}[kind](folder / "obs")
+    if kind == "prepbufr":
+        return prepbufr("ADPUPA", SOUNDING)
+    written = {"ioda": modern_ioda, "old ioda": old_ioda, "madis": madis, "odb": odb_file}
+    written[kind](folder / "obs")
     return (folder / "obs").read_bytes()
 
 
-KINDS = ["long", "wide", "synop", "temp", "ioda", "old ioda", "madis"]
+NETCDF = ["ioda", "old ioda", "madis"]
+KINDS = ["long", "wide", "synop", "temp", "prepbufr", "odb", *NETCDF]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -52,6 +57,23 @@ def test_damaged_copies_are_read_or_refused(tmp_path: Path, kind: str) -> None:
     assert found.pop("longest_s") < 30  # 6 s, and the start of a worker on a busy machine
     assert sum(found.values()) == 60
     assert found["read"] > 0, found
+
+
+@pytest.mark.parametrize("kind", NETCDF)
+def test_values_and_attributes_may_be_anything(tmp_path: Path, kind: str) -> None:
+    found = fuzz(sample(kind, tmp_path), 60, tmp_path, damage=mutate_netcdf)
+    assert found.pop("longest_s") < 30
+    assert sum(found.values()) == 60
+    assert found["read"] > 15, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", NETCDF)
+def test_two_thousand_with_other_values_and_attributes(tmp_path: Path, kind: str) -> None:
+    found = fuzz(sample(kind, tmp_path), 2000, tmp_path, seed=1, damage=mutate_netcdf)
+    print(kind, found)
+    assert found.pop("longest_s") < 60
+    assert sum(found.values()) == 2000
 
 
 @pytest.mark.slow

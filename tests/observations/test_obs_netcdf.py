@@ -253,7 +253,7 @@ def test_odb_rows(tmp_path: Path) -> None:
         from_odb(rows.drop(columns="varno@body"), "x.odb")
 
 
-def test_an_odb_file_written_by_its_library(tmp_path: Path) -> None:
+def odb_file(path: Path) -> None:
     rows = pd.DataFrame(
         {
             "statid@hdr": ["03953", "EU12"],
@@ -267,7 +267,11 @@ def test_an_odb_file_written_by_its_library(tmp_path: Path) -> None:
             "obsvalue@body": [280.0, 225.0],
         }
     )
-    pyodc.encode_odb(rows, str(tmp_path / "named_as_anything"))
+    pyodc.encode_odb(rows, str(path))
+
+
+def test_an_odb_file_written_by_its_library(tmp_path: Path) -> None:
+    odb_file(tmp_path / "named_as_anything")
     result = read(tmp_path / "named_as_anything")
     assert result.table[["station_id", "variable", "value"]].to_numpy().tolist() == [
         ["03953", "t2m", 280],
