@@ -87,7 +87,9 @@ def _change_value(variable: netCDF4.Variable, generator: np.random.Generator) ->
         variable[at] = _changed_text(old, generator)
         return
     raw = bytearray(np.asarray(old).tobytes())
-    raw[generator.integers(len(raw))] = generator.choice([0, 127, 255, generator.integers(256)])
+    raw[generator.integers(len(raw))] = generator.choice(
+        [0, 127, 255, int(generator.integers(256))]
+    )
     variable[at] = np.frombuffer(bytes(raw), np.asarray(old).dtype)[0]
 
 
@@ -100,7 +102,7 @@ def _change_attribute(variable: netCDF4.Variable, generator: np.random.Generator
     elif isinstance(old, str):
         variable.setncattr(name, _changed_text(old, generator))
     else:
-        variable.setncattr(name, generator.choice([0, -1, np.nan, np.inf, 1e300, 2.0**-1074]))
+        variable.setncattr(name, float(generator.choice([0.0, -1.0, np.nan, np.inf, 1e300])))
 
 
 def _changed_text(text: str, generator: np.random.Generator) -> str:

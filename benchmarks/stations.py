@@ -40,7 +40,7 @@ from phyda_cli.formats.background import read_background
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.observations.operators import build_operator
 from phyda_cli.observations.pre_qc import prepare
-from phyda_cli.observations.read.read import read_observations
+from phyda_cli.observations.read.read import TextTables, read_observations
 from phyda_cli.observations.stations import StationLists
 from phyda_cli.observations.table import QC
 from phyda_cli.settings.analysis import AnalysisSettings
@@ -94,7 +94,7 @@ def read(data: Path) -> tuple[Fields, pd.DataFrame]:
     """The GFS forecast, and the METARs at its time."""
     found = read_background(data / "forecasts" / "gfs_2p5deg_20110110T12_f120.grib2").fields
     reports = read_observations(
-        [data / "observations" / "metar_20201001T06.csv"], MAPPING, False
+        [data / "observations" / "metar_20201001T06.csv"], TextTables((str(MAPPING),))
     ).table
     shift = found.time - np.datetime64("2020-10-01T06", "ns")
     return found, reports.assign(time=reports["time"] + pd.Timedelta(shift))

@@ -94,7 +94,7 @@ def assimilate(
             check_input(listed)
     if dry_run:
         watch.note("checked inputs")
-        read = read_observations(request.obs, request.obs_map, request.strict, request.decimal)
+        read = read_observations(request.obs, request.tables, request.strict)
         watch.note("read")
         return _analysed(request, settings, checkpoint, read, None, ranks, watch, judge)
     with one_at_a_time(request):
@@ -106,13 +106,11 @@ def assimilate(
             report = {"status": "up to date", "out": str(request.out)}
             return Result(report | {"verdict": verdict.as_dict(), "seconds": watch.seconds})
         watch.note("checked inputs")
-        read = read_observations(request.obs, request.obs_map, request.strict, request.decimal)
+        read = read_observations(request.obs, request.tables, request.strict)
         for path in grown(seen):
             with with_copies(request) as copied:
                 provenance = provenance_of(copied, settings, checkpoint)
-                read = read_observations(
-                    copied.obs, request.obs_map, request.strict, request.decimal
-                )
+                read = read_observations(copied.obs, request.tables, request.strict)
             read.notes.append(Note(str(path), "it changed while it was read; a copy was used"))
         watch.note("read")
         return _analysed(request, settings, checkpoint, read, provenance, ranks, watch, judge)

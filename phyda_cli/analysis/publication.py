@@ -27,6 +27,7 @@ from phyda_cli.formats.write import write_analysis
 from phyda_cli.formats.zarr import is_zarr, store_stamp
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.observations.feedback import write_feedback
+from phyda_cli.observations.read.read import TextTables
 from phyda_cli.settings.analysis import AnalysisSettings
 
 __all__ = [
@@ -55,8 +56,7 @@ class Request:
     previous: Path | None = None
     ensemble: list[Path] = field(default_factory=list)
     checkpoint: Path = BUNDLED
-    obs_map: Path | None = None
-    decimal: str | None = None
+    tables: TextTables = field(default_factory=TextTables)
     withhold_file: Path | None = None
     blacklist: Path | None = None
     whitelist: Path | None = None
@@ -74,7 +74,7 @@ class Request:
     @property
     def lists(self) -> tuple[Path | None, ...]:
         """The small files beside the observations."""
-        return self.obs_map, self.withhold_file, self.blacklist, self.whitelist, self.limits
+        return *self.tables.files, self.withhold_file, self.blacklist, self.whitelist, self.limits
 
     @property
     def fields(self) -> list[Path]:
@@ -106,10 +106,10 @@ def provenance_of(
     if request.ensemble:
         stated["ensemble_file"] = ", ".join(in_utf8(p.name) for p in request.ensemble)
         stated["ensemble_sha256"] = ", ".join(_hash(p) for p in request.ensemble)
-    if request.decimal:
-        stated["obs_decimal"] = request.decimal
-    if request.obs_map:
-        stated["obs_map_sha256"] = _hash(request.obs_map)
+    if request.tables.decimals:
+        stated["obs_decimal"] = ", ".join(request.tables.decimals)
+    if request.tables.maps:
+        stated["obs_map_sha256"] = ", ".join(map(_hash, request.tables.files))
     for name, path in (
         ("previous", request.previous),
         ("withheld", request.withhold_file),
@@ -246,10 +246,12 @@ def grown(before: Stamps) -> list[Path]:
 
 @contextmanager
 def with_copies(request: Request) -> Iterator[Request]:
-    """``request`` with copies of its observations, which nobody else writes to."""
+    """``request`` with copies of its observations, which nobody else writes to, of the same
+    names."""
     with tempfile.TemporaryDirectory(prefix="phyda-") as folder:
         copies = []
         for number, path in enumerate(request.obs):
-            copies.append(Path(folder, f"{number:03d}_{path.name}"))
+            copies.append(Path(folder, f"{number:03d}", path.name))
+            copies[-1].parent.mkdir()
             shutil.copyfile(path, copies[-1])
         yield replace(request, obs=copies)

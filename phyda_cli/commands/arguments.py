@@ -49,19 +49,21 @@ Checkpoint = Annotated[
     ),
 ]
 ObsMap = Annotated[
-    Path | None,
+    list[str] | None,
     typer.Option(
         "--obs-map",
         metavar="FILE",
-        help="TOML file that maps CSV columns to variables and units.",
+        help="TOML file that maps CSV columns to variables and units; for some of the files "
+        "only: 'metar*=FILE'. May be given several times.",
         rich_help_panel=INPUT,
     ),
 ]
 Decimal = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--decimal",
-        help="point or comma, of the numbers in text tables. [default: told from the file]",
+        help="point or comma, of the numbers in text tables; for some of the files only: "
+        "'*.txt=comma'. [default: told from the file]",
         rich_help_panel=INPUT,
         hidden=True,
     ),

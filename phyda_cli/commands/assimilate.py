@@ -265,6 +265,7 @@ def assimilate(
     from phyda_cli.analysis.assimilate import assimilate as run
     from phyda_cli.files.publish import check_target
     from phyda_cli.model.checkpoint import BUNDLED
+    from phyda_cli.observations.read.read import TextTables
     from phyda_cli.parallel.ranks import ranks
 
     with ranks() as place:
@@ -283,8 +284,7 @@ def assimilate(
             feedback=feedback,
             previous=previous,
             checkpoint=checkpoint or BUNDLED,
-            obs_map=obs_map,
-            decimal=decimal,
+            tables=TextTables(tuple(obs_map or ()), tuple(decimal or ())),
             withhold_file=withhold_file,
             blacklist=blacklist,
             whitelist=whitelist,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phyda_cli.commands.arguments import Decimal, files_of
+from phyda_cli.commands.arguments import Decimal, ObsMap, files_of
 from phyda_cli.commands.console import emit, emit_json, emit_text, say, warn
 from phyda_cli.errors import UsageError
 
@@ -24,10 +24,6 @@ Files = Annotated[
         metavar="FILE…", help="Observation files of any format; quoted patterns are expanded."
     ),
 ]
-Mapping = Annotated[
-    Path | None,
-    typer.Option("--obs-map", help="TOML file that maps CSV columns to variables and units."),
-]
 Out = Annotated[Path, typer.Option("--out", help="File to write.")]
 To = Annotated[
     str | None, typer.Option("--to", help="csv or nc. [default: as the name of --out says]")
@@ -38,7 +34,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existin
 @obs.command()
 def inspect(
     files: Files,
-    obs_map: Mapping = None,
+    obs_map: ObsMap = None,
     decimal: Decimal = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw a map of the stations here (PNG).")
@@ -151,7 +147,7 @@ def convert(
     files: Files,
     out: Out,
     to: To = None,
-    obs_map: Mapping = None,
+    obs_map: ObsMap = None,
     decimal: Decimal = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -178,7 +174,7 @@ def merge(
     files: Files,
     out: Out,
     to: To = None,
-    obs_map: Mapping = None,
+    obs_map: ObsMap = None,
     decimal: Decimal = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -202,10 +198,12 @@ def merge(
     _tell(read, out, written, left_out)
 
 
-def _read(patterns: list[Path], mapping: Path | None, decimal: str | None) -> ReadResult:
-    from phyda_cli.observations.read.read import read_observations
+def _read(patterns: list[Path], maps: list[str] | None, decimals: list[str] | None) -> ReadResult:
+    from phyda_cli.observations.read.read import TextTables, read_observations
 
-    return read_observations(files_of(patterns), mapping, decimal=decimal)
+    return read_observations(
+        files_of(patterns), TextTables(tuple(maps or ()), tuple(decimals or ()))
+    )
 
 
 def _tell(read: ReadResult, out: Path, written: int, left_out: int) -> None:

@@ -180,6 +180,7 @@ def verify(
     ```
     """
     from phyda_cli.commands.verify_run import Request, run
+    from phyda_cli.observations.read.read import TextTables
 
     settings = chosen.settings(VerificationSettings)
     if regrid:
@@ -194,8 +195,7 @@ def verify(
             against=files_of(against or []),
             against_feedback=files_of(against_feedback or []),
             from_sums=files_of(from_sums or []),
-            obs_map=obs_map,
-            decimal=decimal,
+            tables=TextTables(tuple(obs_map or ()), tuple(decimal or ())),
             time=parse_time(time, "--time"),
             limits=limits,
             stations=stations,

@@ -16,6 +16,7 @@ from phyda_cli.commands.physics_tables import physics_table
 from phyda_cli.errors import GateError, OutputError, PhydaError, UsageError
 from phyda_cli.files.publish import check_target
 from phyda_cli.files.readable import check_input
+from phyda_cli.observations.read.read import TextTables
 from phyda_cli.settings.analysis import QualityControlSettings
 from phyda_cli.settings.verification import VerificationSettings
 from phyda_cli.verification.collect import Inputs, collect, is_feedback
@@ -55,8 +56,7 @@ class Request:
     against: Sequence[Path] = ()
     against_feedback: Sequence[Path] = ()
     from_sums: Sequence[Path] = ()
-    obs_map: Path | None = None
-    decimal: str | None = None
+    tables: TextTables = field(default_factory=TextTables)
     time: np.datetime64 | None = None
     limits: Path | None = None
     stations: bool = False
@@ -85,9 +85,8 @@ class Request:
             self.backgrounds,
             self.feedbacks,
             self.observations,
-            self.obs_map,
+            self.tables,
             self.time,
-            self.decimal,
         )
 
     @property
@@ -177,8 +176,7 @@ def _check(request: Request) -> None:
     wanted = [check_target(path, request.overwrite).resolve() for path in request.outputs]
     inputs = (*request.analyses, *request.truths, *request.backgrounds, *request.observations)
     inputs += (*request.feedbacks, *request.against, *request.from_sums)
-    if request.obs_map:
-        inputs += (request.obs_map,)
+    inputs += request.tables.files
     taken = {Path(os.path.realpath(path)) for path in inputs}
     if taken.intersection(wanted) or len(set(wanted)) < len(wanted):
         raise OutputError(
@@ -229,8 +227,7 @@ def _sections(
             request.backgrounds,
             request.against_feedback,
             request.observations,
-            request.obs_map,
-            decimal=request.decimal,
+            request.tables,
         )
         theirs = collect(others, settings, controls)
         found.card = compare(collected.sums, theirs.sums, settings.seed)
@@ -273,7 +270,7 @@ def _add_stations(found: _Found, request: Request, controls: QualityControlSetti
     file = found.collected.last
     assert file is not None
     table = prepare(
-        read_observations(request.observations, request.obs_map, decimal=request.decimal).table,
+        read_observations(request.observations, request.tables).table,
         file.fields,
         settings=controls.model_copy(update={"repeats": "all"}),
     )

@@ -19,7 +19,7 @@ from phyda_cli.cycle.clock import Clock
 from phyda_cli.files.publish import sha256
 from phyda_cli.settings.cycle import ObservationSource, filled
 
-__all__ = ["Gathered", "InputFile", "gather", "inventory", "matching"]
+__all__ = ["Gathered", "InputFile", "copies_of", "gather", "inventory", "matching"]
 
 _LOOK_EVERY = 5.0  # seconds
 
@@ -50,6 +50,11 @@ class Gathered:
 def matching(pattern: str, **fields: object) -> list[Path]:
     """The regular files that ``pattern`` names."""
     return sorted(p for p in map(Path, glob.glob(filled(pattern, **fields))) if p.is_file())
+
+
+def copies_of(number: int) -> str:
+    """The pattern of the names that copies of the files of source ``number`` have."""
+    return f"{number:02d}_*"
 
 
 def inventory(sources: Sequence[ObservationSource], time: datetime) -> dict[str, tuple[int, float]]:
@@ -86,7 +91,8 @@ def gather(
             faults.append("observations_half_written")
         if not ready:
             faults.append("observations_missing" if source.required else "observations_late")
-        files.append(tuple(_copied(p, folder, f"{number:02d}", faults) for p in ready))
+        prefix = copies_of(number).removesuffix("*")
+        files.append(tuple(_copied(p, folder, prefix, faults) for p in ready))
     return Gathered(tuple(files), tuple(dict.fromkeys(faults)))
 
 
@@ -124,7 +130,7 @@ class _Settled:
 
 def _copied(path: Path, folder: Path, prefix: str, faults: list[str]) -> InputFile:
     folder.mkdir(exist_ok=True)
-    copy = folder / f"{prefix}_{path.name}"
+    copy = folder / f"{prefix}{path.name}"
     shutil.copyfile(path, copy)
     size = copy.stat().st_size
     if path.stat().st_size != size:

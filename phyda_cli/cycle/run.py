@@ -19,7 +19,7 @@ from phyda_cli.cycle.child import Ended, run_limited
 from phyda_cli.cycle.clock import Clock, stamp, times_between
 from phyda_cli.cycle.folder import CycleFolder, Published
 from phyda_cli.cycle.gates import failed_gates, unusual, verdict_of
-from phyda_cli.cycle.gather import Gathered, InputFile, gather, inventory
+from phyda_cli.cycle.gather import Gathered, InputFile, copies_of, gather, inventory
 from phyda_cli.cycle.policy import FAULTS, stops
 from phyda_cli.cycle.retention import retain
 from phyda_cli.errors import EXIT_INPUT, EXIT_NO_OBSERVATIONS, EXIT_USAGE, OutputError
@@ -267,11 +267,15 @@ class Cycle:
     def _command(self, making: _Making, gathered: Gathered, background: Path) -> list[str]:
         s = self.settings
         words = [*self._program, "assimilate", "--json"]
-        for source, files in zip(s.observations, gathered.files, strict=True):
+        pairs = zip(s.observations, gathered.files, strict=True)
+        for number, (source, files) in enumerate(pairs):
             for file in files:
                 words += ["--obs", file.copy]
+            own = copies_of(number)
             if source.map is not None and files:
-                words += ["--obs-map", str(source.map.absolute())]
+                words += ["--obs-map", f"{own}={source.map.absolute()}"]
+            if source.decimal is not None and files:
+                words += ["--decimal", f"{own}={source.decimal}"]
         words += [
             "--background",
             str(background.absolute()),

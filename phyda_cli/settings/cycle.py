@@ -56,6 +56,9 @@ class ObservationSource(Settings):
 
     pattern: str = Field(description="Files of a cycle, such as metar_{time:%Y%m%d%H}*.csv.")
     map: Path | None = Field(None, description="Mapping file of its columns, as for --obs-map.")
+    decimal: Literal["point", "comma"] | None = Field(
+        None, description="Decimal sign of its numbers, as for --decimal; none: told from the file."
+    )
     required: bool = Field(False, description="Whether a cycle without it counts as degraded.")
     done_marker: str | None = Field(
         None,

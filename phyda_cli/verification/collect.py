@@ -14,7 +14,7 @@ from phyda_cli.fields.grid import Fields
 from phyda_cli.formats.background import read_background
 from phyda_cli.formats.inputs import attributes_of, valid_times
 from phyda_cli.observations.feedback import read_feedback
-from phyda_cli.observations.read.read import read_observations
+from phyda_cli.observations.read.read import TextTables, read_observations
 from phyda_cli.observations.table import QC
 from phyda_cli.settings.analysis import QualityControlSettings
 from phyda_cli.settings.verification import VerificationSettings
@@ -39,9 +39,8 @@ class Inputs:
     backgrounds: Sequence[Path] = ()
     feedbacks: Sequence[Path] = ()
     observations: Sequence[Path] = ()
-    obs_map: Path | None = None
+    tables: TextTables = field(default_factory=TextTables)
     time: np.datetime64 | None = None
-    decimal: str | None = None
 
 
 def collect(

@@ -70,6 +70,23 @@ def test_a_wrong_decimal_is_refused(inspect: Inspect) -> None:
     assert "expected point or comma" in inspect(f"{PLACE}t2m\n{FIRST}280\n", "--decimal", "dot")[1]
 
 
+def test_maps_and_signs_for_some_of_the_files(phyda: Run, tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text(f"{PLACE}T\n{FIRST}11.5\n")
+    two = f"{PLACE}T\n{FIRST}12.5\n".replace(",", ";").replace("12.5", "12,5")
+    (tmp_path / "two.csv").write_text(two)
+    for name, unit in (("one", "degC"), ("two", "degF")):
+        text = f'[variables]\nt2m = {{ column = "T", unit = "{unit}" }}\n'
+        (tmp_path / f"{name}=x.toml").write_text(text)
+    maps = [f"{name}*={tmp_path / name}=x.toml" for name in ("one", "two")]
+    options = ["--obs-map", maps[0], "--obs-map", maps[1], "--decimal", "two*=comma"]
+    files = [tmp_path / "one.csv", tmp_path / "two.csv"]
+    report = json.loads(phyda("obs", "inspect", "--json", *files, *options).out)
+    found = report["by_variable"]["t2m"]
+    assert (found["min"], found["max"]) == pytest.approx((262.317, 284.65), abs=1e-3)
+    whole = phyda("obs", "inspect", "--json", files[0], "--obs-map", tmp_path / "one=x.toml")
+    assert json.loads(whole.out)["by_variable"]["t2m"]["median"] == pytest.approx(284.65)
+
+
 def test_a_position_that_is_not_in_the_file(inspect: Inspect, tmp_path: Path) -> None:
     table = "id,time,t2m\na,2020-10-01T06:00,280\n"
     said = inspect(table)[1]

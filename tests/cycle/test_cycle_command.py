@@ -14,6 +14,7 @@ from typing import Any
 
 import netCDF4
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -95,6 +96,51 @@ def test_the_memory_of_the_cycle_before_is_replayed(
     gone = phyda(*replay)
     assert gone.code == 3
     assert "retention.cycles" in gone.err
+
+
+def test_each_stream_is_read_in_its_own_way(
+    phyda: Run, config: Path, case: Path, tmp_path: Path
+) -> None:
+    """Two streams with a map and decimal commas of their own give what one plain file gives."""
+    table = pd.read_csv(case / "stations.csv", dtype=str)
+    half = len(table) // 2
+    first = table[:half].rename(columns={"value": "wert", "latitude": "breite"})
+    second = table[half:].rename(columns={"value": "valor", "latitude": "latitud"})
+    second["valor"] = second["valor"].str.replace(".", ",")
+    first.to_csv(tmp_path / "one_2011012012.csv", index=False)
+    second.to_csv(tmp_path / "two_2011012012.csv", index=False, sep=";")
+    for name, latitude, value in (("one", "breite", "wert"), ("two", "latitud", "valor")):
+        text = f'latitude = "{latitude}"\nvariable = "variable"\nvalue = "{value}"\n'
+        (tmp_path / f"{name}.toml").write_text(text)
+    plain = phyda("cycle", "run", "--config", config, "--now", NOW, "--json")
+    head, _, tail = config.read_text().partition("[[observations]]")
+    streams = "".join(
+        f"""
+        [[observations]]
+        pattern = "{tmp_path}/{name}_{{time:%Y%m%d%H}}.csv"
+        map = "{tmp_path}/{name}.toml"
+        decimal = "{decimal}"
+        """
+        for name, decimal in (("one", "point"), ("two", "comma"))
+    )
+    head = head.replace(f"{tmp_path}/cycle", f"{tmp_path}/streams")
+    config.write_text(head + streams + tail[tail.index("[[background]]") :])
+    done = phyda("cycle", "run", "--config", config, "--now", NOW, "--json")
+    assert done.code == 0, done.err
+    reports = [
+        json.loads((tmp_path / folder / "latest" / "report.json").read_text())
+        for folder in ("cycle", "streams")
+    ]
+    assert json.loads(plain.out)["cycles"][0]["code"] == 0
+    accounts = [r["analysis"]["observations"] for r in reports]
+    assert accounts[0]["used"] == accounts[1]["used"] > 0
+    with (
+        netCDF4.Dataset(tmp_path / "cycle" / "latest" / "analysis.nc") as one,
+        netCDF4.Dataset(tmp_path / "streams" / "latest" / "analysis.nc") as two,
+    ):
+        np.testing.assert_allclose(one["msl"][:], two["msl"][:], rtol=1e-6)
+    replay = ("cycle", "replay", CYCLE, "--config", config, "--out", tmp_path / "again")
+    assert phyda(*replay).code == 0
 
 
 def test_nothing_published_is_an_error_of_status(phyda: Run, config: Path) -> None:

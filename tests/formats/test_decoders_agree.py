@@ -66,7 +66,8 @@ found = {}
 for g in pygrib.open(sys.argv[1]):
     if g.typeOfLevel == "isobaricInhPa":
         member = g.number if "ensemble" in sys.argv[1] else 0
-        key = (g.shortName, float(g.level), f"{g.validityDate}{g.validityTime:04d}+{g.step}", member)
+        time = f"{g.validityDate}{g.validityTime:04d}+{g.step}"
+        key = (g.shortName, float(g.level), time, member)
         found.setdefault(key, np.ma.filled(g.values, np.nan))
 sys.stdout.buffer.write(pickle.dumps(found))
 """

@@ -106,8 +106,8 @@ def test_the_first_file_that_is_wrong_is_named(tmp_path: Path) -> None:
     paths[1].write_bytes(b"BUFR\0\0\0\3")
     paths[2].write_bytes(b"GRIB\0")
     with pytest.raises(InputError, match="b: the BUFR content"):
-        decode_all(paths, None, processes=3)
-    assert len(decode_all([paths[0]] * 3, None, processes=2)) == 3
+        decode_all(paths, [None] * 3, processes=3)
+    assert len(decode_all([paths[0]] * 3, [None] * 3, processes=2)) == 3
 
 
 PRESSURES = st.sampled_from([100000.0, 85000.0, 50000.0, 1000.0])

@@ -14,7 +14,7 @@ from phyda_cli.observations.atmosphere import (
 from phyda_cli.observations.convert_variables import derive_table
 from phyda_cli.observations.pre_qc import prepare
 from phyda_cli.observations.read.csv import parse_csv
-from phyda_cli.observations.read.read import read_observations
+from phyda_cli.observations.read.read import TextTables, read_observations
 from phyda_cli.observations.report import ReadResult
 from phyda_cli.observations.table import QC, RAW, check
 from phyda_cli.settings.analysis import QualityControlSettings
@@ -233,7 +233,9 @@ def test_soundings_are_prepared_without_a_loss(soundings: ReadResult) -> None:
 @pytest.mark.real_data
 def test_metars_are_prepared_without_a_loss(shared_data: Path) -> None:
     mapping = Path(__file__).resolve().parents[2] / "examples" / "metar.toml"
-    raw = read_observations([shared_data / "observations" / "metar_20201001T06.csv"], mapping).table
+    raw = read_observations(
+        [shared_data / "observations" / "metar_20201001T06.csv"], TextTables((str(mapping),))
+    ).table
     table = prepare(raw, background(), settings=QualityControlSettings(repeats="all"))
     calms = len(table) - len(raw)
     assert calms == 1817

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from phyda_cli.errors import InputError, PhydaError, UsageError
-from phyda_cli.observations.read.read import read_observations
+from phyda_cli.observations.read.read import TextTables, read_observations
 from phyda_cli.observations.report import ReadResult
 from phyda_cli.observations.table import QC, check, empty
 
@@ -79,7 +79,7 @@ def test_mapping_file(tmp_path: Path) -> None:
         "who,day,hour,y,x,T\na,01.10.2020,06:30,50,-10,125\na,01.10.2020,06:30,50,-10,999\na,x,y,1,1,?\n"
     )
     (tmp_path / "map.toml").write_text(MAPPING)
-    result = read_observations([tmp_path / "obs.csv"], tmp_path / "map.toml")
+    result = read_observations([tmp_path / "obs.csv"], TextTables((str(tmp_path / "map.toml"),)))
     assert result.table["value"].tolist() == pytest.approx([285.65])
     assert result.table["time"].iloc[0] == np.datetime64("2020-10-01T06:30")
     assert (
@@ -97,7 +97,9 @@ def test_mapping_of_a_long_table(tmp_path: Path) -> None:
         '"val", unit = "degC" }\n'
     )
     (tmp_path / "obs.csv").write_text("s,t,y,x,p,name,val\na,2020-01-01,1,2,850,temperature,10\n")
-    row = read_observations([tmp_path / "obs.csv"], tmp_path / "map.toml").table.iloc[0]
+    row = read_observations(
+        [tmp_path / "obs.csv"], TextTables((str(tmp_path / "map.toml"),))
+    ).table.iloc[0]
     assert row[["variable", "pressure", "value"]].tolist() == ["t", 85000.0, 283.15]
 
 
@@ -123,7 +125,7 @@ def test_wrong_mapping_files(
     (tmp_path / "obs.csv").write_text("who,day,hour,y,x,T\na,01.10.2020,06:30,50,-10,125\n")
     (tmp_path / "map.toml").write_text(MAPPING.replace(*change))
     with pytest.raises(error, match=message):
-        read_observations([tmp_path / "obs.csv"], tmp_path / "map.toml")
+        read_observations([tmp_path / "obs.csv"], TextTables((str(tmp_path / "map.toml"),)))
 
 
 @pytest.mark.real_data

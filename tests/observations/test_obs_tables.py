@@ -13,7 +13,7 @@ from phyda_cli.observations.inventory import check_alone
 from phyda_cli.observations.qc import unit_hints
 from phyda_cli.observations.read.csv import parse_csv
 from phyda_cli.observations.read.layouts import FOLDER
-from phyda_cli.observations.read.read import read_observations
+from phyda_cli.observations.read.read import TextTables, read_observations
 from phyda_cli.observations.report import ReadResult
 from phyda_cli.observations.table import QC, check
 
@@ -29,7 +29,7 @@ def read(text: str) -> ReadResult:
 def mapped(folder: Path, table: str, mapping: str) -> ReadResult:
     (folder / "obs.csv").write_text(table)
     (folder / "map.toml").write_text(mapping)
-    return read_observations([folder / "obs.csv"], folder / "map.toml")
+    return read_observations([folder / "obs.csv"], TextTables((str(folder / "map.toml"),)))
 
 
 def good(result: ReadResult, row: int) -> dict[str, float]:
@@ -326,7 +326,7 @@ def test_layouts_of_the_wheel_are_valid(path: Path) -> None:
 def test_metars_without_a_mapping_have_no_wind_in_knots(shared_data: Path) -> None:
     path = shared_data / "observations" / "metar_20201001T06.csv"
     examples = Path(__file__).parents[2] / "examples"
-    with_map = read_observations([path], examples / "metar.toml").table
+    with_map = read_observations([path], TextTables((str(examples / "metar.toml"),))).table
     without = read_observations([path]).table
     pd.testing.assert_frame_equal(without, with_map)
     text = path.read_text().replace("Unix_time", "epoch")  # no known layout

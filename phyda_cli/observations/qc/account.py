@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from phyda_cli.errors import NoObservationsError, PhydaError
 from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.qc.preliminary import in_hectopascal
+from phyda_cli.observations.read.decode import is_text_table
 from phyda_cli.observations.table import QC
 from phyda_cli.units import looks_like
 
@@ -45,8 +47,8 @@ def _count(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def unit_hints(table: pd.DataFrame) -> list[str]:
-    """What is probably wrong with the units of rows that failed the bounds check, one sentence for
-    each variable."""
+    """What is probably wrong with the units of rows that failed the bounds check, and what to do
+    about it, one sentence for each variable."""
     failed = table[table["qc"] == QC.BOUNDS]
     hints = []
     hpa = failed[in_hectopascal(table)[table["qc"].to_numpy() == QC.BOUNDS]]
@@ -55,9 +57,11 @@ def unit_hints(table: pd.DataFrame) -> list[str]:
             f"{len(hpa)} rows have a pressure such as {hpa['pressure'].iloc[0]:g} where Pa "
             "is required"
         )
-        hints.append(
-            f"{found}: this looks like hPa (call the column pressure_hPa, or use --obs-map)"
+        how = (
+            "call the column pressure_hPa, or say in a mapping file (--obs-map): "
+            'pressure = { column = "NAME", unit = "hPa" }'
         )
+        hints.append(f"{found}: this looks like hPa ({_what_to_do(hpa, how, 'pressures in Pa')})")
     for name, group in failed.groupby("variable"):
         variable = OBSERVABLES[str(name)]
         low, high = variable.valid_range
@@ -69,17 +73,24 @@ def unit_hints(table: pd.DataFrame) -> list[str]:
             f"{values.size} values of {name} are outside {low:g}..{high:g} {variable.units}, "
             f"such as {values[0]:g}"
         )
-        unit = looks_like(str(name), values)
-        hints.append(
-            found
-            + (
-                f": this looks like {unit} (call the column {name}_{unit}; a long table may "
-                f"have a column unit; or use --obs-map)"
-                if unit
-                else ""
-            )
-        )
+        if (unit := looks_like(str(name), values)) is not None:
+            how = f"call the column {name}_{unit}; a long table may have a column unit"
+            how = _what_to_do(group, how, f"a column unit, {unit}")
+            found += f": this looks like {unit} ({how})"
+        hints.append(found)
     return hints
+
+
+def _what_to_do(rows: pd.DataFrame, in_a_table: str, to_add: str) -> str:
+    """How to give ``rows`` other units: what to do ``in_a_table``; other files state their units
+    themselves, wrongly here, and are turned into a table."""
+    file = str(rows["file"].iloc[0])
+    if is_text_table(Path(file)):
+        return in_a_table
+    return (
+        f"the file states its units itself, so they stay rejected; to correct them: phyda obs "
+        f"convert {file} --out corrected.csv, and give these rows {to_add}"
+    )
 
 
 def require_usable(table: pd.DataFrame, valid_time: np.datetime64) -> None:

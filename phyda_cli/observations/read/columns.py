@@ -126,7 +126,8 @@ class ObservationMap(_Frozen):
     """The columns of a text table: either ``variables`` (wide), or ``variable`` and ``value``
     (long: one value a line). What a mapping file leaves out is recognised from the header.
 
-    ``stations`` is a table of positions by identifier, beside the mapping file.
+    Columns in ``ignore`` are not looked at. ``stations`` is a table of positions by identifier,
+    beside the mapping file.
     """
 
     station_id: Column | None = Field(None, description="Identifier of the station.")
@@ -150,6 +151,7 @@ class ObservationMap(_Frozen):
         None, description="1 uses the value, 0 only compares it, in a long table."
     )
     missing: tuple[str, ...] = Field((), description="Cells of any column that hold no value.")
+    ignore: tuple[str, ...] = Field((), description="Columns that are not read.")
     stations: Path | None = Field(
         None, description="Table of positions by identifier, beside this file."
     )

@@ -29,6 +29,7 @@ __all__ = [
     "decode",
     "decode_apart",
     "format_of",
+    "is_text_table",
     "load_format",
     "reader",
     "time_limit",
@@ -186,6 +187,14 @@ def format_of(source: Source) -> Format:
         f"{source.path} is {kind or 'binary data'}: expected observations as one of: "
         f"{', '.join(sorted(_FORMATS))}"
     )
+
+
+def is_text_table(path: Path) -> bool:
+    """Whether ``path`` is read as a text table, or is not there to say."""
+    try:
+        return format_of(Source(path)).harmless
+    except InputError:
+        return not path.is_file()
 
 
 def time_limit(path: Path) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from pydantic import ValidationError
@@ -144,6 +144,8 @@ def recognise(header: Header, given: ObservationMap | None) -> tuple[Observation
     one is ambiguous.
     """
     told: list[str] = []
+    if given is not None:
+        header = replace(header, names=[n for n in header.names if n not in given.ignore])
     columns = _metadata(header, header.names)
     chosen = {name: c for name, c in header.constants.items() if name not in columns}
     layout = layout_of(header.names)
@@ -180,7 +182,8 @@ def recognise(header: Header, given: ObservationMap | None) -> tuple[Observation
             f"{header.file}: no column of observed values; found columns: "
             f"{', '.join(header.names)}",
             hint=f"expected variable and value, or some of {', '.join(sorted(OBSERVABLES))}, "
-            "with units as in t2m_degC; or use --obs-map",
+            "with units as in t2m_degC; or say in a mapping file (--obs-map) which column is what: "
+            'variables.t2m = { column = "NAME", unit = "degC" }',
         )
     missing = (*(base.missing if base else ()), *(given.missing if given else ()))
     decimal = None if given is None else given.decimal
@@ -245,7 +248,8 @@ def _variables(
                 raise InputError(
                     f"{header.file}: column {column!r} is {canonical}, but its unit {unit!r} does "
                     f"not convert to {OBSERVABLES[canonical].units}",
-                    hint="correct the unit, or name the columns in a mapping file (--obs-map)",
+                    hint="correct the unit, or leave the column out in a mapping file (--obs-map): "
+                    f'ignore = ["{column}"]',
                 )
             if canonical in variables:
                 if re.search(r"_set_\d+d?$", column):  # Synoptic's further sensors
@@ -253,7 +257,8 @@ def _variables(
                 raise InputError(
                     f"{header.file}: columns {variables[canonical].column!r} and {column!r} are "
                     f"both {canonical}",
-                    hint="say which one to read in a mapping file (--obs-map)",
+                    hint="leave one of them out in a mapping file (--obs-map): "
+                    f'ignore = ["{column}"]',
                 )
             variables[canonical] = Column(column=column, unit=unit)
             break
@@ -280,7 +285,8 @@ def _refuse_incomplete(
         found + ", ".join(header.names),
         hint="; ".join(f"{n} may be called {', '.join(_METADATA[n].split())}" for n in absent)
         + (where if set(absent) & {"latitude", "longitude"} else "")
-        + "; or name the columns in a mapping file (--obs-map)",
+        + "; or say in a mapping file (--obs-map) which column it is: "
+        + " and ".join(f'{n} = "NAME"' for n in absent),
     )
 
 

@@ -61,7 +61,8 @@ def planned(
     if not chosen.long and not chosen.variables:
         raise InputError(
             f"{file}: no column of observed values; found columns: {', '.join(opened.names)}",
-            hint="expected temperatures, winds or pressures beside the levels; or use --obs-map",
+            hint="expected temperatures, winds or pressures beside the levels, such as t_degC; or "
+            'say in a mapping file (--obs-map): variables.t = { column = "NAME", unit = "degC" }',
         )
     doubted = _doubted(replace(cells, comma=comma), chosen)
     assumed = [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from phyda_cli.errors import InputError, UsageError
@@ -18,32 +20,63 @@ from phyda_cli.observations.read.decode import (
 )
 from phyda_cli.observations.report import ReadResult, merge
 
-__all__ = ["decode_all", "read_observations"]
+__all__ = ["TextTables", "decode_all", "read_observations"]
 
 _SMALL = 4_000_000  # bytes of a text file read sooner than a worker starts
 
 
+@dataclass(frozen=True)
+class TextTables:
+    """How text tables are read: mapping files (``maps``, see
+    :mod:`~phyda_cli.observations.read.columns`), and ``point`` or ``comma`` for their numbers
+    (``decimals``). Each is for all files, or with a pattern before it for those whose name fits
+    (``metar*=metar.toml``, ``*.txt=comma``); of several that fit the last counts."""
+
+    maps: tuple[str, ...] = ()
+    decimals: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The mapping files."""
+        return tuple(Path(_split(given)[1]) for given in self.maps)
+
+    def of(self, path: Path) -> ObservationMap | None:
+        """The map for the file ``path``. Raises UsageError for another decimal sign, and what
+        :func:`load_mapping` raises."""
+        mapping, decimal = (_last_for(path, given) for given in (self.maps, self.decimals))
+        chosen = None if mapping is None else load_mapping(Path(mapping))
+        if decimal is None:
+            return chosen
+        if decimal not in ("point", "comma"):
+            raise UsageError(f"--decimal {decimal}: expected point or comma")
+        return (chosen or ObservationMap()).model_copy(update={"decimal": decimal})
+
+
+def _split(given: str) -> tuple[str, str]:
+    """Pattern and value of ``PATTERN=VALUE``; a file whose name has a = in it is no pattern."""
+    pattern, separator, value = given.partition("=")
+    return (pattern, value) if separator and not Path(given).exists() else ("*", given)
+
+
+def _last_for(path: Path, given: Sequence[str]) -> str | None:
+    fitting = [
+        value for g in given for pattern, value in [_split(g)] if fnmatch(path.name, pattern)
+    ]
+    return fitting[-1] if fitting else None
+
+
 def read_observations(
-    paths: Sequence[Path],
-    mapping: Path | None = None,
-    strict: bool = False,
-    decimal: str | None = None,
+    paths: Sequence[Path], tables: TextTables = TextTables(), strict: bool = False
 ) -> ReadResult:
     """All observations in ``paths`` (text tables, BUFR, NetCDF or ODB-2, possibly gzipped), and
     what became of every row.
 
-    ``mapping`` is a TOML file that names the columns of the text tables (see
-    :mod:`~phyda_cli.observations.read.columns`), ``decimal`` how they write numbers. Binary files,
-    and several big text tables, are
-    decoded in worker processes; the rows come in the order of ``paths``. Raises InputError when a
-    file is missing, empty or of no known kind, and with ``strict`` for the first bad row.
+    ``tables`` says how text tables are read. Binary files, and several big text tables, are decoded
+    in worker processes; the rows come in the order of ``paths``. Raises InputError when a file is
+    missing, empty or of no known kind, and with ``strict`` for the first bad row.
     """
-    chosen = None if mapping is None else load_mapping(mapping)
-    if decimal is not None:
-        if decimal not in ("point", "comma"):
-            raise UsageError(f"--decimal {decimal}: expected point or comma")
-        chosen = (chosen or ObservationMap()).model_copy(update={"decimal": decimal})
-    result = merge(_read([Path(path) for path in paths], chosen))
+    paths = [Path(path) for path in paths]
+    result = merge(_read(paths, [tables.of(path) for path in paths]))
     if strict and result.problems:
         shown = "; ".join(str(p) for p in result.problems[:3])
         raise InputError(
@@ -53,38 +86,38 @@ def read_observations(
     return result
 
 
-def _read(paths: list[Path], mapping: ObservationMap | None) -> list[ReadResult]:
+def _read(paths: list[Path], maps: Sequence[ObservationMap | None]) -> list[ReadResult]:
     """The result of each file: small text tables in this process, the others in workers."""
     results: dict[int, ReadResult] = {}
     for i, path in enumerate(paths):
         source = Source(path)
         quick = not source.packed and (len(paths) == 1 or path.stat().st_size < _SMALL)
         if quick and format_of(source).harmless:
-            results[i] = decode(path, mapping)
+            results[i] = decode(path, maps[i])
     others = [i for i in range(len(paths)) if i not in results]
-    found = decode_all([paths[i] for i in others], mapping)
+    found = decode_all([paths[i] for i in others], [maps[i] for i in others])
     results |= zip(others, found, strict=True)
     return [results[i] for i in range(len(paths))]
 
 
 def decode_all(
-    paths: Sequence[Path], mapping: ObservationMap | None, processes: int | None = None
+    paths: Sequence[Path], maps: Sequence[ObservationMap | None], processes: int | None = None
 ) -> list[ReadResult]:
-    """The observations of each file in the order of ``paths``, decoded in up to ``processes``
-    workers (one a core).
+    """The observations of each file in the order of ``paths``, text tables by their ``maps``,
+    decoded in up to ``processes`` workers (one a core).
 
     Raises the first InputError in that order.
     """
 
-    def one(path: Path) -> ReadResult:
+    def one(path: Path, mapping: ObservationMap | None) -> ReadResult:
         load_format(path)
         return decode_apart(path, mapping)
 
     count = min(len(paths), processes or _cores())
     if count < 2:
-        return [one(path) for path in paths]
+        return [one(path, mapping) for path, mapping in zip(paths, maps, strict=True)]
     with ThreadPoolExecutor(count) as pool:  # each thread has a worker, which ends with it
-        return list(pool.map(one, paths))
+        return list(pool.map(one, paths, maps))
 
 
 def _cores() -> int:
