@@ -72,7 +72,7 @@ def test_a_wrong_decimal_is_refused(inspect: Inspect) -> None:
 
 def test_maps_and_signs_for_some_of_the_files(phyda: Run, tmp_path: Path) -> None:
     (tmp_path / "one.csv").write_text(f"{PLACE}T\n{FIRST}11.5\n")
-    two = f"{PLACE}T\n{FIRST}12.5\n".replace(",", ";").replace("12.5", "12,5")
+    two = f"{PLACE}T\nb{FIRST}12.5\n".replace(",", ";").replace("12.5", "12,5")
     (tmp_path / "two.csv").write_text(two)
     for name, unit in (("one", "degC"), ("two", "degF")):
         text = f'[variables]\nt2m = {{ column = "T", unit = "{unit}" }}\n'

@@ -133,7 +133,9 @@ def test_every_metar_is_accounted_for(shared_data: Path) -> None:
     mapping = EXAMPLES / "metar.toml"
     assert len(mapping.read_text().splitlines()) <= 15
     result = read_observations(
-        [shared_data / "observations" / "metar_20201001T06.csv"], mapping, strict=True
+        [shared_data / "observations" / "metar_20201001T06.csv"],
+        TextTables((str(mapping),)),
+        strict=True,
     )
     check(result.table)
     assert (
