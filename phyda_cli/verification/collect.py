@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +89,7 @@ def collect(
 def _observations(inputs: Inputs) -> pd.DataFrame | None:
     if not inputs.observations:
         return None
-    return read_observations(inputs.observations, inputs.obs_map, decimal=inputs.decimal).table
+    return read_observations(inputs.observations, inputs.tables).table
 
 
 def _alone(inputs: Inputs, feedbacks: Mapping[Path, str]) -> list[Path]:
