@@ -1,33 +1,54 @@
-# `make demo` and `make test` set up everything they need in .venv.
+# `make demo`, `make test` and the others set up everything they need in .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Torch without CUDA; `make TORCH_INDEX= demo` takes the build of the usual package index.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_FROM := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --retries 1 --timeout 15)
 
-.PHONY: demo test lint benchmark-quick clean
+.PHONY: demo lint type test coverage docs bench benchmark-quick clean
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "phyda needs Python 3.11 or newer, found " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt 'torch==2.13.0'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(TORCH_FROM) 'torch==2.13.0'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+$(VENV)/docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
 demo: $(VENV)/installed
 	$(BIN)/phyda demo --out phyda-demo --overwrite
 
-test: $(VENV)/installed lint
-	$(BIN)/python -m pytest
-
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(VENV)/installed
 	$(BIN)/mypy
 
-benchmark-quick: $(VENV)/installed
+test: lint type
+	$(BIN)/python -m pytest
+
+# All tests once more, with the share of lines they run, the least covered modules first.
+coverage: $(VENV)/installed
+	$(BIN)/python -m pytest --cov=phyda_cli --cov-report=
+	$(BIN)/python -m coverage report --sort=cover --skip-covered
+
+docs: $(VENV)/docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "the documentation is in build/docs/index.html"
+
+bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.held_out --quick
 	$(BIN)/python -m benchmarks.physics --quick
 	$(BIN)/python -m benchmarks.stations --quick
 	$(BIN)/python -m benchmarks.osse --quick --out out/osse-quick
 
+benchmark-quick: bench
+
 clean:
-	rm -rf $(VENV) phyda-demo
+	rm -rf $(VENV) build phyda-demo

@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
+from importlib import metadata
 from types import FrameType
 from typing import Annotated
 
@@ -104,6 +105,15 @@ def _outside(error: Exception) -> tuple[str, int] | None:
     return None
 
 
+def _address() -> str:
+    """Who mends defects: the address in the package's metadata, where whoever built it gave one."""
+    known: dict[str, str] = {}
+    with suppress(metadata.PackageNotFoundError):
+        urls = metadata.metadata("phyda").get_all("Project-URL") or ()
+        known = dict(url.split(", ", 1) for url in urls)
+    return known.get("Issues") or known.get("Homepage") or "whoever installed it for you"
+
+
 def main() -> None:
     """Run the command line; every error of phyda's own becomes one message and its exit code."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -123,8 +133,8 @@ def main() -> None:
             sys.exit(reason[1])
         traceback.print_exc()
         say(
-            "FATAL ERROR: this is a defect in phyda; please report it with the lines above and "
-            "what phyda doctor prints"
+            "FATAL ERROR: this is a defect in phyda; please send the lines above and what "
+            f"phyda doctor prints to {_address()}"
         )
         sys.exit(EXIT_INTERNAL)
 

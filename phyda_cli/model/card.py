@@ -167,8 +167,10 @@ def _commands(facts: dict[str, Any]) -> str:
     own = "" if facts["bundled"] else " --checkpoint CHECKPOINT"
     inspect = "" if facts["bundled"] else " CHECKPOINT"
     return (
-        f"    phyda assimilate --obs stations.csv --background fc.nc{own} --out analysis.nc\n "
-        f"   phyda model inspect{inspect}"
+        "```bash\n"
+        f"phyda assimilate --obs stations.csv --background fc.nc{own} --out analysis.nc\n"
+        f"phyda model inspect{inspect}\n"
+        "```"
     )
 
 

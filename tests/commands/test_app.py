@@ -100,6 +100,7 @@ def test_a_defect_is_told_from_a_mistake(phyda: Run, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(assimilate, "parse_renames", broken)
     outcome = phyda("assimilate", "--obs", "a", "--background", "b")
     assert outcome.code == 1
+    assert "whoever installed it" in outcome.err  # no address in the metadata
     assert "this is a defect in phyda" in outcome.err
     assert "of all things" in outcome.err
 
