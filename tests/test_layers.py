@@ -15,7 +15,7 @@ ROOT = Path(phyda_cli.__file__).parent
 LAYERS = [
     "__main__",
     "app",
-    "commands",
+    "commands | python",
     "cycle",
     "training",
     "simulation",
@@ -34,8 +34,11 @@ LEVEL = {name: level for level, row in enumerate(LAYERS) for name in row.split("
 
 
 def arrows(path: Path) -> Iterator[tuple[str, str]]:
-    """(importer, imported), without the name of the package."""
+    """(importer, imported), without the name of the package. Its own ``__init__`` names what stands
+    at the top and loads it when it is used."""
     importer = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    if importer == "__init__":
+        return
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module == phyda_cli.__name__:
             for alias in node.names:

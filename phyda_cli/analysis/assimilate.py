@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from phyda_cli.analysis.publication import (
 )
 from phyda_cli.analysis.verdict import Verdict, verdict_of
 from phyda_cli.errors import GateError, InputError, NoObservationsError, UsageError
-from phyda_cli.files.readable import check_input
+from phyda_cli.files.readable import check_input, in_utf8
 from phyda_cli.formats.background import Background, read_background
 from phyda_cli.formats.ensemble import member_labels, read_ensemble
 from phyda_cli.formats.write import check_format
@@ -53,13 +53,15 @@ ENSEMBLE_METHODS = (*FILTERS, "phyda")
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """``report`` is one JSON object; the rest is None when the output was up to date already."""
+    """``report`` is one JSON object, and ``attributes`` say what the analysis was made from; the
+    rest is None when the output was up to date already."""
 
     report: dict[str, Any]
     analysis: Analysis | None = None
     background: Background | None = None
     read: ReadResult | None = None
     problem: Problem | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 Judge = Callable[[Background, Analysis], Sequence[str]]
@@ -84,14 +86,11 @@ def assimilate(
     watch, ranks = _Stopwatch(), ranks or Ranks()
     checkpoint = Checkpoint.open(request.checkpoint)
     _check_methods(request, settings)
-    for path in (*request.obs, *request.fields):
-        if path.is_dir() and not (path in request.fields and is_zarr(path)):
-            raise UsageError(f"{path} is a folder, expected a file")
+    for path in request.files:
         if not path.is_dir():
             check_input(path)
-    for listed in request.lists:
-        if listed is not None:
-            check_input(listed)
+        elif any(path is own for own in request.obs) or not is_zarr(path):
+            raise UsageError(f"{path} is a folder, expected a file")
     if dry_run:
         watch.note("checked inputs")
         read = read_observations(request.obs, request.tables, request.strict)
@@ -175,7 +174,9 @@ def _analysed(
         "phyda_verdict": str(verdict),
         "phyda_status": f"{status}: {'; '.join(reasons)}" if status == "degraded" else status,
     }
-    publish_outputs(request, background, analysis, provenance | stated)
+    notes = in_utf8("; ".join([*background.notes, *analysis.notes]))
+    attributes = provenance | stated | {"phyda_notes": notes}
+    publish_outputs(request, background, analysis, attributes)
     watch.note("written")
     report |= {
         "status": status,
@@ -190,7 +191,7 @@ def _analysed(
         },
         "seconds": watch.seconds,
     }
-    return Result(report, analysis, background, read, problem)
+    return Result(report, analysis, background, read, problem, attributes)
 
 
 def assist(ranks: Ranks) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,12 +22,12 @@ from phyda_cli.files.lock import locked
 from phyda_cli.files.publish import check_target, sha256, together
 from phyda_cli.files.readable import in_utf8
 from phyda_cli.formats.background import Background
-from phyda_cli.formats.inputs import attributes_of
+from phyda_cli.formats.inputs import FieldInput, attributes_of, name_of
 from phyda_cli.formats.write import write_analysis
 from phyda_cli.formats.zarr import is_zarr, store_stamp
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.observations.feedback import write_feedback
-from phyda_cli.observations.read.read import TextTables
+from phyda_cli.observations.read.read import ObservationInput, TextTables
 from phyda_cli.settings.analysis import AnalysisSettings
 
 __all__ = [
@@ -43,18 +43,18 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Request:
     """What to assimilate and where to put it; ``None`` outputs are not written. Without
     ``background`` it is the mean of ``ensemble``. ``previous`` is the feedback file of the analysis
-    before this one."""
+    before this one. Fields and observations may lie in memory too."""
 
-    obs: list[Path]
-    background: Path | None
+    obs: Sequence[ObservationInput]
+    background: FieldInput | None
     out: Path | None
     feedback: Path | None = None
     previous: Path | None = None
-    ensemble: list[Path] = field(default_factory=list)
+    ensemble: Sequence[FieldInput] = ()
     checkpoint: Path = BUNDLED
     tables: TextTables = field(default_factory=TextTables)
     withhold_file: Path | None = None
@@ -77,16 +77,22 @@ class Request:
         return *self.tables.files, self.withhold_file, self.blacklist, self.whitelist, self.limits
 
     @property
-    def fields(self) -> list[Path]:
-        """The files that hold fields."""
+    def fields(self) -> list[FieldInput]:
+        """What holds fields."""
         return [*([] if self.background is None else [self.background]), *self.ensemble]
+
+    @property
+    def files(self) -> list[Path]:
+        """The input files."""
+        every = (*self.obs, *self.fields, *self.lists, self.previous)
+        return [source for source in every if isinstance(source, Path)]
 
 
 def provenance_of(
     request: Request, settings: AnalysisSettings, checkpoint: Checkpoint
 ) -> dict[str, Any]:
     """Global attributes that say what the output was made from; ``phyda_inputs`` is their
-    fingerprint."""
+    fingerprint, empty where inputs lie in memory, which are not hashed."""
     stated = {
         "phyda_version": __version__,
         "method": settings.method,
@@ -94,17 +100,17 @@ def provenance_of(
         "seed": settings.seed,
         "model_name": checkpoint.metadata.name,
         "model_sha256": checkpoint.sha256,
-        "obs_file": ", ".join(in_utf8(p.name) for p in request.obs),
+        "obs_file": ", ".join(in_utf8(name_of(p).name) for p in request.obs),
         "obs_sha256": ", ".join(_hash(p) for p in request.obs),
         "background_file": "mean of the ensemble"
         if request.background is None
-        else in_utf8(request.background.name),
+        else in_utf8(name_of(request.background).name),
         "background_sha256": "" if request.background is None else _hash(request.background),
         "config_json": settings.model_dump_json(),
         "valid_time_override": "" if request.valid_time is None else str(request.valid_time),
     }
     if request.ensemble:
-        stated["ensemble_file"] = ", ".join(in_utf8(p.name) for p in request.ensemble)
+        stated["ensemble_file"] = ", ".join(in_utf8(name_of(p).name) for p in request.ensemble)
         stated["ensemble_sha256"] = ", ".join(_hash(p) for p in request.ensemble)
     if request.tables.decimals:
         stated["obs_decimal"] = ", ".join(request.tables.decimals)
@@ -128,11 +134,14 @@ def provenance_of(
     fingerprint = hashlib.sha256(
         json.dumps([stated, *map(str, options)], sort_keys=True).encode()
     ).hexdigest()
-    return stated | {"phyda_inputs": fingerprint}
+    in_files = all(isinstance(source, Path) for source in (*request.obs, *request.fields))
+    return stated | {"phyda_inputs": fingerprint if in_files else ""}
 
 
-def _hash(path: Path) -> str:
-    """Hash of an input; unreadable ones are left to their reader, which knows what to say."""
+def _hash(path: FieldInput | ObservationInput) -> str:
+    """Hash of a file; unreadable ones are left to their reader, which knows what to say."""
+    if not isinstance(path, Path):
+        return ""
     if path.is_dir() and is_zarr(path):
         return store_stamp(path)
     return sha256(path) if path.is_file() else ""
@@ -152,9 +161,7 @@ def up_to_date(request: Request, provenance: dict[str, Any]) -> bool:
         return True
     for path in outputs:
         check_target(path, _replaces(path, request, provenance))
-    files = (*request.obs, *request.fields, *request.lists, request.previous)
-    inputs = [p for p in files if p is not None]
-    taken = {p.resolve() for p in inputs}
+    taken = {p.resolve() for p in request.files}
     if any(p.resolve() in taken for p in outputs) or len({p.resolve() for p in outputs}) < len(
         outputs
     ):
@@ -174,11 +181,12 @@ def _replaces(path: Path, request: Request, provenance: dict[str, Any]) -> bool:
     if made_from is None:  # some other file of the user's
         return False
     alone = path == request.feedback and request.out is not None and not request.out.exists()
-    return alone or request.replace_changed or made_from == provenance["phyda_inputs"]
+    return alone or request.replace_changed or _made_from(path, provenance)
 
 
 def _made_from(path: Path, provenance: dict[str, Any]) -> bool:
-    return attribute(path, "phyda_inputs") == provenance["phyda_inputs"]
+    own = str(provenance["phyda_inputs"])
+    return bool(own) and attribute(path, "phyda_inputs") == own
 
 
 def attribute(path: Path | None, name: str) -> str | None:
@@ -193,15 +201,13 @@ def attribute(path: Path | None, name: str) -> str | None:
 
 
 def publish_outputs(
-    request: Request, background: Background, analysis: Analysis, provenance: dict[str, Any]
+    request: Request, background: Background, analysis: Analysis, attributes: dict[str, Any]
 ) -> None:
-    """Write feedback and analysis; both appear, the analysis last, or none does."""
-    attributes = provenance | {
-        "phyda_notes": in_utf8("; ".join([*background.notes, *analysis.notes])),
-    }
+    """Write feedback and analysis with their global ``attributes``; both appear, the analysis last,
+    or none does."""
     with together():
         if request.feedback is not None:
-            overwrite = _replaces(request.feedback, request, provenance)
+            overwrite = _replaces(request.feedback, request, attributes)
             write_feedback(request.feedback, analysis.feedback, attributes, overwrite)
         if request.out is not None:
             write_analysis(
@@ -212,7 +218,7 @@ def publish_outputs(
                 analysis.spread if analysis.status == "ok" else None,
                 analysis.members or None,
                 attributes,
-                _replaces(request.out, request, provenance),
+                _replaces(request.out, request, attributes),
             )
 
 
@@ -233,14 +239,15 @@ def one_at_a_time(request: Request) -> Iterator[None]:
 Stamps = dict[Path, tuple[int, int]]
 
 
-def stamps(paths: list[Path]) -> Stamps:
+def stamps(sources: Iterable[ObservationInput]) -> Stamps:
     """Size and time of the last change of each file."""
-    return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in paths if p.is_file()}
+    files = (p for p in sources if isinstance(p, Path) and p.is_file())
+    return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in files}
 
 
 def grown(before: Stamps) -> list[Path]:
     """The files that have changed since ``before``."""
-    now = stamps(list(before))
+    now = stamps(before)
     return [path for path, stamp in before.items() if now.get(path) != stamp]
 
 
@@ -249,9 +256,13 @@ def with_copies(request: Request) -> Iterator[Request]:
     """``request`` with copies of its observations, which nobody else writes to, of the same
     names."""
     with tempfile.TemporaryDirectory(prefix="phyda-") as folder:
-        copies = []
+        copies: list[ObservationInput] = []
         for number, path in enumerate(request.obs):
-            copies.append(Path(folder, f"{number:03d}", path.name))
-            copies[-1].parent.mkdir()
-            shutil.copyfile(path, copies[-1])
+            if not isinstance(path, Path):
+                copies.append(path)
+                continue
+            copy = Path(folder, f"{number:03d}", path.name)
+            copy.parent.mkdir()
+            shutil.copyfile(path, copy)
+            copies.append(copy)
         yield replace(request, obs=copies)

@@ -87,8 +87,9 @@ def demo(
     for source in BUNDLED_CASE.iterdir():  # to try other commands on
         with publish(out / "inputs" / source.name, overwrite=True) as copy:
             shutil.copyfile(source, copy)
+    stations = [BUNDLED_CASE / "stations.csv"]
     request = Request(
-        obs=[BUNDLED_CASE / "stations.csv"],
+        obs=stations,
         background=BUNDLED_CASE / "background.nc",
         out=out / "analysis.nc",
         feedback=out / "feedback.nc",
@@ -107,7 +108,7 @@ def demo(
             [out / "analysis.nc"], [BUNDLED_CASE / "truth.nc"], [], [out / "feedback.nc"]
         )
         report_on(page, files, overwrite=True)
-    _show(out, request.obs, picture if fresh or not picture.exists() else None, as_json, report)
+    _show(out, stations, picture if fresh or not picture.exists() else None, as_json, report)
     say(
         f"{out}/report.html, analysis.nc, feedback.nc and increment.png "
         + (f"written in {report['seconds']} s" if fresh else "are up to date")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,24 +19,21 @@ from phyda_cli.files.readable import check_input
 from phyda_cli.observations.read.read import TextTables
 from phyda_cli.settings.analysis import QualityControlSettings
 from phyda_cli.settings.verification import VerificationSettings
-from phyda_cli.verification.collect import Inputs, collect, is_feedback
+from phyda_cli.verification.collect import Inputs, is_feedback
 from phyda_cli.verification.collected import Collected
-from phyda_cli.verification.experiments import Scorecard, compare, scorecard_lines
+from phyda_cli.verification.examine import Examination, examine
+from phyda_cli.verification.experiments import scorecard_lines
 from phyda_cli.verification.export import SCHEMA, write_csv, write_netcdf, write_verif
 from phyda_cli.verification.fields import score_fields
 from phyda_cli.verification.limits import Broken, broken_limits, named_numbers, read_limits
-from phyda_cli.verification.physics import PhysicsReport, assess
 from phyda_cli.verification.ratios import mean_ratio
 from phyda_cli.verification.screen import TextTable, screen, shortened
-from phyda_cli.verification.station_health import StationRow, judge
+from phyda_cli.verification.station_health import StationRow
 from phyda_cli.verification.summary import (
     Headline,
     numbers_of,
-    rows_with_bounds,
-    summarise,
     summary_tables,
 )
-from phyda_cli.verification.sums import read_sums
 from phyda_cli.verification.tidy import Row
 
 __all__ = ["Request", "run"]
@@ -90,6 +87,22 @@ class Request:
         )
 
     @property
+    def others(self) -> Inputs | None:
+        """The files of the run to compare with."""
+        if not self.against and not self.against_feedback:
+            return None
+        return replace(
+            self.inputs, analyses=self.against, feedbacks=self.against_feedback, time=None
+        )
+
+    @property
+    def wanted_physics(self) -> Literal["no", "where possible", "yes"]:
+        """Whether to say how physical the analyses are."""
+        if self.physics:
+            return "yes"
+        return "where possible" if self.report else "no"
+
+    @property
     def by_option(self) -> dict[str, Sequence[Path]]:
         """Input files by the option that gave them, the most special first."""
         return {
@@ -113,14 +126,24 @@ class Request:
 class _Found:
     """What a run has found, and what of it goes into JSON beside the rows."""
 
-    collected: Collected
-    rows: list[Row]
-    headline: Headline
-    stations: list[StationRow] = field(default_factory=list)
-    card: Scorecard | None = None
-    physics: PhysicsReport | None = None
+    examination: Examination
     tables: list[TextTable] = field(default_factory=list)
     json: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def collected(self) -> Collected:
+        """The pass over the analyses."""
+        return self.examination.collected
+
+    @property
+    def rows(self) -> list[Row]:
+        """Every score."""
+        return self.examination.rows
+
+    @property
+    def headline(self) -> Headline:
+        """The first lines."""
+        return self.examination.headline
 
 
 def run(request: Request, settings: VerificationSettings, controls: QualityControlSettings) -> None:
@@ -132,20 +155,23 @@ def run(request: Request, settings: VerificationSettings, controls: QualityContr
         for path in (*request.truths, *request.backgrounds, *request.feedbacks, *request.analyses):
             if not path.is_dir():
                 check_input(path)
-        physical = request.physics or request.report is not None
-        collected = collect(request.inputs, settings, controls, physical)
-        for path in request.from_sums:
-            collected.sums.merge(read_sums([path]))
-    for note in collected.notes:
+        found = _Found(
+            examine(
+                request.inputs,
+                settings,
+                controls,
+                request.others,
+                request.from_sums,
+                request.wanted_physics,
+            )
+        )
+    for note in found.collected.notes:
         say(note)
-    rows = rows_with_bounds(collected.sums, settings.seed)
-    verdict = str(collected.attributes.get("phyda_verdict", ""))
-    found = _Found(collected, rows, summarise(collected, rows, verdict))
     name = request.analyses[0].name if len(request.analyses) == 1 else "analyses"
     truth = request.truths[0].name if len(request.truths) == 1 else "truth"
-    found.tables += summary_tables(rows, name, truth)
-    _sections(found, request, settings, controls)
-    broken = broken_limits(limits, named_numbers(rows, _numbers(found))) if limits else []
+    found.tables += summary_tables(found.rows, name, truth)
+    _sections(found, request, controls)
+    broken = broken_limits(limits, named_numbers(found.rows, _numbers(found))) if limits else []
     _write(found, request, settings, broken)
     _print(found, request, broken)
     if broken:
@@ -202,37 +228,25 @@ def _hints(request: Request) -> Iterator[None]:
 
 
 def _numbers(found: _Found) -> dict[str, float | None]:
-    return numbers_of(found.collected, found.headline, found.physics)
+    return numbers_of(found.collected, found.headline, found.examination.physics)
 
 
-def _sections(
-    found: _Found,
-    request: Request,
-    settings: VerificationSettings,
-    controls: QualityControlSettings,
-) -> None:
+def _sections(found: _Found, request: Request, controls: QualityControlSettings) -> None:
     """Everything beside the scores that ``request`` asks for."""
-    collected = found.collected
+    collected, stations, card = (
+        found.collected,
+        found.examination.stations,
+        found.examination.card,
+    )
     if collected.last is not None and len(request.analyses) == 1:
         _single(found, request, controls)
     if request.stations or request.report:
-        found.stations = judge(collected.stations, settings.station)
-        found.json["stations_judged"] = [s.as_dict() for s in found.stations]
+        found.json["stations_judged"] = [s.as_dict() for s in stations]
     if request.stations:
-        found.tables.insert(0, _station_table(found.stations))
-    if request.against or request.against_feedback:
-        others = Inputs(
-            request.against,
-            request.truths,
-            request.backgrounds,
-            request.against_feedback,
-            request.observations,
-            request.tables,
-        )
-        theirs = collect(others, settings, controls)
-        found.card = compare(collected.sums, theirs.sums, settings.seed)
-        found.json["scorecard"] = found.card.as_dict()
-    if (request.physics or request.report) and collected.last is not None:
+        found.tables.insert(0, _station_table(stations))
+    if card is not None:
+        found.json["scorecard"] = card.as_dict()
+    if found.examination.physics is not None:
         _add_physics(found, request)
     if request.spectra and collected.last is not None:
         _add_spectra(found)
@@ -319,21 +333,11 @@ def _station_table(stations: Sequence[StationRow]) -> TextTable:
 
 
 def _add_physics(found: _Found, request: Request) -> None:
-    from phyda_cli.errors import InputError
-
-    collected = found.collected
-    file = collected.last
+    file, report = found.collected.last, found.examination.physics
     assert file is not None
-    try:
-        report = assess(file.fields, collected.background, collected.truth, file.members)
-    except InputError as error:
-        if request.physics:
-            raise
-        say(f"no physics: {error.message}")
-        return
+    assert report is not None
     for note in report.notes:
         say(f"physics: {note}")
-    found.physics = report
     found.json["physics"] = report.as_dict()
     found.tables.append(physics_table(report, file.path.name))
     if request.physics_plot is not None:
@@ -403,11 +407,11 @@ def _write(
         pairs = feedback_by_time(request.feedbacks)
         write_verif(request.verif, pairs, request.field or "t2m", overwrite)
     if request.scorecard is not None:
-        if found.card is None:
+        if found.examination.card is None:
             raise UsageError("--scorecard needs --against", hint="name the other run's analyses")
         from phyda_cli.verification.charts import draw_scorecard
 
-        draw_scorecard(request.scorecard, found.card, overwrite)
+        draw_scorecard(request.scorecard, found.examination.card, overwrite)
     if request.plot is not None and collected.last is not None:
         from phyda_cli.verification.plots import draw_channel
 
@@ -416,18 +420,7 @@ def _write(
     if request.report is not None:
         from phyda_cli.verification.report import write_report
 
-        write_report(
-            request.report,
-            collected,
-            found.rows,
-            found.headline,
-            found.stations,
-            broken=broken,
-            card=found.card,
-            physics=found.physics,
-            history=settings.history,
-            overwrite=overwrite,
-        )
+        write_report(request.report, found.examination, broken, settings.history, overwrite)
     for path in request.outputs:
         if path != request.physics_plot:
             say(f"wrote {path}")
@@ -466,8 +459,8 @@ def _print(found: _Found, request: Request, broken: Sequence[Broken]) -> None:
     for each in broken:
         warn(f"broken limit: {each.text}")
     tables = list(found.tables)
-    if found.card is not None:
-        lines += shortened(scorecard_lines(found.card), 20)
+    if found.examination.card is not None:
+        lines += shortened(scorecard_lines(found.examination.card), 20)
         tables = tables[:1]
     hint = "every number: --json, --csv FILE, --netcdf FILE; one page: --report FILE.html"
     print("\n".join(screen(lines, tables, hint)))

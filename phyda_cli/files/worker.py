@@ -71,7 +71,8 @@ def apart(
 
     Its arguments and its result are copied; of a generator each item is, when it is asked for. What
     it raises is raised here, and InputError where it crashes, takes too long or needs too much
-    memory. Within a worker it is a plain call.
+    memory. Within a worker it is a plain call, and so it is where the first argument is no path but
+    a data set in memory.
     """
 
     def marked(function: Callable[P, T]) -> Callable[P, T]:
@@ -80,9 +81,10 @@ def apart(
 
         @functools.wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> Any:
-            if _serving:
+            source = args[0] if args else kwargs[first]
+            if _serving or not isinstance(source, (str, Path)):
                 return function(*args, **kwargs)
-            path = Path(str(args[0] if args else kwargs[first]))
+            path = Path(source)
             worker = _own_worker()
             answer = worker.each if generates else worker.call
             return answer(functools.partial(called, *args, **kwargs), path, limit(path))

@@ -17,7 +17,7 @@ from phyda_cli.fields.mesh import Mesh, turned
 from phyda_cli.files.worker import apart
 from phyda_cli.formats.checks import check_fields
 from phyda_cli.formats.columns import check_columns
-from phyda_cli.formats.inputs import open_forecast
+from phyda_cli.formats.inputs import FieldInput, open_forecast
 from phyda_cli.formats.recognise import Axes, Source, as_relative, find_axes, find_sources
 from phyda_cli.formats.series import Series, canonical, values_of
 
@@ -58,15 +58,15 @@ class Background:
 
 @apart()
 def read_background(
-    path: Path | str,
+    path: FieldInput | str,
     time: np.datetime64 | None = None,
     near: np.datetime64 | None = None,
     rename: Mapping[str, str] | None = None,
     member: int | str | None = None,
     assume: np.datetime64 | None = None,
 ) -> Background:
-    """Read one time (and one ensemble member) of a GRIB or NetCDF file or a Zarr store; the format
-    is told by content.
+    """Read one time (and one ensemble member) of a GRIB or NetCDF file, a Zarr store or a data set
+    in memory; the format is told by content.
 
     Of several times the one equal to ``time``, else the nearest to ``near``; a file that states no
     time is taken as valid at ``time``, else ``assume``. ``rename`` maps the file's variable names
@@ -74,7 +74,8 @@ def read_background(
     for files that are missing, damaged, on an unsupported grid, without known variables or with
     implausible values; UsageError when a time or member must be chosen.
     """
-    series = open_forecast(Path(path), rename, assume if time is None else time)
+    source = Path(path) if isinstance(path, str) else path
+    series = open_forecast(source, rename, assume if time is None else time)
     with closing(series.frames):
         return background_of(series, series.find(time, near, member), rename)
 

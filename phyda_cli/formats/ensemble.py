@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -14,14 +13,14 @@ from phyda_cli.errors import InputError, UsageError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.files.worker import apart
 from phyda_cli.formats.background import Background, background_of
-from phyda_cli.formats.inputs import open_forecast
+from phyda_cli.formats.inputs import FieldInput, name_of, open_forecast
 
 __all__ = ["member_labels", "read_ensemble"]
 
 
 @apart()
 def member_labels(
-    path: Path,
+    path: FieldInput,
     rename: Mapping[str, str] | None = None,
     assume: np.datetime64 | None = None,
 ) -> list[int | str]:
@@ -33,7 +32,7 @@ def member_labels(
 
 
 def read_ensemble(
-    paths: Sequence[Path],
+    paths: Sequence[FieldInput],
     time: np.datetime64 | None = None,
     near: np.datetime64 | None = None,
     rename: Mapping[str, str] | None = None,
@@ -55,7 +54,7 @@ def read_ensemble(
         for name, values in _numbers(found.source).items():
             sums[name] = sums.get(name, 0.0) + values.astype(np.float64)
     if first is None or len(members) < 2:
-        listed = ", ".join(p.name for p in paths)
+        listed = ", ".join(name_of(p).name for p in paths)
         raise UsageError(
             f"an ensemble needs at least two members, found {len(members)} in {listed}",
             hint="give all files with --ensemble",
@@ -82,7 +81,7 @@ def read_ensemble(
 
 
 def _members(
-    paths: Sequence[Path],
+    paths: Sequence[FieldInput],
     time: np.datetime64 | None,
     near: np.datetime64 | None,
     rename: Mapping[str, str] | None,
@@ -97,7 +96,7 @@ def _members(
 
 @apart()
 def _members_of(
-    path: Path,
+    path: FieldInput,
     time: np.datetime64 | None,
     near: np.datetime64 | None,
     rename: Mapping[str, str] | None,

@@ -1,30 +1,38 @@
-"""Opening one input of any format, told by content, and finding inputs in folders."""
+"""Opening one input of any format, told by content, and finding inputs in folders. A data set in
+memory may stand for a file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import xarray as xr
 
 from phyda_cli.errors import InputError
 from phyda_cli.files.readable import check_input
 from phyda_cli.files.worker import apart
 from phyda_cli.formats.series import Series
+from phyda_cli.formats.xarray_frames import series_of
 from phyda_cli.formats.zarr import is_zarr, open_zarr_series, zarr_metadata
 
 __all__ = [
+    "FieldInput",
     "attributes_of",
     "file_kind",
     "find_inputs",
     "fingerprint",
+    "name_of",
     "open_forecast",
     "open_series",
     "valid_times",
 ]
+
+FieldInput: TypeAlias = Path | xr.Dataset
+"""A file or store, or a data set in memory."""
 
 _SUFFIXES = (
     ".nc",
@@ -47,6 +55,15 @@ _OTHER = {
     b"%PDF": "a PDF document",
     b"<": "an HTML or XML page",
 }
+
+
+def name_of(source: object) -> Path:
+    """The path of a file; of what lies in memory the name of the file it came from, if it says,
+    else ``data in memory``."""
+    if isinstance(source, (str, Path)):
+        return Path(source)
+    encoding = getattr(source, "encoding", {})
+    return Path(Path(str(encoding.get("source", "data in memory"))).name)
 
 
 def file_kind(path: Path) -> str:
@@ -108,7 +125,7 @@ def fingerprint(path: Path) -> str:
 
 
 def open_forecast(
-    path: Path, rename: Mapping[str, str] | None = None, assume: np.datetime64 | None = None
+    path: FieldInput, rename: Mapping[str, str] | None = None, assume: np.datetime64 | None = None
 ) -> Series:
     """The frames of the forecast at ``path``, to be closed when read; one that states no time is
     valid at ``assume``. Raises InputError when it cannot be read."""
@@ -125,7 +142,7 @@ def open_series(path: Path) -> Series:
 
 
 @apart()
-def valid_times(path: Path) -> np.ndarray:
+def valid_times(path: FieldInput) -> np.ndarray:
     """The times that the frames of an input are valid at, each once. Raises InputError as
     :func:`open_forecast`."""
     series = open_forecast(path)
@@ -134,8 +151,12 @@ def valid_times(path: Path) -> np.ndarray:
 
 
 @apart()
-def attributes_of(path: Path) -> dict[str, Any]:
-    """Global attributes of a NetCDF file; none of others. Raises InputError when it is damaged."""
+def attributes_of(path: Any) -> dict[str, Any]:
+    """Global attributes of a NetCDF file, and of a data set or table in memory; none of others.
+    Raises InputError when it is damaged."""
+    if not isinstance(path, (str, Path)):
+        return {str(name): value for name, value in path.attrs.items()}
+    path = Path(path)
     if file_kind(path) != "netcdf":
         return {}
     from phyda_cli.formats.netcdf import open_netcdf
@@ -150,8 +171,10 @@ def _opened(path: Path, _: str) -> Series:
 
 
 def _open(
-    path: Path, rename: Mapping[str, str], assume: np.datetime64 | None, channels: bool
+    path: FieldInput, rename: Mapping[str, str], assume: np.datetime64 | None, channels: bool
 ) -> Series:
+    if isinstance(path, xr.Dataset):  # a copy, as its frames are closed and it is not ours to close
+        return series_of(name_of(path), path.copy(), rename, assume, channels, nullcontext())
     kind = file_kind(path)
     if kind == "zarr":
         return open_zarr_series(path, rename, assume, channels)

@@ -24,7 +24,7 @@ from phyda_cli.formats.recognise import Source
 from phyda_cli.formats.times import as_time
 from phyda_cli.names import VARIABLES
 
-__all__ = ["check_format", "write_analysis", "write_fields"]
+__all__ = ["analysis_dataset", "check_format", "write_analysis", "write_fields"]
 
 _GRIB_SUFFIXES = (".grib", ".grib1", ".grib2", ".grb", ".grb1", ".grb2", ".gb2")
 
@@ -75,16 +75,35 @@ def write_analysis(
     attributes: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write the analysis in the layout, names and units of the background's file: as NetCDF, or
-    where the name of ``path`` says GRIB into the messages of a GRIB background, without the rest.
+    """Write the analysis as :func:`analysis_dataset` makes it: as NetCDF, or where the name of
+    ``path`` says GRIB into the messages of a GRIB background, without the rest. Raises OutputError
+    when the file cannot be written or does not read back.
+    """
+    dataset = analysis_dataset(background, analysis, increment, spread, members, attributes)
+    if _says_grib(path):
+        from phyda_cli.formats.grib_write import write_grib  # loads ecCodes
+
+        write_grib(path, background, dataset, overwrite)
+        return
+    _publish(dataset, path, overwrite)
+
+
+def analysis_dataset(
+    background: Background,
+    analysis: Fields,
+    increment: Fields,
+    spread: Fields | None = None,
+    members: Sequence[Fields] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """The analysis in the layout, names and units of the background's file, times not decoded.
 
     Each variable X of the file whose field is in ``increment`` becomes its value plus the
     difference of ``analysis`` and background in the file's units (a zero difference leaves it bit
     for bit), with X_increment, X_spread and X_members (first dimension ``realization``) beside it.
     A file's relative humidity follows from the analysed q and t; without ``members`` its spread
     takes their errors as independent. All other variables pass through. A level absent from the
-    background stays absent (NaN). Raises OutputError when the file cannot be written or does not
-    read back.
+    background stays absent (NaN).
     """
     dataset = background.source.copy()
     if background.angle is not None:  # back to the file's own winds
@@ -101,11 +120,6 @@ def write_analysis(
             or (source.relative and "t" in increment.upper)
         ):
             _add_variable(dataset, background, source, analysis, increment, spread, members)
-    if _says_grib(path):
-        from phyda_cli.formats.grib_write import write_grib  # loads ecCodes
-
-        write_grib(path, background, dataset, overwrite)
-        return
     if members:
         numbers = np.arange(len(members), dtype=np.int32)
         dataset = dataset.assign_coords(
@@ -121,7 +135,7 @@ def write_analysis(
     dataset.attrs = stated | _global_attributes("analysis of the atmosphere", made, attributes)
     if "history" in background.source.attrs:
         dataset.attrs["history"] += "\n" + str(background.source.attrs["history"])
-    _publish(dataset, path, overwrite)
+    return dataset
 
 
 def write_fields(

@@ -354,9 +354,12 @@ def _columns(data: netCDF4.Dataset, path: Path) -> dict[str, np.ndarray]:
 
 
 @apart()
-def read_feedback(path: Path) -> pd.DataFrame:
-    """The rows of a feedback file under its own variable names. Raises InputError when ``path`` is
-    none, is damaged or holds variables that phyda does not know."""
+def read_feedback(path: Path | pd.DataFrame) -> pd.DataFrame:
+    """The rows of a feedback file under its own variable names; such rows in memory are returned.
+    Raises InputError when ``path`` is none, is damaged or holds variables that phyda does not
+    know."""
+    if isinstance(path, pd.DataFrame):
+        return _checked(path)
     check_input(path)
     reject_truncated(path, str(path))
     try:
@@ -381,3 +384,14 @@ def read_feedback(path: Path) -> pd.DataFrame:
         "datetime64[ns]"
     )
     return pd.DataFrame(columns)
+
+
+def _checked(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows in memory, when they are those of a feedback."""
+    absent = [name for name in _REQUIRED if name not in rows]
+    if absent:
+        raise InputError(
+            f"the table is no feedback: it has no {', '.join(absent)}",
+            hint="give the feedback of an analysis",
+        )
+    return rows

@@ -4,6 +4,7 @@ in canonical units."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import xarray as xr
 from phyda_cli.fields.grid import Fields
 from phyda_cli.files.worker import apart
 from phyda_cli.formats.background import Background, level_index, read_background, values_of
-from phyda_cli.formats.inputs import file_kind
+from phyda_cli.formats.inputs import FieldInput, file_kind, name_of
 from phyda_cli.formats.netcdf import open_netcdf
 from phyda_cli.formats.recognise import Source
 
@@ -50,15 +51,17 @@ class AnalysisFile:
 
 
 @apart()
-def read_analysis(path: Path, time: np.datetime64 | None = None) -> AnalysisFile:
-    """Read any file of fields; one written by phyda brings its increments, spreads and members.
+def read_analysis(path: FieldInput, time: np.datetime64 | None = None) -> AnalysisFile:
+    """Read any file of fields, or a data set in memory; one made by phyda brings its increments,
+    spreads and members.
 
     Raises InputError and UsageError as :func:`read_background` does.
     """
     file = read_background(path, time)
-    if file_kind(path) != "netcdf":
-        return AnalysisFile(path, file.fields)
-    with open_netcdf(path) as dataset:
+    name = name_of(path)
+    if isinstance(path, Path) and file_kind(path) != "netcdf":
+        return AnalysisFile(name, file.fields)
+    with open_netcdf(path) if isinstance(path, Path) else nullcontext(path) as dataset:
         pick = _Picker(file, dataset)
         background = pick.fields(
             lambda s: pick.values(s, "") - pick.values(s, "_increment"), "_increment"
@@ -71,7 +74,7 @@ def read_analysis(path: Path, time: np.datetime64 | None = None) -> AnalysisFile
 
         members = [member(i) for i in range(count)]
     return AnalysisFile(
-        path,
+        name,
         file.fields,
         None if background is None else _completed(background, file.fields),
         spread,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,9 @@ import pandas as pd
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.formats.background import read_background
-from phyda_cli.formats.inputs import attributes_of, valid_times
+from phyda_cli.formats.inputs import FieldInput, attributes_of, name_of, valid_times
 from phyda_cli.observations.feedback import read_feedback
-from phyda_cli.observations.read.read import TextTables, read_observations
+from phyda_cli.observations.read.read import ObservationInput, TextTables, read_observations
 from phyda_cli.observations.table import QC
 from phyda_cli.settings.analysis import QualityControlSettings
 from phyda_cli.settings.verification import VerificationSettings
@@ -22,6 +23,7 @@ from phyda_cli.verification.analysis_file import read_analysis
 from phyda_cli.verification.collected import Case, Collected
 
 __all__ = [
+    "FeedbackInput",
     "Inputs",
     "attributes_of",
     "collect",
@@ -30,15 +32,20 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """Files of one run: ``backgrounds`` replace what the analyses' own increments imply."""
+FeedbackInput: TypeAlias = Path | pd.DataFrame
+"""A file, or its rows in memory."""
 
-    analyses: Sequence[Path] = ()
-    truths: Sequence[Path] = ()
-    backgrounds: Sequence[Path] = ()
-    feedbacks: Sequence[Path] = ()
-    observations: Sequence[Path] = ()
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Files of one run, or data in memory: ``backgrounds`` replace what the analyses' own
+    increments imply."""
+
+    analyses: Sequence[FieldInput] = ()
+    truths: Sequence[FieldInput] = ()
+    backgrounds: Sequence[FieldInput] = ()
+    feedbacks: Sequence[FeedbackInput] = ()
+    observations: Sequence[ObservationInput] = ()
     tables: TextTables = field(default_factory=TextTables)
     time: np.datetime64 | None = None
 
@@ -73,13 +80,20 @@ def collect(
                 continue
         background = backgrounds.at(valid) if backgrounds else file.background
         case = Case(
-            path.name, valid, file, background, truth, rows, observations, attributes_of(path)
+            name_of(path).name,
+            valid,
+            file,
+            background,
+            truth,
+            rows,
+            observations,
+            attributes_of(path),
         )
         # the residuals of one series are all over the truth's, or all over the background's
         found.add(case, settings, controls, physics and (truth is not None or not truths))
-    for path in _alone(inputs, feedbacks):
+    for path in _alone(inputs):
         rows = read_feedback(path)
-        case = Case(path.name, _middle(rows), rows=rows, attributes=attributes_of(path))
+        case = Case(name_of(path).name, _middle(rows), rows=rows, attributes=attributes_of(path))
         found.add(case, settings)
     _check_times(truths, unmatched, found)
     found.moments.sort(key=lambda m: m.time)
@@ -92,9 +106,9 @@ def _observations(inputs: Inputs) -> pd.DataFrame | None:
     return read_observations(inputs.observations, inputs.tables).table
 
 
-def _alone(inputs: Inputs, feedbacks: Mapping[Path, str]) -> list[Path]:
+def _alone(inputs: Inputs) -> Sequence[FeedbackInput]:
     """Feedback files, where no analysis was given with them."""
-    return [] if inputs.analyses else list(feedbacks)
+    return () if inputs.analyses else inputs.feedbacks
 
 
 def is_feedback(path: Path) -> bool:
@@ -105,7 +119,7 @@ def is_feedback(path: Path) -> bool:
         return False
 
 
-def _analyses(inputs: Inputs) -> Iterator[tuple[Path, np.datetime64 | None]]:
+def _analyses(inputs: Inputs) -> Iterator[tuple[FieldInput, np.datetime64 | None]]:
     """Every analysis with the time to read; one file alone keeps its reader's own rules."""
     if len(inputs.analyses) == 1 or inputs.time is not None:
         yield from ((path, inputs.time) for path in inputs.analyses)
@@ -119,9 +133,9 @@ class _Index:
     """Fields of several files by valid time; with one file for one analysis, as its reader finds
     them, whose errors then say what the file has."""
 
-    def __init__(self, name: str, paths: Sequence[Path], alone: bool) -> None:
+    def __init__(self, name: str, paths: Sequence[FieldInput], alone: bool) -> None:
         self.name, self.paths = name, list(paths)
-        self.times: dict[np.datetime64, Path] = {}
+        self.times: dict[np.datetime64, FieldInput] = {}
         if alone and len(paths) == 1:
             return
         if len(paths) > 1:
@@ -129,8 +143,8 @@ class _Index:
                 for time in valid_times(path):
                     if time in self.times:
                         raise InputError(
-                            f"{self.times[time]} and {path} both hold the {name} of "
-                            f"{np.datetime_as_string(time, unit='m')}Z",
+                            f"{name_of(self.times[time])} and {name_of(path)} both hold the "
+                            f"{name} of {np.datetime_as_string(time, unit='m')}Z",
                             hint="give each time once",
                         )
                     self.times[time] = path
@@ -173,24 +187,27 @@ def _check_times(truths: _Index, unmatched: Sequence[np.datetime64], found: Coll
     found.note(f"{len(unmatched)} analyses have no truth of their time: {_span(unmatched)}")
 
 
-def _feedback_index(paths: Sequence[Path]) -> dict[Path, str]:
-    """What each feedback file says it was made from."""
-    return {path: str(attributes_of(path).get("phyda_inputs", "")) for path in paths}
+def _feedback_index(paths: Sequence[FeedbackInput]) -> list[tuple[FeedbackInput, str]]:
+    """Each feedback file with what it says it was made from."""
+    return [(path, str(attributes_of(path).get("phyda_inputs", ""))) for path in paths]
 
 
 def _feedback_of(
-    path: Path, valid: np.datetime64, feedbacks: Mapping[Path, str], alone: bool
+    path: FieldInput,
+    valid: np.datetime64,
+    feedbacks: Sequence[tuple[FeedbackInput, str]],
+    alone: bool,
 ) -> pd.DataFrame | None:
     """The feedback of an analysis: made from the same inputs, else of the same time."""
     if not feedbacks:
         return None
     if alone and len(feedbacks) == 1:
-        return read_feedback(next(iter(feedbacks)))
+        return read_feedback(feedbacks[0][0])
     own = str(attributes_of(path).get("phyda_inputs", ""))
-    for candidate, inputs in feedbacks.items():
+    for candidate, inputs in feedbacks:
         if own and own == inputs:
             return read_feedback(candidate)
-    for candidate in feedbacks:
+    for candidate, _ in feedbacks:
         rows = read_feedback(candidate)
         if abs(_middle(rows) - valid) <= np.timedelta64(90, "m"):
             return rows

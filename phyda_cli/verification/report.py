@@ -13,22 +13,20 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from phyda_cli import __version__
-from phyda_cli.errors import InputError
 from phyda_cli.files.publish import publish_text
 from phyda_cli.settings.verification import VerificationSettings
-from phyda_cli.verification.collect import Inputs, collect
+from phyda_cli.verification.collect import Inputs
 from phyda_cli.verification.collected import Collected
-from phyda_cli.verification.experiments import Scorecard
+from phyda_cli.verification.examine import Examination, examine
 from phyda_cli.verification.history import control_limits
 from phyda_cli.verification.largest import largest_increments
 from phyda_cli.verification.limits import Broken
-from phyda_cli.verification.physics import PhysicsReport, assess
 from phyda_cli.verification.readable import READABLE
 from phyda_cli.verification.report_blocks import Section
 from phyda_cli.verification.report_sections import sections_of
 from phyda_cli.verification.screen import number
-from phyda_cli.verification.station_health import StationRow, judge
-from phyda_cli.verification.summary import Headline, rows_with_bounds, span_of, summarise
+from phyda_cli.verification.station_health import StationRow
+from phyda_cli.verification.summary import Headline, span_of
 from phyda_cli.verification.tidy import Row
 
 __all__ = ["render", "report_on", "write_report"]
@@ -44,43 +42,26 @@ def report_on(
 ) -> None:
     """Read the files of a run and write the page about them. Raises InputError, OutputError."""
     settings = settings or VerificationSettings()
-    found = collect(inputs, settings, physics=len(inputs.analyses) > 1)
-    rows = rows_with_bounds(found.sums, settings.seed)
-    physics = None
-    if found.last is not None:
-        try:
-            file = found.last
-            physics = assess(file.fields, found.background, found.truth, file.members)
-        except InputError as error:
-            found.note(f"physics: {error.message}")
-    page = render(
-        found,
-        rows,
-        summarise(found, rows),
-        judge(found.stations, settings.station),
-        physics=physics,
-        history=settings.history,
-    )
-    publish_text(path, page, overwrite)
+    examination = examine(inputs, settings, physics="where possible")
+    write_report(path, examination, history=settings.history, overwrite=overwrite)
 
 
-def write_report(path: Path, *args: Any, overwrite: bool = False, **kwargs: Any) -> None:
-    """Write what :func:`render` makes. Raises OutputError."""
-    publish_text(path, render(*args, **kwargs), overwrite)
-
-
-def render(
-    found: Collected,
-    rows: Sequence[Row],
-    head: Headline,
-    stations: Sequence[StationRow],
+def write_report(
+    path: Path,
+    examination: Examination,
     broken: Sequence[Broken] = (),
-    card: Scorecard | None = None,
-    physics: PhysicsReport | None = None,
     history: int = 30,
-) -> str:
+    overwrite: bool = False,
+) -> None:
+    """Write what :func:`render` makes. Raises OutputError."""
+    publish_text(path, render(examination, broken, history), overwrite)
+
+
+def render(examination: Examination, broken: Sequence[Broken] = (), history: int = 30) -> str:
     """The page as HTML."""
-    sections = sections_of(found, rows, stations, card, physics, history)
+    found, rows, head = examination.collected, examination.rows, examination.headline
+    stations = examination.stations
+    sections = sections_of(found, rows, stations, examination.card, examination.physics, history)
     template = Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -8,9 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import TypeAlias
+
+import pandas as pd
 
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.observations.read.columns import ObservationMap, load_mapping
+from phyda_cli.observations.read.csv import parse_csv
 from phyda_cli.observations.read.decode import (
     Source,
     decode,
@@ -19,8 +23,13 @@ from phyda_cli.observations.read.decode import (
     load_format,
 )
 from phyda_cli.observations.report import ReadResult, merge
+from phyda_cli.observations.table import COLUMNS, check
 
-__all__ = ["TextTables", "decode_all", "read_observations"]
+__all__ = ["ObservationInput", "TextTables", "decode_all", "read_observations"]
+
+ObservationInput: TypeAlias = Path | pd.DataFrame
+"""A file, or a table in memory."""
+IN_MEMORY = Path("table in memory")
 
 _SMALL = 4_000_000  # bytes of a text file read sooner than a worker starts
 
@@ -66,17 +75,17 @@ def _last_for(path: Path, given: Sequence[str]) -> str | None:
 
 
 def read_observations(
-    paths: Sequence[Path], tables: TextTables = TextTables(), strict: bool = False
+    paths: Sequence[ObservationInput], tables: TextTables = TextTables(), strict: bool = False
 ) -> ReadResult:
-    """All observations in ``paths`` (text tables, BUFR, NetCDF or ODB-2, possibly gzipped), and
-    what became of every row.
+    """All observations in ``paths`` (text tables, BUFR, NetCDF or ODB-2, possibly gzipped, or
+    tables in memory), and what became of every row.
 
     ``tables`` says how text tables are read. Binary files, and several big text tables, are decoded
     in worker processes; the rows come in the order of ``paths``. Raises InputError when a file is
     missing, empty or of no known kind, and with ``strict`` for the first bad row.
     """
-    paths = [Path(path) for path in paths]
-    result = merge(_read(paths, [tables.of(path) for path in paths]))
+    named = [IN_MEMORY if isinstance(path, pd.DataFrame) else Path(path) for path in paths]
+    result = merge(_read(paths, named, [tables.of(path) for path in named]))
     if strict and result.problems:
         shown = "; ".join(str(p) for p in result.problems[:3])
         raise InputError(
@@ -86,10 +95,17 @@ def read_observations(
     return result
 
 
-def _read(paths: list[Path], maps: Sequence[ObservationMap | None]) -> list[ReadResult]:
+def _read(
+    sources: Sequence[ObservationInput],
+    paths: Sequence[Path],
+    maps: Sequence[ObservationMap | None],
+) -> list[ReadResult]:
     """The result of each file: small text tables in this process, the others in workers."""
     results: dict[int, ReadResult] = {}
     for i, path in enumerate(paths):
+        if isinstance(sources[i], pd.DataFrame):
+            results[i] = _in_memory(sources[i], maps[i])
+            continue
         source = Source(path)
         quick = not source.packed and (len(paths) == 1 or path.stat().st_size < _SMALL)
         if quick and format_of(source).harmless:
@@ -98,6 +114,17 @@ def _read(paths: list[Path], maps: Sequence[ObservationMap | None]) -> list[Read
     found = decode_all([paths[i] for i in others], [maps[i] for i in others])
     results |= zip(others, found, strict=True)
     return [results[i] for i in range(len(paths))]
+
+
+def _in_memory(table: pd.DataFrame, mapping: ObservationMap | None) -> ReadResult:
+    """A table that was read before as it is; any other as the CSV file that it would be written
+    to, so that names, units and faults of a row mean the same in both."""
+    if list(table) == list(COLUMNS):
+        check(table)
+        return ReadResult(table, len(table), len(table), 0, 0)
+    if any(name is not None for name in table.index.names):
+        table = table.reset_index()
+    return parse_csv(table.to_csv(index=False), str(IN_MEMORY), mapping)
 
 
 def decode_all(
