@@ -36,12 +36,18 @@ class Axes:
 @dataclass(frozen=True)
 class Vertical:
     """Pressure [Pa] along each dimension that has it (``pressure``), where single levels are
-    (``single``: by the name of a coordinate with one value), and why other vertical axes are not
-    used (``other``: by dimension)."""
+    (``single``: by the name of a coordinate with one value), why other vertical axes are not used
+    (``other``: by dimension), and the axes without units that are taken in hPa or Pa by their
+    values (``assumed``: name and unit)."""
 
     pressure: Mapping[str, np.ndarray] = field(default_factory=dict)
     single: Mapping[str, Position] = field(default_factory=dict)
     other: Mapping[str, str] = field(default_factory=dict)
+    assumed: tuple[tuple[str, str], ...] = ()
+
+
+_SIGMA = 1.1  # an axis without units that ends below is a fraction of the surface pressure
+_DEEPEST = 1.2e5  # Pa: no level of an atmosphere has more
 
 
 def coordinate_kind(name: str, rename: Mapping[str, str]) -> str | None:
@@ -101,6 +107,7 @@ _READS = (
     "phyda reads rectilinear latitude-longitude grids (also Gaussian or limited area) and "
     "two-dimensional ones, such as Lambert"
 )
+_RADIANS = "write it in degrees: ncap2 -s 'NAME=NAME*57.29577951308232; NAME@units=\"degrees\"'"
 _CURVILINEAR = f"{_READS}; remap the file first: cdo remapbil,r360x181 in.nc out.nc"
 _POINTS = f"{_READS}; remap the file first: cdo remapdis,r360x181 in.nc out.nc"
 _WRF = "take it through wrf-python or UPP to pressure levels"
@@ -131,6 +138,11 @@ def _axis(dataset: xr.Dataset, kind: str, path: object, rename: Mapping[str, str
                     _refuse_eta(dataset, str(name), variable, path)
                 if not np.issubdtype(variable.dtype, np.number):
                     raise InputError(f"{path}: {name} holds no numbers")
+                if str(variable.attrs.get("units", "")).lower().startswith("rad"):
+                    raise InputError(
+                        f"{path}: {name} is in {variable.attrs['units']}, expected degrees",
+                        hint=_RADIANS.replace("NAME", str(name)),
+                    )
                 return str(name)
     found = ", ".join(map(str, dataset.variables)) or "nothing"
     raise InputError(
@@ -169,6 +181,7 @@ def find_vertical(dataset: xr.Dataset, axes: Axes, rename: Mapping[str, str]) ->
     pressure: dict[str, np.ndarray] = {}
     single: dict[str, Position] = {}
     other: dict[str, str] = {}
+    assumed: list[tuple[str, str]] = []
     horizontal = {axes.latitude, axes.longitude}
     ordered = sorted(dataset.variables, key=lambda n: n not in dataset.dims)  # coordinates first
     for name in map(str, ordered):
@@ -180,6 +193,8 @@ def find_vertical(dataset: xr.Dataset, axes: Axes, rename: Mapping[str, str]) ->
             continue
         own = _position(name, variable, rename, dim is not None and name != dim)
         if isinstance(own, np.ndarray):
+            if not str(variable.attrs.get("units", "")).strip():
+                assumed.append((name, "Pa" if np.max(variable.values) == np.max(own) else "hPa"))
             if dim is not None:
                 pressure[dim] = own
             else:
@@ -188,7 +203,8 @@ def find_vertical(dataset: xr.Dataset, axes: Axes, rename: Mapping[str, str]) ->
             single[name] = own
         elif isinstance(own, Position) and dim is not None:
             other[dim] = own.text or own.kind
-    return Vertical(pressure, single, {d: t for d, t in other.items() if d not in pressure})
+    others = {d: t for d, t in other.items() if d not in pressure}
+    return Vertical(pressure, single, others, tuple(assumed))
 
 
 def _position(
@@ -217,7 +233,12 @@ def _position(
         factor = pressure_factor("", values) if forced or not counted else None
         if counted and not forced:
             return Position("other", text=f"{name} counts levels")
+        if factor is not None and not forced and values.size > 1 and np.max(values) <= _SIGMA:
+            return Position("other", text=f"{name} has no units and ends at {np.max(values):g}")
     if factor is not None and np.all(np.isfinite(values)) and np.all(values > 0):
+        if np.max(values) * factor > _DEEPEST:
+            reach = f"{name} says its units are {units!r} and reaches {np.max(values):g}"
+            return Position("other", text=f"{reach}: correct its units attribute")
         return values * factor
     if "depth" in words:
         return Position("other", text=f"{name} is a depth")

@@ -19,6 +19,9 @@ _THICKEST = 1.2  # ln of the pressures: across more, two temperatures say little
 _WARMER = 70.0  # K between the temperature and the one that the thickness means
 _STEEPEST = 25e-3  # K m-1; the dry adiabat has 9.8e-3
 _LOW, _HIGH = (70000.0, 100000.0), (20000.0, 40000.0)  # Pa: below and in the upper troposphere
+_STRATOSPHERE = (100.0, 2000.0)  # Pa: it warms upwards
+_WARMEST, _ALOFT = 275.0, (1000.0, 30000.0)  # K that no air has between these pressures [Pa]
+_COLDER = 15.0  # K by which its top may be colder than its bottom
 
 Layer = tuple[int, int]
 
@@ -34,6 +37,8 @@ def check_columns(fields: Fields, path: object) -> None:
     if z is not None:
         for low, high in _layers(fields.levels, z):
             _check_thickness(fields.levels, z, t, low, high, path)
+    if t is not None:
+        _check_aloft(fields.levels, t, path)
 
 
 def _layers(levels: np.ndarray, values: np.ndarray) -> Iterator[Layer]:
@@ -52,8 +57,8 @@ def _mostly(wrong: np.ndarray, known: np.ndarray) -> bool:
 def _refused(path: object, what: str) -> InputError:
     return InputError(
         f"{path} cannot be an atmosphere: {what}",
-        hint="are the levels in the order that their coordinate says, and is it the variable that "
-        "its name says? phyda inspect shows both",
+        hint="are the levels in the order and in the units that their coordinate says, and is it "
+        "the variable that its name says? phyda inspect shows both",
     )
 
 
@@ -104,3 +109,23 @@ def _check_thickness(
             f"{where} the geopotential means {np.median(implied[known]):.0f} K and the "
             f"temperature is {np.median(mean[known]):.0f} K (medians)",
         )
+
+
+def _check_aloft(levels: np.ndarray, t: np.ndarray, path: object) -> None:
+    """Levels far up have temperatures of their own: an axis in other units than it says has not."""
+    known = [k for k in range(levels.size) if not np.isnan(t[k]).all()]
+    for k in (k for k in known if _ALOFT[0] <= levels[k] <= _ALOFT[1]):
+        if _mostly(t[k] > _WARMEST, np.isfinite(t[k])):
+            median = np.nanmedian(t[k])
+            raise _refused(path, f"at {levels[k] / 100:g} hPa most of it has {median:.0f} K")
+    warming = [k for k in known if _STRATOSPHERE[0] <= levels[k] <= _STRATOSPHERE[1]]
+    if len(warming) > 2:
+        bottom, top = max(warming, key=lambda k: levels[k]), min(warming, key=lambda k: levels[k])
+        both = np.isfinite(t[bottom]) & np.isfinite(t[top])
+        if _mostly(t[bottom] > t[top] + _COLDER, both):
+            raise _refused(
+                path,
+                f"from {levels[bottom] / 100:g} to {levels[top] / 100:g} hPa, where air is warmer "
+                f"above, the temperature falls from {np.median(t[bottom][both]):.0f} to "
+                f"{np.median(t[top][both]):.0f} K (medians)",
+            )

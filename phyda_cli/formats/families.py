@@ -12,9 +12,22 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import xarray as xr
+
 from phyda_cli.names import VARIABLES, canonical_variable
 
-__all__ = ["FAMILY", "Position", "canonical_at", "quantity_in_text", "read_name", "statistic_in"]
+__all__ = [
+    "FAMILY",
+    "STANDARD_NAMES",
+    "Position",
+    "canonical_at",
+    "in_words",
+    "measured",
+    "quantity_in_text",
+    "read_name",
+    "statistic_along",
+    "statistic_in",
+]
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,26 @@ class Position:
     text: str = ""
 
 
+STANDARD_NAMES: dict[str, tuple[str, Position | None]] = {
+    "air_pressure_at_mean_sea_level": ("pressure", Position("sea")),
+    "air_pressure_at_sea_level": ("pressure", Position("sea")),
+    "surface_air_pressure": ("pressure", Position("surface")),
+    "surface_altitude": ("z", Position("surface")),
+    "surface_geopotential": ("z", Position("surface")),
+    "land_area_fraction": ("lsm", Position("surface")),
+    "land_binary_mask": ("lsm", Position("surface")),
+    "air_temperature": ("t", None),
+    "dew_point_temperature": ("td", None),
+    "relative_humidity": ("r", None),
+    "specific_humidity": ("q", None),
+    "eastward_wind": ("u", None),
+    "northward_wind": ("v", None),
+    "x_wind": ("u", None),
+    "y_wind": ("v", None),
+    "geopotential": ("z", None),
+    "geopotential_height": ("gh", None),
+    "lagrangian_tendency_of_air_pressure": ("w", None),
+}
 _STEMS = {
     "t": "t tmp temp temperature ta air air_temperature tair",
     "td": "td dpt dewpoint dew_point dewpoint_temperature dew_point_temperature tdew",
@@ -130,6 +163,8 @@ _STATISTIC_NAME = re.compile(
     r"(?:^|_)(?:std|stdev|stddev|sd|spread|variance|prob|pctl|anom|anomaly|increment|error|max|min)"
     r"(?:_|$)"
 )
+_STATISTIC_COORDINATE = re.compile(r"percentile|quantile|probability|threshold|statistic|\bstat\b")
+_CENTRES = ("50", "50.0", "0.5", "mean", "median", "avg", "average", "em", "ensemble_mean")
 FAMILY = {"z": "height", "gh": "height"}
 """Quantities that a text may call by either name."""
 
@@ -153,11 +188,41 @@ def statistic_in(name: str, attributes: dict[str, str]) -> str | None:
     return named[0].strip("_") if named else None
 
 
+def statistic_along(field: xr.DataArray) -> str | None:
+    """What the coordinates of a field say that it is, where that is a statistic of an ensemble or a
+    climate, such as ``percentile`` 90."""
+    for name, coordinate in field.coords.items():
+        known = _STATISTIC_COORDINATE.search(str(name).lower())
+        if known is None or coordinate.size != 1:
+            continue
+        value = coordinate.values.item()
+        text = value.decode() if isinstance(value, bytes) else str(value)
+        if text.lower() not in _CENTRES:
+            return f"{known[0]} ({name} {text})"
+    return None
+
+
 def quantity_in_text(text: str) -> str | None:
     """The quantity that a long name states: one of the stems' or, in words, another one; None where
     it states none."""
     lower = text.lower().replace("_", " ")
     return next((q for pattern, q in _TEXTS if pattern.search(lower)), None)
+
+
+def measured(text: str) -> Position | None:
+    """The height or pressure that a long name gives in figures."""
+    height = re.search(r"(\d+(?:\.\d+)?)[ _-]?m(?:et(?:er|re)s?)?\b", text.lower())
+    pressure = re.search(r"(\d+(?:\.\d+)?)[ _-]?(?:hpa|mb|millibars?)\b", text.lower())
+    if pressure:
+        return Position("pressure", float(pressure[1]) * 100)
+    return Position("height", float(height[1])) if height else None
+
+
+def in_words(text: str) -> Position | None:
+    """The position that a long name states."""
+    if "sea level" in text.lower().replace("_", " "):
+        return Position("sea")
+    return measured(text) or (Position("surface") if "surface" in text.lower() else None)
 
 
 def read_name(name: str) -> tuple[str | None, Position | None]:

@@ -7,7 +7,6 @@ not u10.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,10 +17,14 @@ from phyda_cli.errors import InputError, UsageError
 from phyda_cli.formats.axes import Axes, Vertical, find_axes, find_vertical
 from phyda_cli.formats.families import (
     FAMILY,
+    STANDARD_NAMES,
     Position,
     canonical_at,
+    in_words,
+    measured,
     quantity_in_text,
     read_name,
+    statistic_along,
     statistic_in,
 )
 from phyda_cli.formats.judged_units import judged
@@ -31,29 +34,10 @@ from phyda_cli.units import factors_of_variable
 __all__ = ["Axes", "Finding", "Source", "find_axes", "find_sources", "inspect_variables"]
 
 IGNORE = "ignore"
-_STANDARD: dict[str, tuple[str, Position | None]] = {
-    "air_pressure_at_mean_sea_level": ("pressure", Position("sea")),
-    "air_pressure_at_sea_level": ("pressure", Position("sea")),
-    "surface_air_pressure": ("pressure", Position("surface")),
-    "surface_altitude": ("z", Position("surface")),
-    "surface_geopotential": ("z", Position("surface")),
-    "land_area_fraction": ("lsm", Position("surface")),
-    "land_binary_mask": ("lsm", Position("surface")),
-    "air_temperature": ("t", None),
-    "dew_point_temperature": ("td", None),
-    "relative_humidity": ("r", None),
-    "specific_humidity": ("q", None),
-    "eastward_wind": ("u", None),
-    "northward_wind": ("v", None),
-    "x_wind": ("u", None),
-    "y_wind": ("v", None),
-    "geopotential": ("z", None),
-    "geopotential_height": ("gh", None),
-    "lagrangian_tendency_of_air_pressure": ("w", None),
-}
 _GRIB_TYPES = {"surface": "surface", "meanSea": "sea", "heightAboveGround": "height"}
 _OURS = ("_increment", "_spread", "_members")
 _HEIGHTS = ("z", "gh")
+_GROUND = ("surface", "sea", "height")
 _BARE_LEAST, _BARE_STEP, _BARE_MOST = 10, 5, 1100  # hPa
 
 
@@ -130,9 +114,25 @@ def find_sources(
             + (f" ({'; '.join(lines)})" if lines else ""),
         )
     assumed = [f.source for f in used if f.source is not None and f.assumed]
-    names = ", ".join(f"{s.name} in {VARIABLES[s.variable].units}" for s in assumed)
-    notes = [f"without units, taken as their values suggest: {names}"] if assumed else []
-    return sources, [*notes, *(f.note for f in used if f.note), *lines]
+    given = [f"{s.name} in {VARIABLES[s.variable].units}" for s in assumed]
+    on_levels = {s.level_dim for s in sources}
+    vertical = find_vertical(dataset, axes, rename)
+    given += [f"{name} in {unit}" for name, unit in vertical.assumed if name in on_levels]
+    notes = [f"without units, taken as their values suggest: {', '.join(given)}"] if given else []
+    return sources, [*notes, *(f.note for f in used if f.note), *lines, *_repeated(sources)]
+
+
+def _repeated(sources: Sequence[Source]) -> list[str]:
+    """Lines about the sources of what one before them is already."""
+    first: dict[tuple[str, float | None], str] = {}
+    lines = []
+    for s in sources:
+        keys = [(s.variable, p) for p in ([None] if s.levels is None else s.levels.tolist())]
+        if all(key in first for key in keys):
+            lines.append(f"not used: {s.name} ({first[keys[0]]} is {s.variable} already)")
+        for key in keys:
+            first.setdefault(key, s.name)
+    return lines
 
 
 def check_rename(dataset: xr.Dataset, rename: Mapping[str, str], path: object) -> None:
@@ -219,7 +219,7 @@ def _without_copies(findings: list[Finding]) -> list[Finding]:
 
 
 def _stem(name: str) -> str:
-    return name.lower().rstrip("0123456789").rstrip("_")
+    return name.lower().rstrip("0123456789_")
 
 
 @dataclass(frozen=True)
@@ -245,24 +245,29 @@ class _Reader:
         quantity, by, rank = self._quantity(name, attributes)
         if quantity is None:
             return Finding(name, reason="phyda does not know it", certain=True)
+        if by is not None and by.kind == "height" and by.value is None:
+            by = measured(f"{attributes.get('level', '')} m") or by  # NCL's attribute
         if position is None:
             text = attributes.get("long_name", "")
             position = by
             if position is not None and position.kind == "number":
-                position = _measured(text) or self._of_number(name, position, names)
+                position = measured(text) or self._of_number(name, position, names)
             if position is None:
-                position = _in_words(text)
+                position = in_words(text)
             if position is None and (quantity in _HEIGHTS or quantity == "lsm") and rank < 2:
                 position = self._at_ground(name, quantity)
         elif by is not None and by.kind in ("surface", "sea") and position.kind == "height":
             position = by  # a pressure at sea level has no height, whatever coordinate lies about
+        elif by is not None and by.kind in _GROUND and position.kind == "pressure" and dim is None:
+            position = by  # a lone level belongs to the fields of levels
         elif by is not None and by.kind in ("sea", "height") and position.kind == "surface":
             position = by  # GRIB 1 of ECMWF says surface of all single levels, also of msl and 2t
         looks = canonical_at(quantity, Position("axis")) if quantity in VARIABLES else quantity
         if (by is not None and by.kind == "height") or (position and "heights" in position.text):
             looks = canonical_at(quantity, Position("height")) or looks
         canonical = canonical_at(quantity, position)
-        if (what := statistic_in(name, attributes)) is not None:
+        what = statistic_in(name, attributes) or statistic_along(self.dataset[name])
+        if what is not None:
             return Finding(name, None, canonical or looks, f"it is a {what}", certain=True)
         text = attributes.get("long_name", "") or attributes.get("description", "")
         said = quantity_in_text(text) if rank > 0 else None
@@ -285,8 +290,8 @@ class _Reader:
                 return quantity, position, 0
         by_name, position = read_name(name)
         standard = attributes.get("standard_name", "").strip().lower().replace(" ", "_")
-        if standard in _STANDARD:
-            quantity, own = _STANDARD[standard]
+        if standard in STANDARD_NAMES:
+            quantity, own = STANDARD_NAMES[standard]
             return quantity, own or position, 1 if by_name is not None else 2
         if standard not in ("", "unknown") and by_name is not None:
             said = quantity_in_text(standard)
@@ -474,22 +479,6 @@ class _Reader:
 
 def _family(quantity: str) -> str:
     return FAMILY.get(quantity, quantity)
-
-
-def _measured(text: str) -> Position | None:
-    """The height or pressure that a long name gives in figures."""
-    height = re.search(r"(\d+(?:\.\d+)?)[ _-]?m(?:et(?:er|re)s?)?\b", text.lower())
-    pressure = re.search(r"(\d+(?:\.\d+)?)[ _-]?(?:hpa|mb|millibars?)\b", text.lower())
-    if pressure:
-        return Position("pressure", float(pressure[1]) * 100)
-    return Position("height", float(height[1])) if height else None
-
-
-def _in_words(text: str) -> Position | None:
-    """The position that a long name states."""
-    if "sea level" in text.lower().replace("_", " "):
-        return Position("sea")
-    return _measured(text) or (Position("surface") if "surface" in text.lower() else None)
 
 
 def as_relative(source: Source) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -72,6 +73,8 @@ def decode(variable: xr.DataArray, path: object) -> np.ndarray:
     """
     if np.issubdtype(variable.dtype, np.datetime64):
         return variable.values.astype("datetime64[ns]")
+    if (written := _written(variable)) is not None:
+        return written
     units, calendar = (
         str(variable.attrs.get("units", "")),
         str(variable.attrs.get("calendar", "standard")),
@@ -93,6 +96,18 @@ def decode(variable: xr.DataArray, path: object) -> np.ndarray:
             "coordinate to it",
         ) from error
     return np.array(decoded, "datetime64[ns]").reshape(variable.shape)
+
+
+def _written(variable: xr.DataArray) -> np.ndarray | None:
+    """Datetime64[ns] of times written as text, in UTC; None for others."""
+    if variable.dtype.kind not in "SUO":
+        return None
+    texts = (w.decode() if isinstance(w, bytes) else str(w) for w in variable.values.ravel())
+    try:
+        times = [as_time(re.sub(r"[ _]", "T", text.strip(" Z\0"), count=1)) for text in texts]
+    except (ValueError, UnicodeDecodeError):
+        return None
+    return np.array(times, "datetime64[ns]").reshape(variable.shape)
 
 
 def _seconds(step: xr.DataArray) -> np.ndarray:
@@ -125,6 +140,9 @@ def _roles(
         variable, lower = dataset[name], name.lower()
         standard = str(variable.attrs.get("standard_name", ""))
         kind = coordinate_kind(name, rename)
+        if kind == "time" and _written(variable) is not None:
+            valid.setdefault(_rank(lower, standard, kind, variable), name)
+            continue
         if standard == "forecast_period" or (kind == "step" and not _is_time(variable)):
             step = step or name
         elif not _is_time(variable):
