@@ -88,6 +88,7 @@ def _facts(path: Path | None) -> dict[str, Any]:
 
 def _tables(facts: dict[str, Any]) -> Iterable[Table]:
     from phyda_cli.commands.tables import new_table, value_table
+    from phyda_cli.model.card import mean_error_text
 
     lat, lon = facts["grid"]["latitude"], facts["grid"]["longitude"]
     training, networks, members = facts["training"], facts["networks"], facts["members"]
@@ -102,7 +103,8 @@ def _tables(facts: dict[str, Any]) -> Iterable[Table]:
             "parameters": ", ".join(
                 f"{name} {network['parameters']:,}" for name, network in networks.items()
             ),
-            "licence": facts["license"],
+            "mean error": mean_error_text(facts) or "not corrected",
+            "licence": facts["license"] or "not stated",
             "SHA-256": facts["sha256"],
         },
     )

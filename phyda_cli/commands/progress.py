@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
     from phyda_cli.training.estimate import Estimate
 
-__all__ = ["Lines", "download_progress", "estimate_table", "status_table", "training_monitor"]
+__all__ = [
+    "Lines",
+    "download_progress",
+    "estimate_table",
+    "estimate_text",
+    "status_table",
+    "training_monitor",
+]
 
 
 @contextmanager
@@ -146,6 +153,16 @@ def status_table(status: Status) -> Table:
     return table
 
 
+def estimate_text(found: Estimate, minutes: float | None) -> str:
+    """How long a training will take, as a sentence; ``minutes`` is its limit, where it has one."""
+    parts = {"cases": found.simulating} | {p.name: p.seconds for p in found.phases}
+    each = ", ".join(f"{name} {spoken(seconds)}" for name, seconds in parts.items())
+    text = f"this takes about {spoken(found.seconds)} in all: {each}"
+    if minutes and found.seconds > 60 * minutes:
+        text += f"; with fewer cases and steps it ends within {spoken(60 * minutes)}"
+    return text
+
+
 def estimate_table(found: Estimate) -> Table:
     """What a training would take."""
     processes = f"{found.processes} process{'es' * (found.processes > 1)}"
@@ -154,8 +171,8 @@ def estimate_table(found: Estimate) -> Table:
     title = f"{processes}; memory of each {memory}; disk {readable(found.disk)}"
     columns = ("parameters", "steps", "s a step", "data wait", "time")
     table = new_table(title, ("",), columns)
-    seconds = found.cases * found.case_seconds
-    table.add_row("cases", "", f"{found.cases}", f"{found.case_seconds:.3f}", "", spoken(seconds))
+    each = found.case_seconds + found.evidence_seconds
+    table.add_row("cases", "", f"{found.cases}", f"{each:.3f}", "", spoken(found.simulating))
     for p in found.phases:
         waiting = f"{p.waiting / p.step:.1%}"
         numbers = (f"{p.parameters:,}", f"{p.steps}", f"{p.step:.3f}", waiting)

@@ -97,10 +97,10 @@ def train(
     ```
     """
     from phyda_cli.analysis.prior import choose_device
-    from phyda_cli.commands.progress import estimate_table, training_monitor
+    from phyda_cli.commands.progress import estimate_table, estimate_text, training_monitor
     from phyda_cli.model.checkpoint import Checkpoint
     from phyda_cli.parallel.training import own_device, together
-    from phyda_cli.training.estimate import estimate
+    from phyda_cli.training.estimate import Estimate, estimate
     from phyda_cli.training.run import Run
     from phyda_cli.training.train import train as run
 
@@ -111,7 +111,16 @@ def train(
     with together() as ranks, training_monitor(ranks.rank == 0) as monitor:
         own = own_device(choose_device(device), ranks)
         training = Run(out, settings, ranks, own, monitor, start)
-        result = estimate(training, data) if dry_run else run(training, data)
+        result: Estimate | Path
+        if dry_run:
+            result = estimate(training, data)
+        elif ranks.first((out / "run.json").exists):  # one that goes on
+            result = run(training, data)
+        else:
+            found = estimate(training, data)
+            if ranks.rank == 0:
+                monitor.say(estimate_text(found, settings.max_minutes))
+            result = run(training, data, found)
     if ranks.rank > 0:
         return
     if isinstance(result, Path):

@@ -8,7 +8,7 @@ from typing import Any
 
 from phyda_cli.model.description import NATURE_RUN, SCORES
 
-__all__ = ["card"]
+__all__ = ["card", "mean_error_text"]
 
 UNKNOWN = "not recorded in the checkpoint"
 
@@ -87,9 +87,21 @@ def _details(facts: dict[str, Any]) -> str:
             ("Background spread", f"U-Net of widths {n['widths']}, {n['parameters']:,} parameters")
             for n in spread
         ],
+        *[("Mean error of the background", text) for text in [mean_error_text(facts)] if text],
         ("Files", "safetensors and JSON; `phyda model inspect` verifies their SHA-256"),
     ]
     return f"{_items(items)}\n\n{_table(('variable', 'meaning', 'units', 'levels [hPa]'), rows)}"
+
+
+def mean_error_text(facts: dict[str, Any]) -> str:
+    """What the checkpoint does about the mean error of its backgrounds; empty where nothing."""
+    known = facts["mean_error"]
+    if known is None:
+        return ""
+    return (
+        f"corrected before the analysis, by a regression on {known['patterns']} patterns of the "
+        f"background ({known['products']} of them in products) and on the season"
+    )
 
 
 def _use(facts: dict[str, Any]) -> str:

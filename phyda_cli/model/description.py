@@ -87,6 +87,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
                 }
             ),
         },
+        "mean_error": _mean_error(checkpoint),
         "training": known | {"settings": training.get("settings")},
         "scores": scores,
         "files": {
@@ -159,6 +160,14 @@ def _scores(validation: object) -> dict[str, float]:
         for name, value in found.items()
         if isinstance(value, int | float) and np.isfinite(value)
     }
+
+
+def _mean_error(checkpoint: Checkpoint) -> dict[str, int] | None:
+    """The correction of the background's mean error, where the checkpoint has one."""
+    known = checkpoint.mean_error
+    if known is None:
+        return None
+    return {"patterns": len(known.patterns), "products": known.products}
 
 
 def _parameters(network: nn.Module) -> int:

@@ -48,7 +48,7 @@ class Metadata(Settings):
     training: dict[str, object] = Field(
         description="Data, span, settings, hardware, duration and scores."
     )
-    license: str = Field("Apache-2.0", description="Licence of the weights.")
+    license: str = Field("", description="Licence of the weights, where whoever made them chose.")
     files: dict[str, str] = Field(description="SHA-256 of each file beside this one.")
     sizes: dict[str, int] = Field(default_factory=dict, description="Size of each file [bytes].")
 

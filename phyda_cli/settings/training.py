@@ -92,8 +92,8 @@ class TrainingSettings(Settings):
     max_minutes: float | None = Field(
         None,
         gt=0,
-        description="Stop the training of each network after this many minutes; the schedule fits "
-        "itself to it.",
+        description="End the whole training, cases and networks, after this many minutes; the "
+        "number of cases and the schedules fit themselves to it.",
     )
     check_every: int = Field(
         250, ge=1, description="Check the validation cases after every n steps."
@@ -131,6 +131,9 @@ class TrainingSettings(Settings):
         default_factory=SamplerSettings, description="Stage 3, stored in the checkpoint."
     )
     network: NetworkSettings = Field(default_factory=NetworkSettings, description="Network sizes.")
+    license: str | None = Field(
+        None, description="Licence of the weights, for their model card; none states none."
+    )
 
     @field_validator("reports")
     @classmethod

@@ -18,10 +18,10 @@ from phyda_cli.settings.training import TrainingSettings
 from phyda_cli.training.cases import PARTS, EvidenceBatch, evidence_maps
 from phyda_cli.training.data import TrainingData, build, simulate_cases, training_data
 from phyda_cli.training.loop import Pace, Phase
+from phyda_cli.training.phases import denoiser_phase, encoder_phase, networks
 from phyda_cli.training.run import Run
 from phyda_cli.training.scores import validate
 from phyda_cli.training.spread import spread_phase
-from phyda_cli.training.train import denoiser_phase, encoder_phase, networks
 
 __all__ = ["Estimate", "PhaseEstimate", "estimate"]
 
@@ -50,23 +50,36 @@ class PhaseEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A training: its phases; seconds to simulate its ``cases``; peak ``memory`` of a process, of
-    ``device_memory`` on a GPU, the part of the states in it, and the cases' and state files'
-    ``disk`` [bytes]."""
+    """A training: its phases; the number of its ``samples`` and of its ``validated`` cases; seconds
+    to simulate one case, and one case's evidence of the errors of the day; peak ``memory`` of a
+    process, of ``device_memory`` on a GPU, the part of the states in it, and the cases' and state
+    files' ``disk`` [bytes]."""
 
     phases: tuple[PhaseEstimate, ...]
     processes: int
-    cases: int
+    samples: int
+    validated: int
     case_seconds: float
+    evidence_seconds: float
     memory: int
     device_memory: int
     states: int
     disk: int
 
     @property
+    def cases(self) -> int:
+        """For training and for validation."""
+        return self.samples + self.validated
+
+    @property
+    def simulating(self) -> float:
+        """Seconds to simulate all cases."""
+        return self.cases * (self.case_seconds + self.evidence_seconds)
+
+    @property
     def seconds(self) -> float:
         """From an empty folder to the checkpoint."""
-        return self.cases * self.case_seconds + sum(p.seconds for p in self.phases)
+        return self.simulating + sum(p.seconds for p in self.phases)
 
 
 def estimate(run: Run, store_path: Path) -> Estimate:
@@ -86,7 +99,7 @@ def _measured(run: Run, store: PairStore) -> Estimate:
     few = replace(run, settings=settings.model_copy(update={"samples": samples}))
     validated = min(settings.validation_cases, data.split.validation.size)
     held = min(SIMULATED, data.split.validation.size)
-    phases, spread = _spread(few, settings, data, held)
+    phases, spread, evidence_seconds = _spread(few, settings, data, held)
     began = time.monotonic()
     cases = simulate_cases(few, data, spread, held)
     case_seconds = (time.monotonic() - began) / (samples + held)
@@ -102,33 +115,36 @@ def _measured(run: Run, store: PairStore) -> Estimate:
     phase = denoiser_phase(encoder, denoiser, run, data, cases)
     phases.append(_phase(phase, phase.pace(STEPS), settings.denoiser_epochs, settings))
 
-    count = settings.samples + validated
     states = STATE_BYTES * sum(p.parameters for p in phases) * (settings.keep + 1)
     return Estimate(
         phases=tuple(phases),
         processes=run.ranks.size,
-        cases=count,
+        samples=settings.samples,
+        validated=validated,
         case_seconds=case_seconds,
+        evidence_seconds=evidence_seconds,
         memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         device_memory=torch.cuda.max_memory_allocated() if run.device.type == "cuda" else 0,
         states=data.states.nbytes,
-        disk=count * PARTS * 2 * data.states[0].size + states,
+        disk=(settings.samples + validated) * PARTS * 2 * data.states[0].size + states,
     )
 
 
 def _spread(
     few: Run, settings: TrainingSettings, data: TrainingData, held: int
-) -> tuple[list[PhaseEstimate], BackgroundSpread | None]:
-    """The first phase, and its network untrained, where ``settings`` have it. Its checks cost next
-    to nothing."""
+) -> tuple[list[PhaseEstimate], BackgroundSpread | None, float]:
+    """The first phase, its network untrained and the seconds of one case's evidence, where
+    ``settings`` have it. Its checks cost next to nothing."""
     network = build_spread(data.spec, settings.network)
     if network is None:
-        return [], None
+        return [], None, 0.0
     folder = few.folder / "evidence"
-    cases, _ = build(folder, data, few, evidence_maps, EvidenceBatch, held)
+    began = time.monotonic()
+    cases, held_cases = build(folder, data, few, evidence_maps, EvidenceBatch, held)
+    seconds = (time.monotonic() - began) / (cases.count + held_cases.count)
     phase = spread_phase(network.to(few.device), cases, few, data)
     found = _phase(phase, phase.pace(STEPS), settings.spread_epochs, settings)
-    return [found], network.cpu().eval().requires_grad_(False)
+    return [found], network.cpu().eval().requires_grad_(False), seconds
 
 
 def _phase(
@@ -136,8 +152,6 @@ def _phase(
 ) -> PhaseEstimate:
     parameters = sum(p.numel() for p in phase.network.parameters())
     steps = max(1, round(epochs * settings.samples / settings.batch))
-    if settings.max_minutes:
-        steps = min(steps, max(1, int(settings.max_minutes * 60 / pace.seconds)))
     return PhaseEstimate(
         phase.name,
         parameters,

@@ -98,6 +98,7 @@ class Phase:
         self.total = self.planned
         self._best = Best(self._average)
         self.step, self.seconds = 0, 0.0
+        self._limit: float | None = None  # seconds
         self.scores: dict[str, float] = {}
         if state := run.ranks.first(partial(newest_state, self._states, name)):
             self._restore(state)
@@ -121,6 +122,8 @@ class Phase:
         """
         if not self.finished:
             self._trained.train()
+            if (plan := self._run.plan) is not None:
+                self._limit = self.seconds + self._ranks.broadcast(plan.share(self.name))
             first = self._ranks.rank == 0
             curves = Curves(self._run.folder, self.name, self.step) if first else None
             self._settle()
@@ -240,11 +243,10 @@ class Phase:
         return self._settings.learning_rate * warm * 0.5 * cosine
 
     def _fit_to_budget(self) -> None:
-        """Fit the schedule, up to the planned one, to what the measured pace affords within
-        ``max_minutes``."""
-        minutes = self._settings.max_minutes
-        if minutes and self.step >= MEASURED_STEPS and self.step % MEASURED_STEPS == 0:
-            affordable = int(self.step * minutes * 60 / self._ranks.broadcast(self.seconds))
+        """Fit the schedule, up to the planned one, to what the measured pace affords within the
+        time that the plan gives."""
+        if self._limit and self.step >= MEASURED_STEPS and self.step % MEASURED_STEPS == 0:
+            affordable = int(self.step * self._limit / self._ranks.broadcast(self.seconds))
             self.total = max(self.step + 1, min(self.planned, affordable))
 
     def _save(self) -> None:

@@ -12,6 +12,7 @@ from phyda_cli.parallel.ranks import Ranks
 from phyda_cli.settings.training import TrainingSettings
 from phyda_cli.training.monitor import Monitor
 from phyda_cli.training.objectives import Precision
+from phyda_cli.training.plan import Plan
 
 __all__ = ["Run"]
 
@@ -19,8 +20,8 @@ __all__ = ["Run"]
 @dataclass(frozen=True)
 class Run:
     """One training in ``folder``: its ``settings``, the processes that share it and the device of
-    this one, the ``monitor`` that shows it, and the checkpoint it starts from where there is
-    one."""
+    this one, the ``monitor`` that shows it, the checkpoint it starts from where there is one, and
+    the ``plan`` that keeps it within ``max_minutes``."""
 
     folder: Path
     settings: TrainingSettings
@@ -28,6 +29,7 @@ class Run:
     device: torch.device
     monitor: Monitor
     start: Checkpoint | None = None
+    plan: Plan | None = None
 
     @property
     def precision(self) -> Precision:

@@ -12,30 +12,29 @@ from typing import Any
 
 import torch
 
-from phyda_cli.fields.state import StateSpec
 from phyda_cli.files.resume import claim
-from phyda_cli.model.checkpoint import build_networks, save_checkpoint
-from phyda_cli.model.denoiser import Denoiser
-from phyda_cli.model.encoder import Encoder
+from phyda_cli.model.checkpoint import save_checkpoint
 from phyda_cli.preprocessing.store import PairStore
-from phyda_cli.training.data import TrainingCases, TrainingData, simulate_cases, training_data
-from phyda_cli.training.loop import Phase
+from phyda_cli.training.data import TrainingData, simulate_cases, training_data
+from phyda_cli.training.estimate import Estimate, estimate
 from phyda_cli.training.monitor import Lines, figures
-from phyda_cli.training.objectives import denoiser_loss, encoder_loss, noise_draws
+from phyda_cli.training.phases import denoiser_phase, encoder_phase, networks
+from phyda_cli.training.plan import kept_plan
 from phyda_cli.training.run import Run
 from phyda_cli.training.scores import calibrate, validate, validate_members
 from phyda_cli.training.spread import trained_spread
-from phyda_cli.training.warm_start import fitted, require_fit
+from phyda_cli.training.warm_start import require_fit
 
-__all__ = ["denoiser_phase", "encoder_phase", "networks", "train"]
+__all__ = ["no_better", "train"]
 
 # Settings of how a run is made, not of what comes out: a run may go on with others.
-FREE = {"accumulate", "compile", "keep", "save_every"}
+FREE = {"accumulate", "compile", "keep", "license", "save_every"}
 
 
-def train(run: Run, store_path: Path) -> Path:
+def train(run: Run, store_path: Path, found: Estimate | None = None) -> Path:
     """Train on the store ``store_path``; returns the checkpoint folder, ``checkpoint`` in the run's
-    folder. Of several processes the first alone writes, and is shown.
+    folder. Of several processes the first alone writes, and is shown. ``found`` is what it would
+    take, where that is known already.
 
     A second call with the same settings continues where the first stopped. Raises UsageError when
     the folder holds a run with other settings, or the checkpoint to start from does not fit the
@@ -45,7 +44,10 @@ def train(run: Run, store_path: Path) -> Path:
     if run.ranks.rank > 0:
         run = replace(run, monitor=Lines(lambda _: None))
     store = PairStore.open(store_path)
-    run.ranks.first(lambda: claim(run.folder, _record(run, store_path)))
+    record = _record(run, store_path)
+    run.ranks.first(lambda: claim(run.folder, record))
+    if run.settings.max_minutes:
+        run = kept_plan(run, lambda: found or estimate(run, store_path))
     data = training_data(run, store)
     if run.start is not None:
         require_fit(run.start, data.spec, run.settings.network)
@@ -66,6 +68,8 @@ def train(run: Run, store_path: Path) -> Path:
     run.monitor.say(
         f"validation {figures(scores)}; spread calibration {float(calibration.mean()):.3f}"
     )
+    if warning := no_better(scores):
+        run.monitor.say(f"WARNING: {warning}")
     # The last averaged weights stay: the score of a few sampled members differs by chance more than
     # it gains.
     denoiser_phase(encoder, denoiser, run, data, cases).run(check_members, keep_best=False)
@@ -78,6 +82,7 @@ def train(run: Run, store_path: Path) -> Path:
         "network": run.settings.network,
         "member_times": data.times,
         "physics_scale": cases.scale,
+        "license": run.settings.license or "",
         "training": _summary(run, store_path, store, data, scores, time.monotonic() - began),
     }
     made = encoder.cpu(), denoiser.cpu(), spread, data.mean_error
@@ -87,32 +92,15 @@ def train(run: Run, store_path: Path) -> Path:
     )
 
 
-def networks(run: Run, spec: StateSpec) -> tuple[Encoder, Denoiser]:
-    """The networks to train, on the device: new ones, with the weights of the checkpoint to start
-    from as far as its channels are theirs."""
-    torch.manual_seed(run.settings.seed)
-    encoder, denoiser = build_networks(spec, run.settings.network)
-    if run.start is not None:
-        run.monitor.say(fitted(run.start, spec, run.settings.network, encoder, denoiser))
-    return encoder.to(run.device), denoiser.to(run.device)
-
-
-def encoder_phase(encoder: Encoder, run: Run, data: TrainingData, cases: TrainingCases) -> Phase:
-    """The encoder's training."""
-    settings = run.settings
-    strength, balanced = settings.encoder_physics, settings.balanced
-    loss = encoder_loss(data.area, cases.physics, strength, run.precision, balanced)
-    return Phase("encoder", encoder, loss, cases.training, settings.encoder_epochs, run)
-
-
-def denoiser_phase(
-    encoder: Encoder, denoiser: Denoiser, run: Run, data: TrainingData, cases: TrainingCases
-) -> Phase:
-    """The denoiser's training, for the encoder as it is now."""
-    settings = run.settings
-    loss = denoiser_loss(encoder, data.area, cases.physics, settings.physics, run.precision)
-    epochs = settings.denoiser_epochs
-    return Phase("denoiser", denoiser, loss, cases.training, epochs, run, noise_draws)
+def no_better(scores: dict[str, float]) -> str:
+    """What to tell the user where the encoder does not beat stage 1 on the validation cases."""
+    if scores["encoder"] < scores["oi"]:
+        return ""
+    return (
+        f"on the validation cases the encoder ({scores['encoder']:.4f}) is not better than oi "
+        f"({scores['oi']:.4f}): use --method oi with this checkpoint, or train with more pairs, "
+        "more cases or more time"
+    )
 
 
 def _record(run: Run, store: Path) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def test_facts_are_those_of_the_checkpoint(phyda: Run, tiny_checkpoint: Path) ->
         json.loads(outcome.out),
         json.loads((tiny_checkpoint / "model.json").read_text()),
     )
-    assert (facts["name"], facts["license"], facts["bundled"]) == ("tiny", "Apache-2.0", False)
+    assert (facts["name"], facts["license"], facts["bundled"]) == ("tiny", "", False)
+    assert facts["mean_error"] is None
     assert (
         facts["sha256"] == hashlib.sha256((tiny_checkpoint / "model.json").read_bytes()).hexdigest()
     )
@@ -87,7 +88,7 @@ def test_tables_show_them(phyda: Run, tiny_checkpoint: Path) -> None:
         "16x8, global",
         "300 500 850",
         "surface",
-        "Apache-2.0",
+        "not stated",
         "encoder",
         "lagged",
     ):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from phyda_cli.settings.model import NetworkSettings
 from phyda_cli.settings.training import TrainingSettings
 from phyda_cli.training.loop import Phase
 from phyda_cli.training.objectives import Loss, MiniBatch, Physics, encoder_loss
+from phyda_cli.training.plan import Plan
 from phyda_cli.training.scores import calibrate, validate, validate_members
 from phyda_cli.training.statistics import physics_scale
 from phyda_cli.training.train import train
@@ -140,9 +143,11 @@ def test_training_lowers_the_error_and_logs(
 def test_a_time_limit_fits_the_schedule(
     opened: Opened, tiny_settings: TrainingSettings, tmp_path: Path
 ) -> None:
-    settings = tiny_settings.model_copy(update={"encoder_epochs": 500.0, "max_minutes": 1e-4})
+    settings = tiny_settings.model_copy(update={"encoder_epochs": 500.0})
     phase, _ = encoder_phase(opened, settings, tmp_path / "run")
     assert phase.total == 4000
+    plan = Plan(64, {"encoder": 1.0, "denoiser": 1.0}, ends=time.monotonic() + 0.01)
+    phase._run = replace(phase._run, plan=plan)
     phase.run()
     assert phase.step == phase.total < 20
     assert phase._learning_rate() < 1e-9
@@ -317,8 +322,12 @@ def test_from_the_command_line(
         12,
         "--seed",
         2,
+        "--max-minutes",
+        60,
     )
     assert done.code == 0, done.err
+    assert "in all: cases" in done.err
+    assert json.loads((run / "plan.json").read_text())["samples"] == 32  # all fits
     settings = json.loads((run / "checkpoint" / "model.json").read_text())["training"]["settings"]
     assert (settings["seed"], settings["samples"], settings["members"]) == (2, 32, 12)
     flags = (

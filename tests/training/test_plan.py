@@ -1,0 +1,58 @@
+"""How a training is fitted into a time, and what it says of its result."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from phyda_cli.training.estimate import Estimate, PhaseEstimate
+from phyda_cli.training.plan import CASES, KEPT, Plan, planned
+from phyda_cli.training.train import no_better
+
+BATCH = 16
+
+
+def found(samples: int = 1000, case: float = 1.0) -> Estimate:
+    """1 100 cases; a network of 500 s and one of 1 500 s."""
+    phases = (
+        PhaseEstimate("spread", 10, 100, 5.0, 0.0, 0.0),
+        PhaseEstimate("encoder", 10, 100, 10.0, 0.0, 0.0),
+        PhaseEstimate("denoiser", 10, 100, 5.0, 0.0, 0.0),
+    )
+    return Estimate(phases, 1, samples, 100, 0.8 * case, 0.2 * case, 0, 0, 0, 0)
+
+
+def test_what_fits_is_not_cut() -> None:
+    assert found().seconds == 1100 + 2000
+    plan = planned(found(), minutes=60, batch=BATCH)
+    assert plan.samples == 1000
+    assert plan.seconds == pytest.approx(
+        {"evidence": 220, "spread": 500, "cases": 880, "encoder": 1000, "denoiser": 500}
+    )
+
+
+@pytest.mark.parametrize("minutes", [5, 10, 30])
+def test_all_parts_together_are_the_time_given(minutes: float) -> None:
+    plan = planned(found(), minutes, BATCH)
+    seconds = KEPT * 60 * minutes
+    assert sum(plan.seconds.values()) <= seconds * (1 + 1e-9)
+    assert plan.seconds["evidence"] + plan.seconds["cases"] <= max(CASES * seconds, BATCH + 100 + 1)
+    assert plan.seconds["encoder"] == pytest.approx(2 * plan.seconds["denoiser"])
+
+
+def test_cheap_cases_are_all_simulated() -> None:
+    assert planned(found(case=0.01), minutes=10, batch=BATCH).samples == 1000
+
+
+def test_a_phase_gets_its_part_of_what_is_left() -> None:
+    seconds = {"cases": 10.0, "encoder": 30.0, "denoiser": 10.0}
+    plan = Plan(1, seconds, ends=time.monotonic() + 100)
+    assert plan.share("encoder") == pytest.approx(75, abs=1)
+    assert plan.share("denoiser") == pytest.approx(100, abs=1)
+    assert Plan(1, seconds).share("encoder") > 0  # late already
+
+
+def test_a_result_that_is_no_better_than_oi_is_told() -> None:
+    assert no_better({"encoder": 0.5, "oi": 0.6}) == ""
+    assert "0.6000" in no_better({"encoder": 0.61, "oi": 0.6})
