@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TextIO
 
 import numpy as np
@@ -25,6 +26,7 @@ MISSING = (
 )
 """Cells that mean "no value" in every column."""
 
+_POSITION = {"station_id", "latitude", "longitude", "elevation"}
 _SEPARATORS = ",;\t|"
 _LOOKED_THROUGH = 60  # lines in which the header may be
 _NINES = re.compile(r"[-+]?9{2,}(\.[09]+)?")  # what archives write where there is no value
@@ -78,7 +80,19 @@ def open_table(stream: TextIO, file: str, wanted: Sequence[str]) -> Opened:
     for line in plain[:number]:
         if found := re.fullmatch(r"#\s*([A-Za-z_ ]+?)\s*(\[.*?\])?\s*[:=]\s*(\S.*?)\s*", line):
             comments[f"{found[1].lower()}{found[2] or ''}"] = found[3]
+    comments |= _preamble(plain[:number])
     return Opened(names, units, comments, separator, start + 1, stream, lines[start:])
+
+
+def _preamble(lines: Sequence[str]) -> dict[str, str]:
+    """What a small table before the table says of the one station in it."""
+    for names, values in pairwise(lines):
+        separator = _separator(names)
+        pairs = zip(_cells(names, separator), _cells(values, separator), strict=False)
+        said = {name.lower(): value for name, value in pairs}
+        if {"latitude", "longitude"} <= set(said):
+            return said
+    return {}
 
 
 def _header_line(
@@ -90,11 +104,17 @@ def _header_line(
         folded = {c.casefold() for c in cells}
         if wanted and all(w.strip().casefold() in folded for w in wanted):
             return 1000
-        return len({found for c in cells if (found := meaning(c)) is not None})
+        return len(meanings(i))
+
+    def meanings(i: int) -> set[str]:
+        text = plain[i].lstrip("#").strip()
+        return {found for c in _cells(text, _separator(text)) if (found := meaning(c)) is not None}
 
     first = data[0] if data else None
     if first is not None and (known(first) >= 3 or len(filled) == 1):
-        return first
+        placed = known(first) < 1000 and meanings(first) <= _POSITION
+        after = max(data[1:], key=lambda i: (known(i), -i), default=first)
+        return after if placed and known(after) >= 3 else first  # a table about the station
     best = max(filled, key=lambda i: (known(i), -i), default=None)
     if best is not None and known(best) >= 3:
         return best
@@ -116,7 +136,7 @@ def _units(names: list[str], line: str, separator: str | None) -> dict[str, str]
     """The units in the line after the header; empty where it is a line of data."""
     text = line.lstrip("#").strip() if line.lstrip().startswith("#") else line
     cells = _cells(text, separator)
-    filled = [c for c in cells if c]
+    filled = [c for c in cells if c not in MISSING]  # M is no metre
     if len(cells) > len(names) or any(_is_number(c) and c != "1" for c in filled):
         return {}
     units = sum(is_unit(c) or c.upper() in ("UTC", "GMT") for c in filled)

@@ -23,13 +23,13 @@ from phyda_cli.observations.read.layouts import layout_of
 from phyda_cli.observations.read.levels import AT_SURFACE
 from phyda_cli.units import factors, is_unit
 
-__all__ = ["Header", "meaning", "metadata_columns", "nearest", "recognise"]
+__all__ = ["Header", "bare_name", "meaning", "metadata_columns", "nearest", "recognise"]
 
 _METADATA: dict[str, str] = {
     "station_id": "station_id station stationid station_identifier id stid stnid icao wmo "
     "wmo_id site icaoid station_code",
     "time": "time valid_time datetime date_time date valid obs_time obstime timestamp time_utc "
-    "datetime_utc observation_time unix_time epoch",
+    "datetime_utc observation_time unix_time epoch obstimeutc",
     "latitude": "latitude lat",
     "longitude": "longitude lon long lng",
     "elevation": "elevation elev altitude alt station_height station_elevation",
@@ -48,7 +48,7 @@ _ALSO = {  # names of tables of stations, besides those of the table of variable
     "d2m": "dewpoint_2m dew_point_2m dewpt dpt dew_point_temperature_2m",
     "rh2m": "rhum relh humidity relative_humidity_2m rel_humidity rel_hum",
     "wind_speed": "wspd wind_spd wind_speed_10m windspeed_10m wind_spd_10m ws10",
-    "wind_direction": "wdir wind_dir wind_direction_10m winddirection_10m wind_dir_10m",
+    "wind_direction": "wdir wind_dir wind_direction_10m winddirection_10m wind_dir_10m wd10 wdir10",
     "msl": "sea_level_pressure pressure_msl sealevel_pressure sealevelpressure msl_pressure qff "
     "mean_sea_level_pressure",
     "sp": "station_pressure station_level_pressure stp",
@@ -66,6 +66,7 @@ _IMPLIED_UNITS = {  # names of an archive that stand for a unit too
 _IMPLIED_NAMES = {"tmpf": "t2m", "dwpf": "d2m", "tmpc": "t2m", "dwpc": "d2m", "relh": "rh2m"}
 _DATE = "date day yyyymmdd ymd obs_date"
 _CLOCK = "hour hh hr hour_utc time time_utc hhmm utc obs_time hour_of_day hours"
+_OF_A_DAY = ("tmin", "tmax", "tavg", "t_min", "t_max", "t_avg", "temp_min", "temp_max", "tn", "tx")
 _UTC = ("utc", "gmt", "z", "iso", "iso8601", "iso_8601")
 _NUMBER = re.compile(r"[-+]?\d*[.,]?\d+")
 
@@ -114,6 +115,12 @@ def _split(name: str, unit: str | None) -> list[tuple[str, str | None]]:
         return [(_IMPLIED_NAMES.get(text, text), _IMPLIED_UNITS[text])]
     cuts = [i for i, letter in enumerate(text) if letter == "_"]
     return [(text, None), *((text[:i], text[i + 1 :]) for i in cuts if is_unit(text[i + 1 :]))]
+
+
+def bare_name(name: str) -> str:
+    """A column's name in lower case without its unit."""
+    ways = _split(name, None)
+    return ways[-1][0] if len(ways) > 1 else ways[0][0]
 
 
 def meaning(name: str) -> str | None:
@@ -194,6 +201,7 @@ def recognise(header: Header, given: ObservationMap | None) -> tuple[Observation
                 "time": time,
                 "variables": {} if long else variables,
                 "missing": missing,
+                "ignore": () if given is None else given.ignore,
                 "stations": stations,
                 "decimal": decimal,
             }
@@ -308,6 +316,12 @@ def _time(header: Header, column: Column | None, told: list[str]) -> TimeColumn 
         clock = _other(header, name, _CLOCK)
         if clock is not None:
             return TimeColumn(column=(name, clock), format=_clock(header, clock), timezone=zone)
+        if daily := [n for n in header.names if bare_name(n) in _OF_A_DAY]:
+            raise InputError(
+                f"{header.file}: {name} has no time of day, and {', '.join(daily)} are of whole "
+                "days: statistics of a day are no observations of a time",
+                hint="give reports of single times, hourly ones for example",
+            )
         told.append(f"{name} has no time of day: 00:00 UTC is assumed")
         return TimeColumn(column=name, format=None, timezone=zone)
     if all_match(r"\d{1,4}|\d{1,2}:\d\d(:\d\d)?Z?"):

@@ -21,6 +21,7 @@ from phyda_cli.observations.read.cells import (
 )
 from phyda_cli.observations.read.columns import METADATA_UNITS, Column, ObservationMap
 from phyda_cli.observations.read.header import Header, metadata_columns, recognise
+from phyda_cli.observations.read.hidden_levels import refuse_hidden_levels
 from phyda_cli.observations.read.levels import AT_SURFACE, are_levels
 from phyda_cli.units import conversion
 
@@ -53,6 +54,7 @@ def planned(
     sample = {name: cells.cells[i] for i, name in enumerate(opened.names)}
     header = Header(file, opened.names, opened.units, _constants(opened, mapping), sample)
     chosen, told = recognise(header, mapping)
+    _refuse_local_times(opened, file, mapping)
     said = decimal or chosen.decimal
     comma = said == "comma" or (said is None and _decimal_commas(cells, chosen))
     if comma and said is None:
@@ -64,6 +66,7 @@ def planned(
             hint="expected temperatures, winds or pressures beside the levels, such as t_degC; or "
             'say in a mapping file (--obs-map): variables.t = { column = "NAME", unit = "degC" }',
         )
+    refuse_hidden_levels(replace(cells, comma=comma), chosen)
     doubted = _doubted(replace(cells, comma=comma), chosen)
     assumed = [
         f"{column.column} in {OBSERVABLES[name].units}"
@@ -77,6 +80,19 @@ def planned(
     ignored = [name for name in opened.names if name and name.casefold() not in needed]
     stations = None if chosen.stations is None else read_stations_table(chosen.stations)
     return Plan(chosen, wanted, comma, doubted, stations, told, ignored)
+
+
+def _refuse_local_times(opened: Opened, file: str, mapping: ObservationMap | None) -> None:
+    """Raise InputError where a preamble says that times are not UTC, and no map says in which zone
+    they are."""
+    said = opened.comments.get("utc_offset_seconds", "0").strip()
+    if said.strip("-0.") and (mapping is None or mapping.time is None):
+        zone = opened.comments.get("timezone", "Europe/Rome")
+        raise InputError(
+            f"{file}: its times are {said} s from UTC",
+            hint="give the zone in a mapping file (--obs-map): "
+            f'time = {{ column = "time", timezone = "{zone}" }}',
+        )
 
 
 def _constants(opened: Opened, mapping: ObservationMap | None) -> dict[str, Column]:
@@ -175,7 +191,7 @@ def _doubted(table: Cells, chosen: ObservationMap) -> dict[str, str]:
         low, high = OBSERVABLES[name].valid_range
         if values.size and np.mean((values < low) | (values > high)) > 0.5:
             strange[name] = column.column or name
-        elif name in ("rh2m", "r") and values.size > 2 and values.max() <= 1 and values.any():
+        elif name in ("rh2m", "r") and values.size and values.max() <= 1 and values.any():
             return {name: "its values are fractions: name it rh2m_fraction"} | _winds(bare, strange)
     return _winds(bare, strange)
 

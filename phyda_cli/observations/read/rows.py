@@ -16,7 +16,7 @@ from phyda_cli.observations.read.cells import (
     numbers,
     times,
 )
-from phyda_cli.observations.read.columns import Column
+from phyda_cli.observations.read.columns import Column, TimeColumn
 from phyda_cli.observations.read.plan import SPEEDS, Plan
 from phyda_cli.observations.report import Problem
 from phyda_cli.observations.table import LEVEL, QC, by_position
@@ -60,16 +60,10 @@ def shared_columns(table: Cells, plan: Plan, verdicts: Verdicts) -> dict[str, np
     chosen = plan.map
     assert chosen.time is not None
     shared["time"], cells = times(table, chosen.time)
-    expected = (
-        "ISO 8601 such as 2020-10-01T06:00:00Z, or a pattern in a mapping file: "
-        f'time = {{{{ column = "{chosen.time.columns[0]}", format = "%d/%m/%Y %H:%M" }}}}'
-        if chosen.time.format is None
-        else chosen.time.format
-    )
     verdicts.flag(
         np.isnat(shared["time"]),
         QC.PRE_QC,
-        f"time {{cell!r}} is not readable: expected {expected}",
+        f"time {{cell!r}} is not readable: expected {_expected(chosen.time)}",
         cells,
     )
     station = np.full(table.line.size, "", object)
@@ -101,6 +95,19 @@ def shared_columns(table: Cells, plan: Plan, verdicts: Verdicts) -> dict[str, np
         shared["use"] = (cells != "0").to_numpy().astype(np.int8)
     named = by_position(station, shared["latitude"], shared["longitude"])
     return shared | {"station_id": named, "row": table.line}
+
+
+def _expected(time: TimeColumn) -> str:
+    """What a time should look like, or how a mapping file says it; braces doubled."""
+    names = ", ".join(f'"{name}"' for name in time.columns)
+    if time.format in ("date+hour", "date+hhmm"):
+        usual, names = "a date such as 2020-10-01 and an hour", f"[{names}]"
+    elif time.format is None:
+        usual = "ISO 8601 such as 2020-10-01T06:00:00Z"
+    else:
+        return time.format
+    pattern = f'time = {{{{ column = {names}, format = "%d/%m/%Y %H:%M" }}}}'
+    return f"{usual}, or a pattern in a mapping file: {pattern}"
 
 
 def _looked_up(
