@@ -22,6 +22,7 @@ import xarray as xr
 
 from phyda_cli.analysis.assimilate import Request
 from phyda_cli.analysis.assimilate import assimilate as run
+from phyda_cli.analysis.own_operators import OwnOperator
 from phyda_cli.formats.inputs import FieldInput
 from phyda_cli.formats.write import analysis_dataset
 from phyda_cli.model.checkpoint import BUNDLED
@@ -133,6 +134,7 @@ def assimilate(
     time: Any = None,
     member: int | None = None,
     rename: Mapping[str, str] | None = None,
+    operators: Mapping[str, str | Path] | Sequence[OwnOperator] = (),
     allow_no_obs: bool = False,
 ) -> Analysis:
     """Correct a forecast with observations, as ``phyda assimilate`` does.
@@ -140,13 +142,17 @@ def assimilate(
     ``background`` may be left out where there is an ``ensemble``, whose mean it then is.
     ``method`` is phyda, oi, letkf, hybrid, guidance or none. ``settings`` are those of ``phyda
     config show``, by name (``{"qc.window_hours": 1}``) or as an object. ``keep_members`` returns
-    each member too; the other arguments are the options of the command.
+    each member too. ``operators`` are functions of the model's state and the valid time that return
+    :class:`~phyda_cli.analysis.guided.UserObservations`, or files by the names of plug-ins. The
+    other arguments are the options of the command.
 
     Raises UsageError for arguments that do not go together, InputError for what cannot be read,
     NoObservationsError when no observation can be used and not ``allow_no_obs``, GateError when the
     analysis is not plausible.
     """
     observed, doubled = _observations(observations)
+    plugged = operators if isinstance(operators, Mapping) else {}
+    own = () if isinstance(operators, Mapping) else operators
     forecasts, more = _fields(ensemble)
     request = Request(
         obs=observed,
@@ -158,11 +164,12 @@ def assimilate(
         time=None if time is None else np.datetime64(time, "s"),
         member=member,
         rename=dict(rename or {}),
+        operators={name: Path(path) for name, path in plugged.items()},
         allow_no_obs=allow_no_obs,
         save_members=keep_members,
     )
     named = {"method": method, "members": members}
-    result = run(request, _settings(AnalysisSettings, settings, named))
+    result = run(request, _settings(AnalysisSettings, settings, named), own=own)
     analysis, background_read = result.analysis, result.background
     assert analysis is not None  # nothing is up to date where nothing is written
     assert background_read is not None

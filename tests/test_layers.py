@@ -28,6 +28,7 @@ LAYERS = [
     "cf",
     "units",
     "names",
+    "plugins",
     "constants | errors | libproj | __init__",
 ]
 LEVEL = {name: level for level, row in enumerate(LAYERS) for name in row.split(" | ")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,8 @@ import pandas as pd
 from phyda_cli.analysis.analyse import FILTERS, Analysis, Problem, complete, estimate, pose
 from phyda_cli.analysis.degraded import degradations
 from phyda_cli.analysis.fine import refine
+from phyda_cli.analysis.guided import UserObservations
+from phyda_cli.analysis.own_operators import OwnOperator, observed_by
 from phyda_cli.analysis.prior import Forecasts
 from phyda_cli.analysis.publication import (
     Request,
@@ -74,9 +76,11 @@ def assimilate(
     dry_run: bool = False,
     ranks: Ranks | None = None,
     judge: Judge = lambda *_: (),
+    own: Sequence[OwnOperator] = (),
 ) -> Result:
     """Run ``request``. With ``dry_run`` everything up to the quality control, and nothing is
-    written. What ``judge`` finds makes the verdict suspect.
+    written. What ``judge`` finds makes the verdict suspect; ``own`` are operators beside those of
+    ``request``.
 
     Of several ranks the first alone reads observations and fields and writes; the others
     :func:`assist`.
@@ -95,7 +99,7 @@ def assimilate(
         watch.note("checked inputs")
         read = read_observations(request.obs, request.tables, request.strict)
         watch.note("read")
-        return _analysed(request, settings, checkpoint, read, None, ranks, watch, judge)
+        return _analysed(request, settings, checkpoint, read, None, ranks, watch, judge, own)
     with one_at_a_time(request):
         seen = stamps(request.obs)
         provenance = provenance_of(request, settings, checkpoint)
@@ -112,7 +116,7 @@ def assimilate(
                 read = read_observations(copied.obs, request.tables, request.strict)
             read.notes.append(Note(str(path), "it changed while it was read; a copy was used"))
         watch.note("read")
-        return _analysed(request, settings, checkpoint, read, provenance, ranks, watch, judge)
+        return _analysed(request, settings, checkpoint, read, provenance, ranks, watch, judge, own)
 
 
 class _Stopwatch:
@@ -142,6 +146,7 @@ def _analysed(
     ranks: Ranks,
     watch: _Stopwatch,
     judge: Judge,
+    own: Sequence[OwnOperator],
 ) -> Result:
     """The rest of :func:`assimilate` once the observations are read; without ``provenance`` it is
     a dry run."""
@@ -150,11 +155,13 @@ def _analysed(
         check_format(request.out, background)
     before, memory = _before(request, background.fields.time)
     table = _prepared(request, settings, read, background, before)
-    shared = (request, settings, background.fields, table, forecasts, memory)
+    observed = observed_by(request.operators, own, checkpoint.state, background.fields.time)
+    shared = (request, settings, background.fields, table, forecasts, memory, own)
     ranks.broadcast(None if provenance is None else shared)
     problem = pose(background.fields, table, checkpoint, settings, forecasts, memory)
     watch.note("controlled")
     report = _report(request, read, background, problem)
+    report["notes"] += _told(observed)
     reasons = _degraded(background, problem)
     if provenance is None:
         if settings.method != "none" and not request.allow_no_obs:
@@ -162,7 +169,9 @@ def _analysed(
         report |= _stated(verdict_of(problem), settings, reasons)
         report |= {"status": "dry run", "seconds": watch.seconds}
         return Result(report, None, background, read, problem)
-    analysis = complete(problem, estimate(problem, request.allow_no_obs), request.save_members)
+    analysis = complete(
+        problem, estimate(problem, request.allow_no_obs, [*observed.values()]), request.save_members
+    )
     analysis = refine(background.fields, analysis, settings.fine, settings.seed)
     report["notes"] += [n for n in analysis.notes if n not in problem.notes]
     watch.note("analysed")
@@ -199,10 +208,18 @@ def assist(ranks: Ranks) -> None:
     shared = ranks.broadcast()
     if shared is None:
         return
-    request, settings, background, table, forecasts, memory = shared
+    request, settings, background, table, forecasts, memory, own = shared
     checkpoint = Checkpoint.open(request.checkpoint)
     problem = pose(background, table, checkpoint, settings, forecasts, memory)
-    estimate(problem, request.allow_no_obs)
+    observed = observed_by(request.operators, own, checkpoint.state, background.time)
+    estimate(problem, request.allow_no_obs, [*observed.values()])
+
+
+def _told(observed: Mapping[str, UserObservations]) -> list[str]:
+    return [
+        f"{np.size(o.value)} observations by the operator {name}, without rows in the feedback"
+        for name, o in observed.items()
+    ]
 
 
 def _check_methods(request: Request, settings: AnalysisSettings) -> None:

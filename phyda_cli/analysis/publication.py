@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -45,7 +45,8 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What to assimilate and where to put it; ``None`` outputs are not written. Without
+    """What to assimilate and where to put it; ``None`` outputs are not written. ``operators`` names
+    plug-ins and the file of observations that each is for. Without
     ``background`` it is the mean of ``ensemble``. ``previous`` is the feedback file of the analysis
     before this one. Fields and observations may lie in memory too."""
 
@@ -61,6 +62,7 @@ class Request:
     blacklist: Path | None = None
     whitelist: Path | None = None
     limits: Path | None = None
+    operators: Mapping[str, Path] = field(default_factory=dict)
     time: np.datetime64 | None = None
     valid_time: np.datetime64 | None = None
     member: int | None = None
@@ -74,7 +76,8 @@ class Request:
     @property
     def lists(self) -> tuple[Path | None, ...]:
         """The small files beside the observations."""
-        return *self.tables.files, self.withhold_file, self.blacklist, self.whitelist, self.limits
+        lists = self.withhold_file, self.blacklist, self.whitelist, self.limits
+        return *self.tables.files, *lists, *self.operators.values()
 
     @property
     def fields(self) -> list[FieldInput]:
@@ -125,6 +128,11 @@ def provenance_of(
     ):
         if path is not None:
             stated[f"{name}_sha256"] = _hash(path)
+    if request.operators:
+        stated["operators"] = ", ".join(sorted(request.operators))
+        stated["operators_sha256"] = ", ".join(
+            _hash(request.operators[n]) for n in sorted(request.operators)
+        )
     options = (
         str(request.time),
         request.member,

@@ -23,6 +23,7 @@ __all__ = [
     "Overwrite",
     "check_name",
     "files_of",
+    "parse_pairs",
     "parse_renames",
     "parse_time",
 ]
@@ -93,15 +94,19 @@ def parse_time(text: str | None, option: str) -> np.datetime64 | None:
 
 def parse_renames(pairs: Sequence[str]) -> dict[str, str]:
     """``NAME=CANONICAL`` texts as a dictionary. Raises UsageError for other texts."""
+    return parse_pairs("--rename", pairs, "TMP_P0_L100=t")
+
+
+def parse_pairs(option: str, pairs: Sequence[str], example: str = "name=file") -> dict[str, str]:
+    """``NAME=VALUE`` texts as a dictionary. Raises UsageError for other texts."""
     out = {}
     for pair in pairs:
-        name, separator, canonical = pair.partition("=")
-        if not (name and separator and canonical):
+        name, separator, value = pair.partition("=")
+        if not (name and separator and value):
             raise UsageError(
-                f"--rename {pair!r}: expected NAME=CANONICAL",
-                hint="for example --rename TMP_P0_L100=t",
+                f"{option} {pair!r}: expected NAME=VALUE", hint=f"for example {option} {example}"
             )
-        out[name] = canonical
+        out[name] = value
     return out
 
 

@@ -18,6 +18,7 @@ from phyda_cli.commands.arguments import (
     Overwrite,
     check_name,
     files_of,
+    parse_pairs,
     parse_renames,
     parse_time,
 )
@@ -122,6 +123,15 @@ def assimilate(
         typer.Option(
             metavar="NAME=CANONICAL",
             help="Name of a variable that phyda does not know. Repeatable.",
+            rich_help_panel=INPUT,
+            hidden=True,
+        ),
+    ] = None,
+    operator: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Observations with the operator of a plug-in, for the method phyda. Repeatable.",
             rich_help_panel=INPUT,
             hidden=True,
         ),
@@ -289,6 +299,7 @@ def assimilate(
             blacklist=blacklist,
             whitelist=whitelist,
             limits=limits,
+            operators={n: Path(p) for n, p in parse_pairs("--operator", operator or []).items()},
             time=parse_time(time, "--time"),
             valid_time=parse_time(valid_time, "--valid-time"),
             member=member,

@@ -41,6 +41,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def _details(facts: dict[str, Any]) -> str:
     encoder, denoiser = (facts["networks"][name] for name in ("encoder", "denoiser"))
+    kind = "U-Net" if denoiser["kind"] == "unet" else denoiser["kind"]
     spread = [facts["networks"]["spread"]] if "spread" in facts["networks"] else []
     lat, lon = (facts["grid"][axis] for axis in ("latitude", "longitude"))
     place = "global" if facts["grid"]["global"] else "limited area"
@@ -80,7 +81,7 @@ def _details(facts: dict[str, Any]) -> str:
         ("Encoder", f"U-Net of widths {encoder['widths']}, {encoder['parameters']:,} parameters"),
         (
             "Denoiser",
-            f"U-Net of widths {denoiser['widths']}, {denoiser['parameters']:,} parameters; "
+            f"{kind} of widths {denoiser['widths']}, {denoiser['parameters']:,} parameters; "
             f"{sampler['steps']} noise levels",
         ),
         *[

@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from phyda_cli.errors import InputError
+from phyda_cli.errors import InputError, UsageError
 from phyda_cli.fields.earth import DAYS, day_of_year
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.files.publish import publish_folder, sha256
@@ -29,6 +29,7 @@ from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import Encoder
 from phyda_cli.model.mean_error import MeanError
 from phyda_cli.model.metadata import DESCRIPTION, Metadata, read_metadata, require_files
+from phyda_cli.plugins import DENOISERS, plugin
 from phyda_cli.settings.model import NetworkSettings
 
 __all__ = [
@@ -194,10 +195,23 @@ def _on_sphere(spec: StateSpec) -> bool:
 
 
 def build_networks(spec: StateSpec, settings: NetworkSettings) -> tuple[Encoder, Denoiser]:
-    """Untrained networks for a state."""
+    """Untrained networks for a state. Raises UsageError where the denoiser is a plug-in that cannot
+    be had."""
     sphere = _on_sphere(spec)
     encoder = Encoder(spec.n_channels, settings.encoder, sphere, settings.odd)
-    return encoder, Denoiser(spec.n_channels, settings.denoiser, settings.encoder, sphere)
+    kind = _denoiser(settings.denoiser_kind)
+    return encoder, kind(spec.n_channels, settings.denoiser, settings.encoder, sphere)
+
+
+def _denoiser(kind: str) -> type[Denoiser]:
+    """The class of denoisers called ``kind``. Raises UsageError for a plug-in that is not there or
+    is no denoiser."""
+    if kind == "unet":
+        return Denoiser
+    found = plugin(DENOISERS, kind)
+    if not (isinstance(found, type) and issubclass(found, Denoiser)):
+        raise UsageError(f"the plug-in {kind} is no subclass of phyda_cli.model.denoiser.Denoiser")
+    return found
 
 
 def in_season(times: np.ndarray, time: np.datetime64, days: int) -> np.ndarray:

@@ -2,8 +2,8 @@
 encoder's latent.
 
 Preconditioning after Karras et al. 2022 (arXiv 2206.00364, table 1) with unit data variance. To
-replace the network, replace the ``net`` in :class:`Denoiser`; everything else meets it through
-:class:`Denoises`.
+replace the network, replace the ``net`` in :class:`Denoiser`, here or in a subclass that a plug-in
+brings (:mod:`phyda_cli.plugins`); everything else meets it through :class:`Denoises`.
 """
 
 from __future__ import annotations

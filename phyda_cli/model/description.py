@@ -73,6 +73,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
                 "parameters": _parameters(encoder),
             },
             "denoiser": {
+                "kind": metadata.network.denoiser_kind,
                 "widths": list(metadata.network.denoiser),
                 "parameters": _parameters(denoiser),
             },

@@ -71,6 +71,9 @@ class NetworkSettings(Settings):
 
     encoder: tuple[int, ...] = Field((48, 96, 192), description="Widths of the encoder.")
     denoiser: tuple[int, ...] = Field((32, 64, 128), description="Widths of the denoiser.")
+    denoiser_kind: str = Field(
+        "unet", description="The denoiser: unet, or the name of a plug-in (phyda.denoisers)."
+    )
     spread: tuple[int, ...] = Field(
         (32, 64, 96),
         description="Widths of the network that predicts the background's spread; empty for none.",

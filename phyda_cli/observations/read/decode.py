@@ -1,5 +1,6 @@
-"""Formats of observation files: each module of this folder registers what its files are known by
-and how they are read (:func:`reader`), and a file is read by the first format that knows it."""
+"""Formats of observation files: each module of this folder, and of plug-ins, registers what its
+files are known by and how they are read (:func:`reader`), and a file is read by the first format
+that knows it."""
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ from phyda_cli.files.readable import check_input
 from phyda_cli.files.worker import apart
 from phyda_cli.observations.read.columns import ObservationMap
 from phyda_cli.observations.report import ReadResult
+from phyda_cli.plugins import READERS, load_all
 
 __all__ = [
     "OTHER_KINDS",
@@ -170,10 +172,11 @@ def reader(
 
 @cache
 def _load_formats() -> None:
-    """Import the modules of this folder, whose readers register themselves."""
+    """Import the modules of this folder and of plug-ins, whose readers register themselves."""
     package = __name__.rpartition(".")[0]
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
         importlib.import_module(f"{package}.{module.name}")
+    load_all(READERS)
 
 
 def format_of(source: Source) -> Format:

@@ -1,0 +1,1 @@
+"""Plug-ins for phyda, each in a module of its own."""
