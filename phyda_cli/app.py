@@ -129,6 +129,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except Exception as error:
         if (reason := _outside(error)) is not None:
+            error.__traceback__ = error.__context__ = None  # memory that its frames hold
             say(f"FATAL ERROR: {reason[0]}")
             sys.exit(reason[1])
         traceback.print_exc()

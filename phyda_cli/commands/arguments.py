@@ -47,6 +47,7 @@ Checkpoint = Annotated[
         envvar="PHYDA_CHECKPOINT",
         show_envvar=False,
         rich_help_panel=METHOD,
+        readable=False,
     ),
 ]
 ObsMap = Annotated[

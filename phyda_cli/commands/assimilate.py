@@ -73,6 +73,7 @@ def assimilate(
             metavar="FILE",
             help="Observations (CSV, BUFR, NetCDF, ODB-2): a file or a quoted pattern. Repeatable.",
             rich_help_panel=INPUT,
+            readable=False,
         ),
     ],
     chosen: Chosen,
@@ -83,6 +84,7 @@ def assimilate(
             metavar="FILE",
             help="Forecast to correct. [default: the mean of --ensemble]",
             rich_help_panel=INPUT,
+            readable=False,
         ),
     ] = None,
     ensemble: Annotated[
@@ -150,6 +152,7 @@ def assimilate(
             help="Stations, one a line, to compare and not to use.",
             rich_help_panel=QUALITY,
             hidden=True,
+            readable=False,
         ),
     ] = None,
     blacklist: Annotated[
@@ -158,6 +161,7 @@ def assimilate(
             metavar="FILE",
             help="Stations to reject, one a line, with or without variables.",
             rich_help_panel=QUALITY,
+            readable=False,
         ),
     ] = None,
     whitelist: Annotated[
@@ -167,6 +171,7 @@ def assimilate(
             help="Stations to accept, in the same form; all others are rejected.",
             rich_help_panel=QUALITY,
             hidden=True,
+            readable=False,
         ),
     ] = None,
     limits: Annotated[
@@ -176,6 +181,7 @@ def assimilate(
             help="TOML file of limits, as for phyda verify: an analysis beyond one is suspect.",
             rich_help_panel=RUNNING,
             hidden=True,
+            readable=False,
         ),
     ] = None,
     allow_no_obs: Annotated[
@@ -195,6 +201,7 @@ def assimilate(
             "reports are used already.",
             rich_help_panel=QUALITY,
             hidden=True,
+            readable=False,
         ),
     ] = None,
     out: Annotated[
@@ -205,6 +212,7 @@ def assimilate(
             help="Analysis to write, on the background's grid: NetCDF, or .grib2 of a GRIB "
             "background.",
             rich_help_panel=OUTPUT,
+            readable=False,
         ),
     ] = Path("analysis.nc"),
     feedback: Annotated[
@@ -213,6 +221,7 @@ def assimilate(
             metavar="FILE",
             help="File for every observation with its O-B, O-A and quality control.",
             rich_help_panel=OUTPUT,
+            readable=False,
         ),
     ] = None,
     page: Annotated[
@@ -222,6 +231,7 @@ def assimilate(
             metavar="FILE",
             help="One offline page (HTML) about the analysis and, with --feedback, its stations.",
             rich_help_panel=OUTPUT,
+            readable=False,
         ),
     ] = None,
     save_members: Annotated[

@@ -19,7 +19,10 @@ __all__ = ["cycle"]
 cycle = typer.Typer(no_args_is_help=True, help="Analyses every few hours, unattended.")
 
 Config = Annotated[
-    Path, typer.Option("--config", help="Settings of the cycle (TOML).", envvar="PHYDA_CYCLE")
+    Path,
+    typer.Option(
+        "--config", help="Settings of the cycle (TOML).", envvar="PHYDA_CYCLE", readable=False
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -127,7 +130,7 @@ def status(
 def replay(
     config: Config,
     name: Annotated[str, typer.Argument(metavar="CYCLE", help="Such as 20201001T0600Z.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the outputs.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the outputs.", readable=False)],
 ) -> None:
     """Make a published analysis again from its recorded inputs, and compare the two bit for bit.
 

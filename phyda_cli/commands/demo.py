@@ -55,7 +55,10 @@ def demo(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", help="Folder for the outputs; made if missing.", rich_help_panel=OUTPUT
+            "--out",
+            help="Folder for the outputs; made if missing.",
+            rich_help_panel=OUTPUT,
+            readable=False,
         ),
     ] = Path("phyda-demo"),
     overwrite: Overwrite = False,

@@ -54,6 +54,7 @@ def download(
             help="Folder to fill; an interrupted download continues there. [default: data/era5, "
             "or data/nature for a nature run]",
             rich_help_panel=OUTPUT,
+            readable=False,
         ),
     ] = None,
     resolution: Annotated[

@@ -27,6 +27,7 @@ def inspect(
         typer.Argument(
             metavar="FILE…",
             help="Forecasts: NetCDF, GRIB or Zarr; quoted patterns are expanded.",
+            readable=False,
         ),
     ],
     time: Annotated[

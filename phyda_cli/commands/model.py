@@ -25,6 +25,7 @@ Folder = Annotated[
         help="Checkpoint folder. [default: the bundled one]",
         envvar="PHYDA_CHECKPOINT",
         show_envvar=True,
+        readable=False,
     ),
 ]
 
@@ -60,7 +61,9 @@ def inspect(
 @model.command()
 def card(
     checkpoint: Folder = None,
-    out: Annotated[Path | None, typer.Option(help="File to write. [default: print it]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write. [default: print it]", readable=False)
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing output.")
     ] = False,

@@ -21,10 +21,12 @@ obs = typer.Typer(no_args_is_help=True, help="Look at observation files, convert
 Files = Annotated[
     list[Path],
     typer.Argument(
-        metavar="FILE…", help="Observation files of any format; quoted patterns are expanded."
+        metavar="FILE…",
+        help="Observation files of any format; quoted patterns are expanded.",
+        readable=False,
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", help="File to write.")]
+Out = Annotated[Path, typer.Option("--out", help="File to write.", readable=False)]
 To = Annotated[
     str | None, typer.Option("--to", help="csv or nc. [default: as the name of --out says]")
 ]
@@ -37,7 +39,7 @@ def inspect(
     obs_map: ObsMap = None,
     decimal: Decimal = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw a map of the stations here (PNG).")
+        Path | None, typer.Option(help="Draw a map of the stations here (PNG).", readable=False)
     ] = None,
     overwrite: Overwrite = False,
     as_json: Annotated[
@@ -83,8 +85,10 @@ def inspect(
 
 @obs.command()
 def rejected(
-    feedback: Annotated[Path, typer.Argument(help="Feedback file of an analysis.")],
-    out: Annotated[Path | None, typer.Option(help="File to write. [default: print it]")] = None,
+    feedback: Annotated[Path, typer.Argument(help="Feedback file of an analysis.", readable=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write. [default: print it]", readable=False)
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """The observations that an analysis did not use, each with its reason, as CSV.
@@ -126,7 +130,9 @@ def template(
     kind: Annotated[
         str, typer.Option(help="long: one value a row; wide: one report a row.")
     ] = "long",
-    out: Annotated[Path | None, typer.Option(help="File to write. [default: print it]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write. [default: print it]", readable=False)
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """A CSV header to fill in, each column and unit explained.

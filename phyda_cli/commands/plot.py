@@ -41,10 +41,15 @@ def plot(
     ],
     files: Annotated[
         list[Path],
-        typer.Argument(help="An analysis or forecast; for station feedback files or patterns."),
+        typer.Argument(
+            help="An analysis or forecast; for station feedback files or patterns.", readable=False
+        ),
     ],
     out: Annotated[
-        Path, typer.Option(metavar="FILE", help="Picture to write (PNG).", rich_help_panel=OUTPUT)
+        Path,
+        typer.Option(
+            metavar="FILE", help="Picture to write (PNG).", rich_help_panel=OUTPUT, readable=False
+        ),
     ] = Path("plot.png"),
     field: Annotated[
         str | None,
@@ -81,12 +86,16 @@ def plot(
             metavar="FILE",
             help="First guess. [default: the analysis minus its increments]",
             rich_help_panel=INPUT,
+            readable=False,
         ),
     ] = None,
     feedback: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Feedback whose stations are drawn.", rich_help_panel=INPUT
+            metavar="FILE",
+            help="Feedback whose stations are drawn.",
+            rich_help_panel=INPUT,
+            readable=False,
         ),
     ] = None,
     time: Annotated[

@@ -69,7 +69,8 @@ def make(
         list[Path],
         typer.Argument(
             help="NetCDF and GRIB files, Zarr stores, or folders of them: analyses and "
-            "forecasts, in any mix."
+            "forecasts, in any mix.",
+            readable=False,
         ),
     ],
     out: Annotated[
@@ -79,6 +80,7 @@ def make(
             metavar="FOLDER",
             help="Training store to write (Zarr); an interrupted call goes on where it was.",
             rich_help_panel=OUTPUT,
+            readable=False,
         ),
     ],
     chosen: Chosen,
@@ -105,7 +107,9 @@ def make(
 
 @preprocess.command()
 def inspect(
-    store: Annotated[Path, typer.Argument(help="Training store made by phyda preprocess.")],
+    store: Annotated[
+        Path, typer.Argument(help="Training store made by phyda preprocess.", readable=False)
+    ],
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Show what a training store holds: grid, variables, span, pairs, split, statistics, missing

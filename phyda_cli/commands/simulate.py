@@ -49,6 +49,7 @@ def twin(
             metavar="FOLDER",
             help="Nature run made by phyda download: the truth.",
             rich_help_panel=INPUT,
+            readable=False,
         ),
     ],
     out: Annotated[
@@ -58,6 +59,7 @@ def twin(
             metavar="FOLDER",
             help="Folder for the forecasts; an interrupted cycle continues there.",
             rich_help_panel=OUTPUT,
+            readable=False,
         ),
     ],
     chosen: Chosen,

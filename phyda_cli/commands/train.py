@@ -38,6 +38,7 @@ def train(
             metavar="FOLDER",
             help="Training store made by phyda preprocess.",
             rich_help_panel=INPUT,
+            readable=False,
         ),
     ],
     out: Annotated[
@@ -47,6 +48,7 @@ def train(
             metavar="FOLDER",
             help="Run folder; an interrupted run continues there. The model is OUT/checkpoint.",
             rich_help_panel=OUTPUT,
+            readable=False,
         ),
     ],
     chosen: Chosen,
@@ -64,6 +66,7 @@ def train(
             help="Checkpoint whose networks, of the same sizes, the training starts from; "
             "channels it lacks start as stage 1.",
             rich_help_panel=INPUT,
+            readable=False,
         ),
     ] = None,
     device: Annotated[

@@ -27,7 +27,9 @@ __all__ = ["verify"]
 
 def _file(help_text: str, panel: str, option: str | None = None) -> Any:
     names = [option] if option else []
-    return typer.Option(*names, metavar="FILE", help=help_text, rich_help_panel=panel)
+    return typer.Option(
+        *names, metavar="FILE", help=help_text, rich_help_panel=panel, readable=False
+    )
 
 
 @takes_settings(
@@ -47,7 +49,8 @@ def verify(
         list[Path] | None,
         typer.Argument(
             help="Analyses (or any forecasts) to verify: NetCDF or GRIB files, quoted patterns. "
-            "None is needed with --feedback or --from-sums."
+            "None is needed with --feedback or --from-sums.",
+            readable=False,
         ),
     ] = None,
     truth: Annotated[

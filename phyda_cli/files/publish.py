@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from phyda_cli.errors import OutputError
+from phyda_cli.files.readable import in_utf8
 
 __all__ = [
     "abandon",
@@ -143,6 +144,8 @@ def check_target(path: Path | str, overwrite: bool = False) -> Path:
 
 def _named(path: Path) -> Path:
     """``path`` with links resolved. Raises OutputError for a name that no file can have."""
+    if in_utf8(str(path)) != str(path):
+        raise OutputError(f"cannot write {path}: its name is not UTF-8", hint="choose another one")
     try:
         found = path.resolve() if path.is_symlink() else path.absolute()
         found.parent.stat()

@@ -13,7 +13,12 @@ __all__ = ["check_input", "in_utf8"]
 
 def check_input(path: Path) -> None:
     """Raise InputError unless ``path`` is a file that may be read; opening a pipe or a device could
-    wait for ever."""
+    wait for ever. Libraries take names in UTF-8 only."""
+    if in_utf8(str(path)) != str(path):
+        raise InputError(
+            f"{path} has a name that is not UTF-8",
+            hint="rename it, or give a link with another name",
+        )
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:

@@ -29,6 +29,7 @@ __all__ = ["analysis_dataset", "check_format", "write_analysis", "write_fields"]
 _GRIB_SUFFIXES = (".grib", ".grib1", ".grib2", ".grb", ".grb1", ".grb2", ".gb2")
 
 _COMPRESSION = {"zlib": True, "complevel": 2, "shuffle": True, "dtype": "float32"}
+_HISTORY = 20  # lines, the latest: where analyses start from analyses it would grow for ever
 _PACKING = (
     "valid_range",
     "valid_min",
@@ -133,8 +134,8 @@ def analysis_dataset(
     }
     made = f"phyda, from the background {background.path.name}"
     dataset.attrs = stated | _global_attributes("analysis of the atmosphere", made, attributes)
-    if "history" in background.source.attrs:
-        dataset.attrs["history"] += "\n" + str(background.source.attrs["history"])
+    before = str(background.source.attrs.get("history", "")).splitlines()
+    dataset.attrs["history"] = "\n".join([dataset.attrs["history"], *before][:_HISTORY])
     return dataset
 
 

@@ -148,6 +148,7 @@ _CONFIG = _keyword(
             envvar="PHYDA_CONFIG",
             show_envvar=False,
             rich_help_panel=RUNNING,
+            readable=False,
         ),
     ],
 )

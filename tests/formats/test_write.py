@@ -254,6 +254,19 @@ def test_values_do_not_depend_on_the_run(tmp_path: Path, background: Background)
         assert a.identical(b.assign_attrs(history=a.attrs["history"]))
 
 
+@pytest.mark.parametrize(("before", "after"), [(0, 1), (2, 3), (100, 20)])
+def test_the_history_does_not_grow_for_ever(
+    tmp_path: Path, background: Background, before: int, after: int
+) -> None:
+    analysis, increment, _ = apply(background)
+    background.source.attrs["history"] = "\n".join(f"line {i}" for i in range(before))
+    write_analysis(tmp_path / "an.nc", background, analysis, increment)
+    with xr.open_dataset(tmp_path / "an.nc", engine="netcdf4") as new:
+        lines = new.attrs["history"].splitlines()
+    assert len(lines) == after
+    assert lines[1:] == [f"line {i}" for i in range(after - 1)]
+
+
 def test_existing_output_and_missing_folder(tmp_path: Path, background: Background) -> None:
     analysis, increment, _ = apply(background)
     write_analysis(tmp_path / "an.nc", background, analysis, increment)
