@@ -191,7 +191,9 @@ def results_are_in_files() -> Iterator[None]:
 
 
 def emit_text(text: str, out: Path | None = None, overwrite: bool = False) -> None:
-    """``text`` in the file ``out``, or on stdout where there is none."""
+    """``text`` in the file ``out``, or on stdout where there is none, its control characters
+    shown."""
+    text = printable(text)
     if out is None:
         _write(text)
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -66,16 +66,24 @@ class SamplerSettings(Settings):
         return self
 
 
+Width = Annotated[int, Field(ge=8, le=1024, multiple_of=8)]
+
+
 class NetworkSettings(Settings):
     """Sizes of the U-Nets: channels at each level, finest first, multiples of 8."""
 
-    encoder: tuple[int, ...] = Field((48, 96, 192), description="Widths of the encoder.")
-    denoiser: tuple[int, ...] = Field((32, 64, 128), description="Widths of the denoiser.")
+    encoder: tuple[Width, ...] = Field(
+        (48, 96, 192), min_length=1, max_length=6, description="Widths of the encoder."
+    )
+    denoiser: tuple[Width, ...] = Field(
+        (32, 64, 128), min_length=1, max_length=6, description="Widths of the denoiser."
+    )
     denoiser_kind: str = Field(
         "unet", description="The denoiser: unet, or the name of a plug-in (phyda.denoisers)."
     )
-    spread: tuple[int, ...] = Field(
+    spread: tuple[Width, ...] = Field(
         (32, 64, 96),
+        max_length=6,
         description="Widths of the network that predicts the background's spread; empty for none.",
     )
     odd: bool = Field(

@@ -205,3 +205,19 @@ def test_broken_checkpoints(
         .endswith(("bundled one", "copy the whole checkpoint again"))
     )
     assert not (tmp_path / "card.md").exists()
+
+
+@pytest.mark.parametrize("widths", [[-1], [0], [12], [8, 2**40], []])
+def test_widths_that_no_network_has(phyda: Run, copy: Path, widths: list[int]) -> None:
+    text = json.loads((copy / "model.json").read_text())
+    text["network"]["encoder"] = widths
+    (copy / "model.json").write_text(json.dumps(text))
+    assert phyda("model", "inspect", copy).code == 3
+
+
+def test_control_characters_do_not_reach_the_card(phyda: Run, copy: Path) -> None:
+    text = json.loads((copy / "model.json").read_text())
+    (copy / "model.json").write_text(json.dumps(text | {"name": "\x1b[31m", "license": "\x07"}))
+    shown = phyda("model", "card", copy).out
+    assert "\\x1b[31m" in shown
+    assert "\x1b" not in shown + phyda("model", "inspect", copy).out

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from phyda_cli.errors import InputError, OutputError
 from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.convert import write_csv
+from phyda_cli.observations.read.columns import ObservationMap
 from phyda_cli.observations.read.csv import parse_csv
 from phyda_cli.observations.read.read import read_observations
 from phyda_cli.observations.report import ReadResult
@@ -327,3 +328,15 @@ def test_write_csv_refuses_to_overwrite(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="does not exist"):
         write_csv(tmp_path / "no" / "obs.csv", table)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_braces_in_the_names_of_columns_are_shown_as_they_are() -> None:
+    text = "station_id,time,latitude,{cell.__class__},variable,value\na,never,50,x,t2m,280\n"
+    mapping = ObservationMap.model_validate(
+        {
+            "longitude": "{cell.__class__}",
+            "time": {"column": "time", "format": "%Y {time.__class__}"},
+        }
+    )
+    (problem,) = parse_csv(text, "t.csv", mapping).problems
+    assert "'never' is not readable: expected %Y {time.__class__}" in str(problem)

@@ -48,9 +48,14 @@ class Verdicts:
         shown = (
             [message] * rows.size
             if cells is None
-            else [message.format(cell=c[:40]) for c in cells.iloc[rows]]
+            else [_shown(message, c[:40]) for c in cells.iloc[rows]]
         )
         self.reason[rows] = shown
+
+
+def _shown(message: str, cell: str) -> str:
+    # no str.format: names of columns, which are in the message too, may hold braces
+    return message.replace("{cell!r}", repr(cell)).replace("{cell}", cell)
 
 
 def shared_columns(table: Cells, plan: Plan, verdicts: Verdicts) -> dict[str, np.ndarray]:
@@ -98,7 +103,7 @@ def shared_columns(table: Cells, plan: Plan, verdicts: Verdicts) -> dict[str, np
 
 
 def _expected(time: TimeColumn) -> str:
-    """What a time should look like, or how a mapping file says it; braces doubled."""
+    """What a time should look like, or how a mapping file says it."""
     names = ", ".join(f'"{name}"' for name in time.columns)
     if time.format in ("date+hour", "date+hhmm"):
         usual, names = "a date such as 2020-10-01 and an hour", f"[{names}]"
@@ -106,7 +111,7 @@ def _expected(time: TimeColumn) -> str:
         usual = "ISO 8601 such as 2020-10-01T06:00:00Z"
     else:
         return time.format
-    pattern = f'time = {{{{ column = {names}, format = "%d/%m/%Y %H:%M" }}}}'
+    pattern = f'time = {{ column = {names}, format = "%d/%m/%Y %H:%M" }}'
     return f"{usual}, or a pattern in a mapping file: {pattern}"
 
 
