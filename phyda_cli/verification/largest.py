@@ -42,7 +42,7 @@ class LargeIncrement:
             station = f"{self.station}, {self.distance_km:.0f} km"
         return {
             "name": self.channel,
-            "value": f"{self.value:+.3g} {self.units}".replace("-", "−", 1),
+            "value": f"{self.value:+.3g}".replace("-", "−") + f" {self.units}",
             "times": f"{self.times:.1f}",
             "place": place(self.latitude, self.longitude),
             "station": station,
