@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Torch without CUDA; `make TORCH_INDEX= demo` takes the build of the usual package index.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-TORCH_FROM := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --retries 1 --timeout 15)
+TORCH_FROM = $(if $(TORCH_INDEX),$(shell curl -sfI -m 5 -o /dev/null $(TORCH_INDEX)/torch/ && echo --extra-index-url $(TORCH_INDEX)))
 
 .PHONY: demo lint type test coverage docs bench benchmark-quick clean
 .DELETE_ON_ERROR:
@@ -31,7 +31,7 @@ type: $(VENV)/installed
 	$(BIN)/mypy
 
 test: lint type
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # All tests once more, with the share of lines they run, the least covered modules first.
 coverage: $(VENV)/installed

@@ -114,12 +114,15 @@ def pose(
     settings: AnalysisSettings,
     forecasts: Forecasts | None = None,
     memory: Memory | None = None,
+    change: np.ndarray | None = None,
 ) -> Problem:
     """The background without its expected error, its prior on the model grid, and what the prepared
     observations of ``table`` say against it.
 
     ``memory`` is that of the previous analysis; the biases that it knows are subtracted. An
-    ensemble's errors are of another kind than those that a checkpoint knows beforehand.
+    ensemble's errors are of another kind than those that a checkpoint knows beforehand. ``change``
+    (P,) is what the background changes until the time of each observation
+    (:mod:`phyda_cli.analysis.fgat`).
     """
     start = background
     if forecasts is None and settings.method != "none":
@@ -133,7 +136,7 @@ def pose(
         background=background,
         start=start,
         prior=prior,
-        departures=observe_background(start, table, prior, checkpoint, settings, bias),
+        departures=observe_background(start, table, prior, checkpoint, settings, bias, change),
         forecasts=forecasts,
         memory=memory,
         checkpoint=checkpoint,
@@ -283,7 +286,7 @@ def _feedback(problem: Problem, found: Estimate, hofx1: np.ndarray) -> Feedback:
             departures.orography,
             problem.settings.qc.height_limit_m,
         )
-        hofx0 = operator.apply(np.nan_to_num(problem.background.vector()))
+        hofx0 = operator.apply(np.nan_to_num(problem.background.vector())) + departures.change
     return Feedback(
         table=departures.table,
         hofx0=hofx0,
@@ -325,6 +328,7 @@ def _observed_analysis(
     fixed = [name for name in problem.background.surface if name not in increment.surface]
     linear = np.flatnonzero(departures.table["variable"].isin(fixed).to_numpy())
     matrix = in_units(departures.matrix[linear], unit)
+    hofx1 += departures.change
     hofx1[linear] = departures.hofx0[linear] + matrix @ (mean / unit).ravel()
     return hofx1
 

@@ -13,6 +13,8 @@ import pandas as pd
 
 from phyda_cli.analysis.analyse import FILTERS, Analysis, Problem, complete, estimate, pose
 from phyda_cli.analysis.degraded import degradations
+from phyda_cli.analysis.departures import static_orography
+from phyda_cli.analysis.fgat import background_change, brackets
 from phyda_cli.analysis.fine import refine
 from phyda_cli.analysis.guided import UserObservations
 from phyda_cli.analysis.own_operators import OwnOperator, observed_by
@@ -30,9 +32,11 @@ from phyda_cli.analysis.publication import (
 )
 from phyda_cli.analysis.verdict import Verdict, verdict_of
 from phyda_cli.errors import GateError, InputError, NoObservationsError, UsageError
+from phyda_cli.fields.grid import Fields
 from phyda_cli.files.readable import check_input, in_utf8
 from phyda_cli.formats.background import Background, read_background
 from phyda_cli.formats.ensemble import member_labels, read_ensemble
+from phyda_cli.formats.inputs import FieldInput, name_of, valid_times
 from phyda_cli.formats.write import check_format
 from phyda_cli.formats.zarr import is_zarr
 from phyda_cli.model.checkpoint import Checkpoint
@@ -44,6 +48,7 @@ from phyda_cli.observations.qc import require_usable, summary, unit_hints
 from phyda_cli.observations.read.read import read_observations
 from phyda_cli.observations.report import Note, ReadResult, told_once
 from phyda_cli.observations.stations import StationLists, read_rules, read_stations
+from phyda_cli.observations.table import QC
 from phyda_cli.parallel.ranks import Ranks
 from phyda_cli.settings.analysis import AnalysisSettings
 
@@ -156,12 +161,13 @@ def _analysed(
     before, memory = _before(request, background.fields.time)
     table = _prepared(request, settings, read, background, before)
     observed = observed_by(request.operators, own, checkpoint.state, background.fields.time)
-    shared = (request, settings, background.fields, table, forecasts, memory, own)
+    change, of_times = _change(request, settings, background, table, checkpoint)
+    shared = (request, settings, background.fields, table, forecasts, memory, own, change)
     ranks.broadcast(None if provenance is None else shared)
-    problem = pose(background.fields, table, checkpoint, settings, forecasts, memory)
+    problem = pose(background.fields, table, checkpoint, settings, forecasts, memory, change)
     watch.note("controlled")
     report = _report(request, read, background, problem)
-    report["notes"] += _told(observed)
+    report["notes"] += [*_told(observed), *of_times]
     reasons = _degraded(background, problem)
     if provenance is None:
         if settings.method != "none" and not request.allow_no_obs:
@@ -183,7 +189,7 @@ def _analysed(
         "phyda_verdict": str(verdict),
         "phyda_status": f"{status}: {'; '.join(reasons)}" if status == "degraded" else status,
     }
-    notes = in_utf8("; ".join([*background.notes, *analysis.notes]))
+    notes = in_utf8("; ".join([*background.notes, *of_times, *analysis.notes]))
     attributes = provenance | stated | {"phyda_notes": notes}
     publish_outputs(request, background, analysis, attributes)
     watch.note("written")
@@ -208,9 +214,9 @@ def assist(ranks: Ranks) -> None:
     shared = ranks.broadcast()
     if shared is None:
         return
-    request, settings, background, table, forecasts, memory, own = shared
+    request, settings, background, table, forecasts, memory, own, change = shared
     checkpoint = Checkpoint.open(request.checkpoint)
-    problem = pose(background, table, checkpoint, settings, forecasts, memory)
+    problem = pose(background, table, checkpoint, settings, forecasts, memory, change)
     observed = observed_by(request.operators, own, checkpoint.state, background.time)
     estimate(problem, request.allow_no_obs, [*observed.values()])
 
@@ -249,7 +255,7 @@ def _read_forecasts(
     near, middle = request.valid_time, times.dropna().median()
     if near is None and not pd.isna(middle):
         near = np.datetime64(middle)
-    single, files = request.background, request.ensemble
+    single, files = _nearest_source(request, near), request.ensemble
     forecasts: Forecasts | None = None
     if (
         single is not None
@@ -294,6 +300,44 @@ def _read_forecasts(
     )
     fields = replace(found.fields, time=request.valid_time.astype("datetime64[ns]"))
     return replace(found, fields=fields, notes=[*found.notes, note]), forecasts
+
+
+def _nearest_source(request: Request, near: np.datetime64 | None) -> FieldInput | None:
+    """Of the background's files the one with the time that is wanted."""
+    wanted = near if request.time is None else request.time
+    if not request.trajectory or wanted is None:
+        return request.background
+
+    def distance(source: FieldInput) -> np.timedelta64:
+        return np.abs(valid_times(source) - wanted).min()
+
+    return min(request.forecast, key=distance)
+
+
+def _change(
+    request: Request,
+    settings: AnalysisSettings,
+    background: Background,
+    table: pd.DataFrame,
+    checkpoint: Checkpoint,
+) -> tuple[np.ndarray, list[str]]:
+    """What the background changes until the time of each observation (P,), where its files hold
+    more times than one; an ensemble's mean and a time that the user overrides have one."""
+    fields = background.fields
+    own = fields.time.astype("datetime64[ns]")
+    sources: dict[np.datetime64, FieldInput] = {}
+    for source in request.forecast if request.valid_time is None else ():
+        mine = name_of(source) == background.path
+        times = background.times if mine else valid_times(source).astype("datetime64[ns]")
+        sources |= dict.fromkeys(times, source)
+    seen = table["time"].to_numpy()[(table["qc"] <= QC.PASSIVE).to_numpy()]
+    near = brackets(np.array(sorted({own, *sources})), own, seen.astype("datetime64[ns]"))
+
+    def at(time: np.datetime64) -> Fields:
+        return read_background(sources[time], time, None, request.rename, request.member).fields
+
+    orography = static_orography(checkpoint, fields)
+    return background_change(fields, table, near, at, orography, settings.qc.height_limit_m)
 
 
 def _prepared(

@@ -35,7 +35,14 @@ from phyda_cli.observations.qc import (
 from phyda_cli.observations.table import QC
 from phyda_cli.settings.analysis import AnalysisSettings, QualityControlSettings
 
-__all__ = ["Departures", "huber_weights", "observe_background", "reweighted", "with_robust_weights"]
+__all__ = [
+    "Departures",
+    "huber_weights",
+    "observe_background",
+    "reweighted",
+    "static_orography",
+    "with_robust_weights",
+]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,7 +50,8 @@ class Departures:
     """P observations after all quality control, against a background.
 
     ``table`` carries the final codes; ``hofx0``, the background at the observations, and
-    ``sigma_b``, the standard deviation of its error there, are (P,) in the rows' units.
+    ``sigma_b``, the standard deviation of its error there, are (P,) in the rows' units. ``hofx0``
+    holds the ``change`` (P,) of the background until the observation's own time.
     ``innovation`` and ``error`` (P,) are what the analysis uses: those of the row, or of the
     superobservation of ``merged`` (P,) rows that it stands for; the error holds the robust
     ``weight`` (P,), and the known ``bias`` (P,) of the station is subtracted from the innovation.
@@ -56,6 +64,7 @@ class Departures:
     operator: Operator
     orography: np.ndarray | None
     matrix: sparse.csr_matrix
+    change: np.ndarray
     hofx0: np.ndarray
     sigma_b: np.ndarray
     innovation: np.ndarray
@@ -91,16 +100,18 @@ def observe_background(
     checkpoint: Checkpoint,
     settings: AnalysisSettings,
     bias: np.ndarray | None = None,
+    change: np.ndarray | None = None,
 ) -> Departures:
     """Operators, background-error spread at the observations, the checks against both, and
     thinning, for a prepared ``table``; ``prior`` is that of ``background``. The
-    known ``bias`` of stations (P,) is subtracted first.
+    known ``bias`` of stations (P,) is subtracted first. ``change`` (P,) is what the background
+    changes until the time of each observation.
 
     All ranks of an analysis repeat this, so it must come out the same for each."""
     spec = checkpoint.state
     statics = None
     if "orography" not in background.surface:
-        statics = _static_orography(checkpoint, background)
+        statics = static_orography(checkpoint, background)
     operator = build_operator(background, table, statics, settings.qc.height_limit_m)
     table = operator_check(table, operator)
     layout = as_fields(prior.state, spec, background, prior.available)
@@ -108,7 +119,8 @@ def observe_background(
     # The user's fields decide on heights and levels; the model grid only has to have the variable.
     table = operator_check(table, replace(model, qc=np.where(model.qc == QC.H_FAILED, model.qc, 0)))
     matrix = in_channel_order(model.matrix, layout, spec)
-    hofx0 = operator.apply(np.nan_to_num(background.vector()))
+    change = np.zeros(len(table)) if change is None else change
+    hofx0 = operator.apply(np.nan_to_num(background.vector())) + change
     bias = np.zeros(len(table)) if bias is None else bias
     innovation = table["value"].to_numpy() - bias - hofx0
     members = prior.ensemble.observed(in_units(matrix, prior.unit))
@@ -126,6 +138,7 @@ def observe_background(
         operator=operator,
         orography=statics,
         matrix=matrix,
+        change=change,
         hofx0=hofx0,
         sigma_b=prior.ensemble.spread_at(in_units(matrix, prior.scaled(scale).unit)),
         innovation=used.innovation,
@@ -250,7 +263,7 @@ def _thinned(
     return Superobs(table, innovation, table["error"].to_numpy(), np.ones(len(table), int))
 
 
-def _static_orography(checkpoint: Checkpoint, background: Fields) -> np.ndarray | None:
+def static_orography(checkpoint: Checkpoint, background: Fields) -> np.ndarray | None:
     """The checkpoint's orography on the user's grid, where the background brings none."""
     spec = checkpoint.state
     if (

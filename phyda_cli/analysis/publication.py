@@ -48,7 +48,8 @@ class Request:
     """What to assimilate and where to put it; ``None`` outputs are not written. ``operators`` names
     plug-ins and the file of observations that each is for. Without
     ``background`` it is the mean of ``ensemble``. ``previous`` is the feedback file of the analysis
-    before this one. Fields and observations may lie in memory too."""
+    before this one. Fields and observations may lie in memory too. ``trajectory`` are more files of
+    the background's forecast, which hold other times of it."""
 
     obs: Sequence[ObservationInput]
     background: FieldInput | None
@@ -56,6 +57,7 @@ class Request:
     feedback: Path | None = None
     previous: Path | None = None
     ensemble: Sequence[FieldInput] = ()
+    trajectory: Sequence[FieldInput] = ()
     checkpoint: Path = BUNDLED
     tables: TextTables = field(default_factory=TextTables)
     withhold_file: Path | None = None
@@ -82,7 +84,12 @@ class Request:
     @property
     def fields(self) -> list[FieldInput]:
         """What holds fields."""
-        return [*([] if self.background is None else [self.background]), *self.ensemble]
+        return [*self.forecast, *self.ensemble]
+
+    @property
+    def forecast(self) -> list[FieldInput]:
+        """The background and the other files of its forecast."""
+        return [*([] if self.background is None else [self.background]), *self.trajectory]
 
     @property
     def files(self) -> list[Path]:
@@ -107,8 +114,8 @@ def provenance_of(
         "obs_sha256": ", ".join(_hash(p) for p in request.obs),
         "background_file": "mean of the ensemble"
         if request.background is None
-        else in_utf8(name_of(request.background).name),
-        "background_sha256": "" if request.background is None else _hash(request.background),
+        else ", ".join(in_utf8(name_of(p).name) for p in request.forecast),
+        "background_sha256": ", ".join(_hash(p) for p in request.forecast),
         "config_json": settings.model_dump_json(),
         "valid_time_override": "" if request.valid_time is None else str(request.valid_time),
     }

@@ -78,11 +78,12 @@ def assimilate(
     ],
     chosen: Chosen,
     background: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--background",
             metavar="FILE",
-            help="Forecast to correct. [default: the mean of --ensemble]",
+            help="Forecast to correct: a file, or a quoted pattern of the files of its times. "
+            "[default: the mean of --ensemble]",
             rich_help_panel=INPUT,
             readable=False,
         ),
@@ -296,9 +297,11 @@ def assimilate(
         check_name(out, "--out", also="GRIB")
         check_name(feedback, "--feedback", also="CSV")
         settings = chosen.settings(AnalysisSettings)
+        forecast = [] if background is None else files_of([background])
         request = Request(
             obs=files_of(obs),
-            background=background,
+            background=forecast[0] if forecast else None,
+            trajectory=forecast[1:],
             ensemble=files_of(ensemble or []),
             out=out,
             feedback=feedback,

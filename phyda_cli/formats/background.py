@@ -39,7 +39,8 @@ class Background:
     such as ``z500`` and ``z850``, or ``gh`` and ``z``), ``axes`` how the columns map; ``time_name``
     is the file's time coordinate, None when it has none; ``notes`` lists what was converted, chosen
     or left out; ``frame`` is the index of the frame in the file, None for a mean of several.
-    ``empty`` are the variables that the file has without a value anywhere.
+    ``times`` (T,) are all times of the file, sorted; ``empty`` are the variables that it has
+    without a value anywhere.
     ``angle`` (H, W) [radians] is that of the file's winds, where they are along the axes of its
     mesh: the winds of ``fields`` are eastward and northward.
     """
@@ -51,6 +52,7 @@ class Background:
     axes: Axes
     time_name: str | None
     notes: list[str] = field(default_factory=list)
+    times: tuple[np.datetime64, ...] = ()
     empty: tuple[str, ...] = ()
     frame: int | None = None
     angle: np.ndarray | None = None
@@ -120,6 +122,7 @@ def background_of(
             *absent,
             *suspects,
         ],
+        times=tuple(np.unique(series.valid).astype("datetime64[ns]")),
         empty=tuple(sorted({s.variable for s in sources} - {*fields.upper, *fields.surface})),
         frame=index,
         angle=angle,

@@ -16,7 +16,7 @@ class FineSettings(Settings):
     """The fine stage of an analysis."""
 
     stage: Literal["auto", "off"] = Field(
-        "off",
+        "auto",
         description="Analyse the surface variables on the grid of the background as well (auto).",
     )
     neighbours: int = Field(
