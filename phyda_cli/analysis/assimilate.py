@@ -48,6 +48,7 @@ from phyda_cli.observations.qc import require_usable, summary, unit_hints
 from phyda_cli.observations.read.read import read_observations
 from phyda_cli.observations.report import Note, ReadResult, told_once
 from phyda_cli.observations.stations import StationLists, read_rules, read_stations
+from phyda_cli.observations.surface_air import with_specific_humidity
 from phyda_cli.observations.table import QC
 from phyda_cli.parallel.ranks import Ranks
 from phyda_cli.settings.analysis import AnalysisSettings
@@ -292,6 +293,10 @@ def _read_forecasts(
                     f"ensemble of {len(forecasts.members)} members beside the background",
                 ],
             )
+    found = replace(found, fields=with_specific_humidity(found.fields))
+    if forecasts is not None:
+        members = [with_specific_humidity(member) for member in forecasts.members]
+        forecasts = replace(forecasts, members=members)
     if request.valid_time is None or request.valid_time == found.fields.time:
         return found, forecasts
     note = (
@@ -334,7 +339,8 @@ def _change(
     near = brackets(np.array(sorted({own, *sources})), own, seen.astype("datetime64[ns]"))
 
     def at(time: np.datetime64) -> Fields:
-        return read_background(sources[time], time, None, request.rename, request.member).fields
+        found = read_background(sources[time], time, None, request.rename, request.member)
+        return with_specific_humidity(found.fields)
 
     orography = static_orography(checkpoint, fields)
     return background_change(fields, table, near, at, orography, settings.qc.height_limit_m)

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from phyda_cli.analysis.analyse import Analysis, check_plausible
+from phyda_cli.analysis.companions import companions, followers
 from phyda_cli.analysis.fine_covariance import Points, SmallScale
 from phyda_cli.analysis.fine_draws import prior_draws
 from phyda_cli.analysis.fine_drift import drift, height_predictor, wind_predictors
@@ -23,8 +24,7 @@ from phyda_cli.analysis.fine_solve import fading, interpolate
 from phyda_cli.constants import EARTH_RADIUS, STANDARD_PRESSURE
 from phyda_cli.fields.earth import east_and_north, unit_vectors
 from phyda_cli.fields.grid import Fields
-from phyda_cli.fields.interpolate import bilinear, log_pressure_weights
-from phyda_cli.observations.atmosphere import standard_pressure
+from phyda_cli.fields.interpolate import bilinear
 from phyda_cli.observations.table import QC
 from phyda_cli.settings.fine import FineSettings
 
@@ -219,7 +219,8 @@ def refine(
     member gets the increment and a draw with ``seed`` of the error that it leaves.
 
     Surface pressure and 2 m humidity, which the model grid does not have, take the increments of
-    mean sea level pressure and of humidity aloft first. With the stage off nothing changes.
+    mean sea level pressure and of humidity aloft first; dew point and relative humidity at 2 m
+    follow the analysed ones. With the stage off nothing changes.
     """
     if settings.stage == "off" or analysis.status != "ok":
         return analysis
@@ -232,7 +233,7 @@ def refine(
         seed=seed,
     )
     large, spread = (
-        dict(part.surface) | _followers(background, part)
+        dict(part.surface) | followers(background, part)
         for part in (analysis.increment, analysis.spread)
     )
     small = {n: large.get(n, 0.0) + v for n, v in stage.increment.items()}
@@ -244,8 +245,16 @@ def refine(
         changes = added | {n: v for n, v in stage.increment.items() if n not in added}
         if member is not None:
             changes |= {n: changes[n] + drawn[member] for n, drawn in stage.draws.items()}
-        return replace(fields, surface=_changed(background, fields, changes))
+        surface = _changed(background, fields, changes)
+        return replace(
+            fields, surface=surface | companions(background, replace(fields, surface=surface))
+        )
 
+    fields = with_fine(analysis.fields)
+    surface |= {
+        name: fields.surface[name] - background.surface[name]
+        for name in companions(background, fields)
+    }
     far = 100 * _share_far(background, table, used, settings.far_km)
     notes = [
         *stage.notes,
@@ -253,7 +262,6 @@ def refine(
         "observation",
         *_not_updated(background, {*surface, *analysis.increment.upper}),
     ]
-    fields = with_fine(analysis.fields)
     check_plausible(background, fields)
     return replace(
         analysis,
@@ -276,25 +284,6 @@ def _changed(
         if name == "q2m":
             surface[name] = np.maximum(surface[name], np.minimum(background.surface[name], 0.0))
     return surface
-
-
-def _followers(background: Fields, part: Fields) -> dict[str, np.ndarray]:
-    """What sp and q2m of ``background`` take from ``part``, increments or spreads of what the model
-    has: sp that of msl, in proportion; q2m that of q at the standard pressure of the surface."""
-    found, surface = {}, background.surface
-    if "sp" in surface and "sp" not in part.surface and {"msl"} <= {*surface} & {*part.surface}:
-        found["sp"] = part.surface["msl"] * surface["sp"] / surface["msl"]
-    if "q2m" in surface and "q2m" not in part.surface and "q" in part.upper:
-        height = surface.get("orography", np.zeros(background.grid.shape)).ravel()
-        present = np.flatnonzero(~np.isnan(background.upper["q"]).all(axis=(1, 2)))
-        index, weight, _ = log_pressure_weights(
-            part.levels[present], standard_pressure(np.nan_to_num(height))
-        )
-        aloft = np.nan_to_num(part.upper["q"])[present].reshape(len(present), -1)
-        columns = np.arange(height.size)
-        both = (weight[:, k] * aloft[index[:, k], columns] for k in (0, 1))
-        found["q2m"] = sum(both).reshape(background.grid.shape)
-    return found
 
 
 def _not_updated(background: Fields, updated: set[str]) -> list[str]:

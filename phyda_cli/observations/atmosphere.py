@@ -24,6 +24,7 @@ from phyda_cli.constants import (
 )
 
 __all__ = [
+    "dew_point",
     "pressure_at_height",
     "specific_humidity",
     "specific_humidity_from_dew_point",
@@ -31,6 +32,7 @@ __all__ = [
     "standard_height",
     "standard_pressure",
     "station_pressure",
+    "vapour_of",
     "vapour_pressure",
     "wind_components",
 ]
@@ -50,6 +52,20 @@ def vapour_pressure(dew_point: np.ndarray) -> np.ndarray:
     return np.asarray(
         SATURATION * np.exp(slope * (dew_point - TRIPLE_POINT) / (dew_point - offset))
     )
+
+
+def dew_point(vapour: np.ndarray) -> np.ndarray:
+    """Dew point [K] of the vapour pressure ``vapour`` [Pa]: the inverse of
+    :func:`vapour_pressure`."""
+    slope, offset = OVER_WATER
+    share = np.log(vapour / SATURATION) / slope
+    return np.asarray((TRIPLE_POINT - offset * share) / (1 - share))
+
+
+def vapour_of(humidity: np.ndarray, pressure: np.ndarray) -> np.ndarray:
+    """Vapour pressure [Pa] of the specific ``humidity`` [kg kg-1] in air of ``pressure`` [Pa]: the
+    inverse of :func:`specific_humidity`."""
+    return np.asarray(humidity * pressure / (EPSILON + (1 - EPSILON) * humidity))
 
 
 def specific_humidity(vapour: np.ndarray, pressure: np.ndarray) -> np.ndarray:

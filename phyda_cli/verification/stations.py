@@ -13,6 +13,7 @@ from phyda_cli.fields.grid import Fields
 from phyda_cli.observations.departures import Departure, departure
 from phyda_cli.observations.operators import build_operator, operator_check
 from phyda_cli.observations.qc import first_guess_check, summary
+from phyda_cli.observations.surface_air import with_specific_humidity
 from phyda_cli.observations.table import QC
 
 __all__ = ["Compared", "StationReport", "compared", "score_stations"]
@@ -48,7 +49,8 @@ def compared(
     sqrt(sigma_o^2 + s^2) with s the robust standard deviation of the variable's departures. Raises
     InputError when no row is left to compare with.
     """
-    first = analysis if background is None else background
+    analysis = with_specific_humidity(analysis)
+    first = analysis if background is None else with_specific_humidity(background)
     operators = [build_operator(fields, table, None) for fields in (first, analysis)]
     for operator in operators:
         table = operator_check(table, operator)
