@@ -218,8 +218,9 @@ def test_toml_is_what_it_is_for(tmp_path: Path) -> None:
     "page", sorted({b.page for b in blocks("python") if b.page not in NOT_RUN})
 )
 def test_python_runs(
-    page: str, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, case: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("phyda_cli.python.BUNDLED", tiny_checkpoint)  # quick
     for name in ("stations.csv", "fc.nc"):
         shutil.copy(case / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
@@ -227,7 +228,7 @@ def test_python_runs(
     for block in blocks("python"):
         if block.page == page:
             exec(compile(block.text, page, "exec"), names)
-    assert names["a"].verdict == "ok"
+    assert float(abs(names["a"].increment["t"]).max()) > 0
 
 
 def test_the_tutorial_runs(
@@ -238,7 +239,8 @@ def test_the_tutorial_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PHYDA_CHECKPOINT", str(tiny_checkpoint))  # quick
+    monkeypatch.setattr("phyda_cli.python.BUNDLED", tiny_checkpoint)  # quick
+    monkeypatch.setenv("PHYDA_CHECKPOINT", str(tiny_checkpoint))
     monkeypatch.setenv("PHYDA_METHOD", "oi")
     for block in [b for b in blocks("bash", "python") if b.page == "docs/tutorial.md"]:
         if block.language == "python":
