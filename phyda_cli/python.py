@@ -23,11 +23,11 @@ import xarray as xr
 from phyda_cli.analysis.assimilate import Request
 from phyda_cli.analysis.assimilate import assimilate as run
 from phyda_cli.analysis.own_operators import OwnOperator
-from phyda_cli.formats.inputs import FieldInput
+from phyda_cli.errors import UsageError
 from phyda_cli.formats.write import analysis_dataset
 from phyda_cli.model.checkpoint import BUNDLED
 from phyda_cli.observations.files import expand
-from phyda_cli.observations.read.read import ObservationInput, TextTables
+from phyda_cli.observations.read.read import TextTables
 from phyda_cli.observations.read.read import read_observations as read
 from phyda_cli.observations.report import told_once
 from phyda_cli.settings.analysis import AnalysisSettings
@@ -150,18 +150,21 @@ def assimilate(
     NoObservationsError when no observation can be used and not ``allow_no_obs``, GateError when the
     analysis is not plausible.
     """
-    observed, doubled = _observations(observations)
+    observed, doubled = _sources(observations, pd.DataFrame)
     plugged = operators if isinstance(operators, Mapping) else {}
     own = () if isinstance(operators, Mapping) else operators
-    forecasts, more = _fields(ensemble)
+    forecasts, more = _sources(ensemble, xr.Dataset)
+    single = [] if background is None else _sources(background, xr.Dataset)[0]
+    if len(single) > 1:
+        raise UsageError(f"background means {len(single)} files", hint="give one, or ensemble=")
     request = Request(
         obs=observed,
-        background=Path(background) if isinstance(background, str) else background,
+        background=single[0] if single else None,
         out=None,
         ensemble=forecasts,
         checkpoint=BUNDLED if checkpoint is None else Path(checkpoint),
         tables=_tables(obs_map),
-        time=None if time is None else np.datetime64(time, "s"),
+        time=None if time is None else _time(time),
         member=member,
         rename=dict(rename or {}),
         operators={name: Path(path) for name, path in plugged.items()},
@@ -238,7 +241,7 @@ def read_observations(
     (``qc`` above 1). Raises InputError for what cannot be read, and with ``strict`` for the first
     bad row.
     """
-    found, doubled = _observations(files)
+    found, doubled = _sources(files, pd.DataFrame)
     result = read(found, _tables(obs_map, decimal), strict)
     table = result.table
     table.attrs = {
@@ -254,8 +257,9 @@ def _listed(given: Any) -> list[Any]:
     return list(given) if several else [given]
 
 
-def _sources(given: Any) -> tuple[list[Any], list[str]]:
-    """Files and patterns expanded, what lies in memory as it is, and files that are named twice."""
+def _sources(given: Any, kind: type) -> tuple[list[Any], list[str]]:
+    """Files and patterns expanded, what lies in memory as it is, and files that are named twice.
+    Raises UsageError for what is neither a file nor of ``kind``."""
     found: list[Any] = []
     doubled: list[str] = []
     for each in _listed(given):
@@ -263,17 +267,24 @@ def _sources(given: Any) -> tuple[list[Any], list[str]]:
             files, warnings = expand([each])
             found += files
             doubled += warnings
-        else:
+        elif isinstance(each, kind):
             found.append(each)
+        else:
+            raise UsageError(
+                f"expected a file or a {kind.__name__}, got a {type(each).__name__}",
+                hint="a DataArray becomes a Dataset with to_dataset()",
+            )
     return found, doubled
 
 
-def _observations(given: Any) -> tuple[list[ObservationInput], list[str]]:
-    return _sources(given)
-
-
-def _fields(given: Any) -> tuple[list[FieldInput], list[str]]:
-    return _sources(given)
+def _time(given: Any) -> np.datetime64:
+    """A time as text, of the standard library, of numpy or of pandas; UTC."""
+    try:
+        return np.datetime64(str(given).removesuffix("Z").removesuffix("+00:00"), "s")
+    except ValueError as error:
+        raise UsageError(
+            f"{given!r} is not a time", hint='for example "2020-10-01T06:00"'
+        ) from error
 
 
 def _tables(obs_map: str | Path | None, decimal: str | None = None) -> TextTables:
@@ -286,13 +297,14 @@ def _run(
 ) -> Inputs:
     """The inputs of one run; analyses bring their feedback."""
     given, own = _listed(analyses), [a for a in _listed(analyses) if isinstance(a, Analysis)]
-    rows: list[FeedbackInput] = [*_sources(feedback)[0], *(a.feedback for a in own)]
+    rows: list[FeedbackInput] = [*_sources(feedback, pd.DataFrame)[0], *(a.feedback for a in own)]
+    fields = [a.dataset if isinstance(a, Analysis) else a for a in given]
     return Inputs(
-        analyses=_sources([a.dataset if isinstance(a, Analysis) else a for a in given])[0],
-        truths=_sources(truth)[0],
-        backgrounds=_sources(background)[0],
+        analyses=_sources(fields, xr.Dataset)[0],
+        truths=_sources(truth, xr.Dataset)[0],
+        backgrounds=_sources(background, xr.Dataset)[0],
         feedbacks=rows,
-        observations=_sources(observations)[0],
+        observations=_sources(observations, pd.DataFrame)[0],
         tables=_tables(obs_map),
     )
 

@@ -157,6 +157,17 @@ def test_a_run_against_itself(truth: Path, from_files: phyda.Analysis) -> None:
     assert (card["change"] == 0).all()
 
 
+@pytest.mark.parametrize("kind", [str, np.datetime64, pd.Timestamp, lambda t: f"{t}Z"])
+def test_times_of_every_kind(files: dict[str, Any], kind: Any) -> None:
+    with xr.open_dataset(files["background"]) as background:
+        later = background.assign_coords(time=background["time"] + np.timedelta64(6, "h"))
+        both = xr.concat([background, later], "time", data_vars="minimal")
+        found = phyda.assimilate(
+            **files | {"background": both}, time=kind(background["time"].values[0])
+        )
+        assert found.dataset["time"].values == background["time"].values
+
+
 def test_settings_by_name_and_as_an_object(files: dict[str, Any]) -> None:
     named = phyda.assimilate(**files, settings={"qc.withhold": 0.3, "seed": 3})
     settings = AnalysisSettings.model_validate({"qc": {"withhold": 0.3}, "seed": 3})
@@ -176,6 +187,9 @@ def test_settings_by_name_and_as_an_object(files: dict[str, Any]) -> None:
         ({"background": xr.Dataset({"a": 1})}, InputError),
         ({"settings": {"qc.colour": 1}}, UsageError),
         ({"method": "magic"}, UsageError),
+        ({"time": "tomorrow"}, UsageError),
+        ({"background": xr.DataArray(1.0)}, UsageError),
+        ({"observations": 3}, UsageError),
     ],
 )
 def test_errors_are_of_the_family(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from phyda_cli.verification.examine import Examination, examine
 from phyda_cli.verification.experiments import scorecard_lines
 from phyda_cli.verification.export import SCHEMA, write_csv, write_netcdf, write_verif
 from phyda_cli.verification.fields import score_fields
+from phyda_cli.verification.history import series_limits
 from phyda_cli.verification.limits import Broken, broken_limits, named_numbers, read_limits
 from phyda_cli.verification.ratios import mean_ratio
 from phyda_cli.verification.screen import TextTable, screen, shortened
@@ -170,6 +171,8 @@ def run(request: Request, settings: VerificationSettings, controls: QualityContr
     name = request.analyses[0].name if len(request.analyses) == 1 else "analyses"
     truth = request.truths[0].name if len(request.truths) == 1 else "truth"
     found.tables += summary_tables(found.rows, name, truth)
+    limits_of_series = series_limits(found.collected.moments, settings.history)
+    found.json["control_limits"] = {k: asdict(v) for k, v in limits_of_series.items()}
     _sections(found, request, controls)
     broken = broken_limits(limits, named_numbers(found.rows, _numbers(found))) if limits else []
     _write(found, request, settings, broken)

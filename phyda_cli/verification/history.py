@@ -16,7 +16,15 @@ from phyda_cli.observations.table import QC
 from phyda_cli.verification.analysis_file import AnalysisFile
 from phyda_cli.verification.physics import assess
 
-__all__ = ["SERIES_NAMES", "Limits", "Moment", "control_limits", "moment_of", "physical_ratios"]
+__all__ = [
+    "SERIES_NAMES",
+    "Limits",
+    "Moment",
+    "control_limits",
+    "moment_of",
+    "physical_ratios",
+    "series_limits",
+]
 
 
 @dataclass(frozen=True)
@@ -160,6 +168,14 @@ def _leading(fields: Fields) -> np.ndarray | None:
             return np.asarray(fields.surface[name], float)
     every = [v[0] for v in fields.upper.values()] + list(fields.surface.values())
     return np.asarray(every[0], float) if every else None
+
+
+def series_limits(moments: Sequence[Moment], last: int) -> dict[str, Limits]:
+    """The control limits of every series from the ``last`` moments before the latest, of those
+    that there are enough of."""
+    before = moments[-last - 1 : -1]
+    found = {name: control_limits([getattr(m, name) for m in before]) for name in SERIES_NAMES}
+    return {name: limits for name, limits in found.items() if limits is not None}
 
 
 @dataclass(frozen=True)

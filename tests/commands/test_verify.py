@@ -220,6 +220,20 @@ def test_many_analyses_by_hour_as_csv_and_netcdf(days: Path) -> None:
         assert data.dimensions["row"].size == len(table)
 
 
+def test_series_have_control_limits(days: Path) -> None:
+    for i in range(11):
+        when = TIME + np.timedelta64(6 * i, "h")
+        state = replace(fields(2), time=when)
+        write_fields(days / f"bg{i:02d}.nc", state)
+    options = ("--background", "bg*.nc", "--json")
+    found = json.loads(run(days, "an*.nc", "--truth", "tr*.nc", *options).stdout)
+    series = [m["increment"] for m in found["history"] if m["increment"] is not None]
+    assert len(series) == 11
+    limits = found["control_limits"]["increment"]
+    assert limits["median"] == pytest.approx(np.median(series))
+    assert limits["low"] < limits["median"] < limits["high"]
+
+
 def test_sums_of_halves_are_those_of_the_whole(days: Path) -> None:
     run(days, "an0[0-5].nc", "--truth", "tr*.nc", "--sums", "a.nc")
     rest = ("an0[6-9].nc", "an1*.nc", "--truth", "tr*.nc", "--from-sums", "a.nc", "--json")

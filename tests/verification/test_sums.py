@@ -116,7 +116,8 @@ def run(days: range, error: float, seed: int) -> Sums:
             truth = fields(280.0)
             own = fields(280 + error * base)
             first = fields(280 + base)
-            add_fields(sums, own, truth, first, groups=("", f"{hour:02d}Z"), time=seconds)
+            groups = ("", f"{hour:02d}Z")
+            add_fields(sums, own, truth, first, fields(error), groups=groups, time=seconds)
     return sums
 
 
@@ -129,6 +130,11 @@ def test_a_month_of_merged_days_is_the_month_at_once(tmp_path: Path) -> None:
     assert set(merged.rows) == set(once.rows)
     for key, row in once.rows.items():
         np.testing.assert_allclose(merged.rows[key], row, rtol=1e-12)
+    for key, counts in once.ranks.items():
+        np.testing.assert_allclose(merged.ranks[key], counts, rtol=1e-12)
+    scores_of = [list(tidy_rows(s)) for s in (merged, once)]
+    assert len(scores_of[0]) == len(scores_of[1])
+    np.testing.assert_allclose(*([r.value for r in s] for s in scores_of), rtol=1e-12, atol=1e-12)
     for key in once.series:
         for name, values in once.series_of(key).items():
             np.testing.assert_allclose(merged.series_of(key)[name], values, rtol=1e-12)
