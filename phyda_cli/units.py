@@ -16,6 +16,7 @@ from phyda_cli.constants import GRAVITY, KNOT, STANDARD_PRESSURE, ZERO_CELSIUS
 from phyda_cli.names import OBSERVABLES, VARIABLES
 
 __all__ = [
+    "COMMON",
     "conversion",
     "factors",
     "factors_of_variable",
@@ -106,7 +107,7 @@ _AS = {  # a quantity given as another one: canonical units → (its units, fact
     "kg m-2": ("m", 1000.0),  # a column of water
 }
 _PERCENT_IS_NO_UNIT_OF = ("kg kg-1",)
-_COMMON = {  # what unlabelled values most often are instead, in the spelling that hints give
+COMMON = {  # what unlabelled values most often are instead, in the spelling that hints give
     "K": ("degC", "degF"),
     "Pa": ("hPa", "kPa", "inHg"),
     "m s-1": ("kt", "km/h"),
@@ -152,7 +153,7 @@ def conversion(unit: str | None, canonical: str) -> tuple[float, float]:
         return 1.0, 0.0
     found = factors(unit, canonical)
     if found is None:
-        expected = ", ".join(dict.fromkeys((canonical, *_COMMON.get(canonical, ()))))
+        expected = ", ".join(dict.fromkeys((canonical, *COMMON.get(canonical, ()))))
         raise ValueError(
             f"unit {unit!r} does not convert to {canonical}: expected for example {expected}"
         )
@@ -179,7 +180,7 @@ def looks_like(variable: str, values: np.ndarray) -> str | None:
     spelling that is read back, or None."""
     known = VARIABLES.get(variable) or OBSERVABLES[variable]
     low, high = known.valid_range
-    for unit in _COMMON.get(known.units, ()):
+    for unit in COMMON.get(known.units, ()):
         scale, offset = conversion(unit, known.units)
         converted = scale * values + offset
         if np.mean((converted >= low) & (converted <= high)) >= 0.99:

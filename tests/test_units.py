@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from phyda_cli.constants import GRAVITY
 from phyda_cli.names import OBSERVABLES, VARIABLES
 from phyda_cli.units import (
-    _COMMON,
+    COMMON,
     conversion,
     factors,
     factors_of_variable,
@@ -100,7 +100,7 @@ def test_no_unit_means_the_canonical_one() -> None:
 
 
 @given(
-    st.sampled_from([(c, u) for c, units in _COMMON.items() for u in units]),
+    st.sampled_from([(c, u) for c, units in COMMON.items() for u in units]),
     st.floats(-1e4, 1e4),
 )
 def test_round_trip(names: tuple[str, str], value: float) -> None:
@@ -108,7 +108,7 @@ def test_round_trip(names: tuple[str, str], value: float) -> None:
     assert ((value * scale + offset) - offset) / scale == pytest.approx(value, rel=1e-9, abs=1e-6)
 
 
-@given(st.text(max_size=12), st.sampled_from(sorted(_COMMON)))
+@given(st.text(max_size=12), st.sampled_from(sorted(COMMON)))
 def test_any_text_is_a_unit_or_none(text: str, canonical: str) -> None:
     found = factors(text, canonical)
     assert found is None or np.isfinite(found).all()
