@@ -16,6 +16,7 @@ import pytest
 
 from phyda_cli.errors import InputError
 from phyda_cli.names import OBSERVABLES
+from phyda_cli.observations.feedback import read_feedback
 from phyda_cli.observations.read import decode as decoding
 from phyda_cli.observations.read.csv import parse_csv
 from phyda_cli.observations.read.levels import AT_SURFACE
@@ -309,6 +310,21 @@ def test_a_feedback_made_again(assimilate: Run, phyda: Run, tmp_path: Path) -> N
     option = hint(said.err, r"Make it again with (--feedback)")
     assert assimilate(option, feedback, "--overwrite").code == 0
     assert phyda("obs", "rejected", feedback).code == 0
+
+
+def test_rows_that_are_no_feedback(assimilate: Run, tmp_path: Path) -> None:
+    assert assimilate("--feedback", tmp_path / "fb.nc").code == 0
+    rows = read_feedback(tmp_path / "fb.nc")
+    with pytest.raises(InputError) as caught:
+        read_feedback(rows.drop(columns="ombg"))
+    assert "feedback of an analysis" in str(caught.value.hint)
+    assert len(read_feedback(rows)) == len(rows) > 0
+
+
+def test_output_in_grib(assimilate: Run, tmp_path: Path) -> None:
+    refused = assimilate(out=tmp_path / "an.grib2")
+    ending = hint(refused.err, r"name the output (\.nc)")
+    assert assimilate(out=tmp_path / f"an{ending}").code == 0
 
 
 def test_a_time_zone(inspect: Inspect) -> None:
