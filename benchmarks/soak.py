@@ -72,10 +72,9 @@ def phyda(words: Sequence[str]) -> Ended:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
         try:
             app.app(list(words), standalone_mode=False)
-            code = 0
         except PhydaError as error:
-            code = error.exit_code
-    return Ended(code, out.getvalue())
+            return Ended(error.exit_code, error.message)
+    return Ended(0, out.getvalue())
 
 
 def persist(previous: Path, out: Path, when: datetime) -> None:
@@ -126,7 +125,7 @@ def users(root: Path, data: Path, count: int) -> Iterator[Sample]:
         before = time.process_time()
         ended = phyda(["assimilate", *words, "--json"])
         if ended.code:
-            raise RuntimeError(f"analysis {index} ended with {ended.code}")
+            raise RuntimeError(f"analysis {index} ended with {ended.code}: {ended.output}")
         yield sample(time.process_time() - before, root, root)
 
 

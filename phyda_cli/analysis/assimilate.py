@@ -18,6 +18,7 @@ from phyda_cli.analysis.fgat import background_change, brackets
 from phyda_cli.analysis.fine import refine
 from phyda_cli.analysis.guided import UserObservations
 from phyda_cli.analysis.own_operators import OwnOperator, observed_by
+from phyda_cli.analysis.plausibility import dry_mass_change, hydrostatic_excess
 from phyda_cli.analysis.prior import Forecasts
 from phyda_cli.analysis.publication import (
     Request,
@@ -30,7 +31,7 @@ from phyda_cli.analysis.publication import (
     up_to_date,
     with_copies,
 )
-from phyda_cli.analysis.verdict import Verdict, verdict_of
+from phyda_cli.analysis.verdict import Verdict, increments_of, verdict_of
 from phyda_cli.errors import GateError, InputError, NoObservationsError, UsageError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.files.readable import check_input, in_utf8
@@ -205,6 +206,9 @@ def _analysed(
             k: _rms(v)
             for k, v in {**analysis.increment.upper, **analysis.increment.surface}.items()
         },
+        "increment_sigmas": _in_sigmas(problem, analysis),
+        "dry_mass_change_hpa": dry_mass_change(background.fields, analysis.fields),
+        "hydrostatic_excess": hydrostatic_excess(background.fields, analysis.fields),
         "seconds": watch.seconds,
     }
     return Result(report, analysis, background, read, problem, attributes)
@@ -460,6 +464,14 @@ def _scale(problem: Problem) -> dict[str, float]:
     scale = problem.departures.scale
     factors = {"pooled": scale.pooled, **scale.groups}
     return {name: float(f"{factor:.4g}") for name, factor in factors.items()}
+
+
+def _in_sigmas(problem: Problem, analysis: Analysis) -> dict[str, float]:
+    """The rms of the increments of each channel in its background-error standard deviations."""
+    spec = problem.prior.spec
+    deviation = spec.column("background_std").ravel()
+    found = increments_of(analysis.increment, spec.channel_list, deviation)
+    return {channel: measured.value for channel, measured in found.items()}
 
 
 def _rms(values: np.ndarray) -> float:

@@ -35,8 +35,24 @@ def failed_gates(report: Mapping[str, Any], settings: GateSettings) -> list[str]
                 f"{variable}: {d['n']} withheld observations are "
                 f"{d['oman_rms'] / d['ombg_rms']:.2f} times as far from the analysis"
             )
+    reasons += _unphysical(report, settings)
     if settings.verdict == "ok" and verdict_of(report) == "suspect":
         reasons.append(f"the verdict is suspect: {'; '.join(report['verdict']['reasons'])}")
+    return reasons
+
+
+def _unphysical(report: Mapping[str, Any], settings: GateSettings) -> list[str]:
+    """What the analysis changes that no observation can have meant."""
+    reasons = [
+        f"increments of {channel} are {value:.1f} times the usual background error"
+        for channel, value in report.get("increment_sigmas", {}).items()
+        if value > settings.increment_sigmas
+    ]
+    change, excess = (report.get(n) for n in ("dry_mass_change_hpa", "hydrostatic_excess"))
+    if change is not None and abs(change) > settings.dry_mass_hpa:
+        reasons.append(f"the mean pressure of dry air changes by {change:.2f} hPa")
+    if excess is not None and excess > settings.hydrostatic_excess:
+        reasons.append(f"the departure from hydrostatic balance is {excess:.2f} times as large")
     return reasons
 
 

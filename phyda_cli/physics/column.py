@@ -9,7 +9,7 @@ from torch import Tensor
 from phyda_cli.errors import InputError
 from phyda_cli.physics.stencils import Derivative, Terms
 
-__all__ = ["Column"]
+__all__ = ["Column", "layer_edges"]
 
 
 class Column:
@@ -29,7 +29,7 @@ class Column:
                 f"levels must be positive and strictly monotone pressures in Pa, found {p.tolist()}"
             )
         self.top_down = bool(p[0] <= p[-1])
-        edges = _layer_edges(p)
+        edges = layer_edges(p)
         self._terms = Terms(
             pressure=p[:, None, None],
             depth=np.abs(np.diff(edges))[:, None, None],
@@ -79,7 +79,7 @@ class Column:
         return mean * self._terms.like(f)["log_ratio"]
 
 
-def _layer_edges(p: np.ndarray) -> np.ndarray:
+def layer_edges(p: np.ndarray) -> np.ndarray:
     """Pressures (L+1,) that bound the layers around ``p`` (L,)."""
     if p.size == 1:
         return np.array([p[0], p[0]])

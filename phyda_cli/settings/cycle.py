@@ -120,6 +120,17 @@ class GateSettings(Settings):
         gt=0,
         description="Largest rms of an increment, in background-error standard deviations.",
     )
+    dry_mass_hpa: float = Field(
+        1.0,
+        gt=0,
+        description="Largest change of the global mean pressure of dry air [hPa]; a limited area "
+        "has no such limit.",
+    )
+    hydrostatic_excess: float = Field(
+        2.0,
+        gt=0,
+        description="Largest departure from hydrostatic balance (rms), over the background's.",
+    )
     withheld_ratio: float = Field(
         1.2,
         gt=0,

@@ -13,6 +13,7 @@ import pytest
 from phyda_cli.commands.config import MODELS
 from phyda_cli.settings.analysis import AnalysisSettings
 from phyda_cli.settings.base import fields_of
+from phyda_cli.settings.cycle import CycleSettings
 
 Run = Callable[..., Any]
 
@@ -36,6 +37,27 @@ def test_defaults_are_a_configuration(phyda: Run, command: str, tmp_path: Path) 
     for name, row in before.items():
         assert again[name]["value"] == row["value"], name
     assert "c.toml" in {row["source"] for row in again.values()}
+
+
+def test_settings_of_a_cycle(phyda: Run, tmp_path: Path) -> None:
+    """Those of the example: shown, valid, and the same when they are read again."""
+    example = Path(__file__).resolve().parents[2] / "examples" / "cron" / "cycle.toml"
+    shown = phyda("config", "show", "cycle", "--config", example)
+    assert shown.code == 0, shown.err
+    assert "# required" not in shown.out
+    (tmp_path / "c.toml").write_text(shown.out)
+    before = CycleSettings.model_validate(tomllib.loads(example.read_text(encoding="utf-8")))
+    again = rows(phyda("config", "show", "cycle", "--json", "--config", tmp_path / "c.toml"))
+    assert again["folder"]["source"] == "c.toml"
+    assert again["gates.dry_mass_hpa"]["value"] == before.gates.dry_mass_hpa
+    assert len(again["background"]["value"]) == len(before.background)
+    values = {name: row["value"] for name, row in again.items()}
+    assert values == {
+        name: row["value"]
+        for name, row in rows(
+            phyda("config", "show", "cycle", "--json", "--config", example)
+        ).items()
+    }
 
 
 def test_sources(

@@ -1,0 +1,63 @@
+"""What an analysis changes in the atmosphere as a whole: numbers for the gates of a cycle."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from phyda_cli.constants import EPSILON, GRAVITY, R_D
+from phyda_cli.fields.grid import Fields
+from phyda_cli.physics.column import layer_edges
+
+__all__ = ["dry_mass_change", "hydrostatic_excess"]
+
+_ONE_METRE = GRAVITY  # m2 s-2 of thickness, counted in both states: no state is exact
+
+
+def dry_mass_change(background: Fields, analysis: Fields) -> float | None:
+    """Change of the global mean pressure of dry air at the surface [hPa]; None on a limited area,
+    where air comes and goes, and without a pressure.
+
+    Sea-level pressure stands for surface pressure where that is missing.
+    """
+    name = next((n for n in ("sp", "msl") if n in background.surface), None)
+    if name is None or not all(background.grid.covers_poles):
+        return None
+    change = analysis.surface[name] - np.asarray(background.surface[name], float)
+    if "q" in background.upper and background.levels.size > 1:
+        order = np.argsort(background.levels)
+        depth = np.diff(layer_edges(background.levels[order]))[:, None, None]
+        water = analysis.upper["q"] - np.asarray(background.upper["q"], float)
+        change = change - np.nansum(water[order] * depth, axis=0)
+    return _mean(background, change) / 100
+
+
+def hydrostatic_excess(background: Fields, analysis: Fields) -> float | None:
+    """Root mean square of what is left of hydrostatic balance, dPhi + R_d T_v dln p over each
+    layer, in the analysis over that in the background; None without temperature and
+    geopotential."""
+    before, after = (_imbalance(fields) for fields in (background, analysis))
+    if before is None or after is None:
+        return None
+    floor = _ONE_METRE**2
+    return float(np.sqrt((after + floor) / (before + floor)))
+
+
+def _imbalance(fields: Fields) -> float | None:
+    """Mean square over layers and area [m4 s-4]."""
+    z, t, q = (fields.upper.get(name) for name in ("z", "t", "q"))
+    if z is None or t is None:
+        return None
+    there = [k for k in np.argsort(fields.levels) if np.isfinite(z[k] + t[k]).any()]
+    if len(there) < 2:
+        return None
+    z, t = np.asarray(z, float)[there], np.asarray(t, float)[there]
+    moist = t if q is None else t * (1 + (1 / EPSILON - 1) * np.nan_to_num(q[there]))
+    ratio = np.diff(np.log(fields.levels[there]))[:, None, None]
+    left = np.diff(z, axis=0) + R_D * (moist[1:] + moist[:-1]) / 2 * ratio
+    return float(np.mean([_mean(fields, layer**2) for layer in left]))
+
+
+def _mean(fields: Fields, values: np.ndarray) -> float:
+    """Mean over the area of ``values`` (H, W), where they are known."""
+    weights = np.where(np.isfinite(values), fields.grid.point_weights, 0.0)
+    return float((np.nan_to_num(values) * weights).sum() / max(weights.sum(), 1e-30))
