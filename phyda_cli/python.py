@@ -125,7 +125,7 @@ def assimilate(
     observations: Observations | Sequence[Observations] = (),
     *,
     ensemble: Fields | Sequence[Fields] = (),
-    method: str = "phyda",
+    method: str | None = None,
     members: int | None = None,
     keep_members: bool = False,
     settings: AnalysisSettings | Mapping[str, Any] | None = None,
@@ -140,11 +140,11 @@ def assimilate(
     """Correct a forecast with observations, as ``phyda assimilate`` does.
 
     ``background`` may be left out where there is an ``ensemble``, whose mean it then is.
-    ``method`` is phyda, oi, letkf, hybrid, guidance or none. ``settings`` are those of ``phyda
-    config show``, by name (``{"qc.window_hours": 1}``) or as an object. ``keep_members`` returns
-    each member too. ``operators`` are functions of the model's state and the valid time that return
-    :class:`~phyda_cli.analysis.guided.UserObservations`, or files by the names of plug-ins. The
-    other arguments are the options of the command.
+    ``method`` is phyda (the default), oi, letkf, hybrid, guidance or none. ``settings`` are those
+    of ``phyda config show``, by name (``{"qc.window_hours": 1}``) or as an object. ``keep_members``
+    returns each member too. ``operators`` are functions of the model's state and the valid time
+    that return :class:`~phyda_cli.analysis.guided.UserObservations`, or files by the names of
+    plug-ins. The other arguments are the options of the command.
 
     Raises UsageError for arguments that do not go together, InputError for what cannot be read,
     NoObservationsError when no observation can be used and not ``allow_no_obs``, GateError when the
@@ -154,7 +154,7 @@ def assimilate(
     plugged = operators if isinstance(operators, Mapping) else {}
     own = () if isinstance(operators, Mapping) else operators
     forecasts, more = _sources(ensemble, xr.Dataset)
-    single = [] if background is None else _sources(background, xr.Dataset)[0]
+    single = _sources(background, xr.Dataset)[0]
     if len(single) > 1:
         raise UsageError(f"background means {len(single)} files", hint="give one, or ensemble=")
     request = Request(
@@ -188,7 +188,8 @@ def assimilate(
     rows = analysis.feedback.frame()
     rows.attrs = result.attributes
     result.report["notes"] += [*doubled, *more]
-    return Analysis(xr.decode_cf(dataset), rows, result.report)
+    decoded = xr.decode_cf(dataset, mask_and_scale=False, decode_timedelta=False)
+    return Analysis(decoded, rows, result.report)
 
 
 def verify(
@@ -252,7 +253,9 @@ def read_observations(
 
 
 def _listed(given: Any) -> list[Any]:
-    """One thing or several as a list."""
+    """One thing, several, or None as a list."""
+    if given is None:
+        return []
     several = isinstance(given, Sequence) and not isinstance(given, str)
     return list(given) if several else [given]
 

@@ -90,6 +90,21 @@ def test_data_in_memory_are_the_files(files: dict[str, Any], from_files: phyda.A
     assert again.feedback["source_row"].tolist() == from_files.feedback["source_row"].tolist()
 
 
+def test_what_is_given_stays_as_it_is(files: dict[str, Any]) -> None:
+    with xr.open_dataset(files["background"]) as file:
+        background = file.load()
+    background["t"][0, 0, 3, 4] = 1e4  # not to be believed
+    table = pd.read_csv(files["observations"])
+    before, rows = background.copy(deep=True), table.copy()
+    a = phyda.assimilate(**files | {"background": background, "observations": table})
+    xr.testing.assert_identical(background, before)
+    pd.testing.assert_frame_equal(table, rows)
+    assert any("1 of 312 points" in note for note in a.report["notes"])
+    feedback = a.feedback.copy()
+    phyda.verify(a)
+    pd.testing.assert_frame_equal(a.feedback, feedback)
+
+
 def test_a_table_with_times_of_pandas_and_an_index(files: dict[str, Any]) -> None:
     table = pd.read_csv(files["observations"], parse_dates=["time"])
     plain = phyda.read_observations(files["observations"])
@@ -170,8 +185,8 @@ def test_times_of_every_kind(files: dict[str, Any], kind: Any) -> None:
 
 def test_settings_by_name_and_as_an_object(files: dict[str, Any]) -> None:
     named = phyda.assimilate(**files, settings={"qc.withhold": 0.3, "seed": 3})
-    settings = AnalysisSettings.model_validate({"qc": {"withhold": 0.3}, "seed": 3})
-    as_object = phyda.assimilate(**files, settings=settings)
+    settings = AnalysisSettings.model_validate({"qc": {"withhold": 0.3}, "seed": 3, "method": "oi"})
+    as_object = phyda.assimilate(**files | {"method": None}, settings=settings)
     assert same(named.dataset, as_object.dataset)
     assert (named.feedback["EffectiveQC"] == 1).any()
 
