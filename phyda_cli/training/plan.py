@@ -61,12 +61,15 @@ def planned(found: Estimate, minutes: float, batch: int) -> Plan:
 
 def kept_plan(run: Run, estimated: Callable[[], Estimate]) -> Run:
     """``run`` with the plan in its folder, which is made of ``estimated`` where it is not there
-    yet; the time counts from now."""
+    yet; the time counts from when the run began."""
     minutes, path = run.settings.max_minutes or 0.0, run.folder / "plan.json"
+    ends = run.began + KEPT * 60 * minutes
     if not run.ranks.first(path.exists):
-        plan = planned(estimated(), minutes, run.settings.batch)
+        found = estimated()
+        left = max((ends - time.monotonic()) / (KEPT * 60), 0.1 * minutes)
+        plan = planned(found, left, run.settings.batch)
         record = json.dumps({"samples": plan.samples, "seconds": plan.seconds})
         run.ranks.first(lambda: publish_text(path, record))
-    plan = Plan(**read_record(path), ends=time.monotonic() + KEPT * 60 * minutes)
+    plan = Plan(**read_record(path), ends=ends)
     settings = run.settings.model_copy(update={"samples": plan.samples})
     return replace(run, settings=settings, plan=plan)

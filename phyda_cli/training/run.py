@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ class Run:
     monitor: Monitor
     start: Checkpoint | None = None
     plan: Plan | None = None
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def precision(self) -> Precision:
