@@ -1,7 +1,7 @@
 """Whether an analysis can be trusted, from written rules.
 
 The limits are ours (settings ``verdict.*``; docs/explanation/verdict.md tells why). A rule looks
-at one kind of evidence, numbers by variable, and speaks for each that lies beyond its limit.
+at one kind of evidence, numbers by variable, and speaks once of all that lie beyond its limit.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 AGAINST_BACKGROUND = (QC.FIRST_GUESS, QC.BUDDY, QC.PARTNER)
+_NAMED = 3  # variables in a sentence
 ELSEWHERE = (QC.DOMAIN, QC.TIME_WINDOW)
 
 
@@ -53,38 +54,60 @@ class Rule:
     below: bool = False
 
     def reasons(self, evidence: Evidence, limits: VerdictSettings) -> list[str]:
-        """What the rule has to say, most often nothing."""
+        """What the rule has to say, most often nothing: one sentence, of the worst first."""
         limit = float(getattr(limits, self.limit))
-        out = []
-        for name, (value, n) in evidence.get(self.evidence, {}).items():
-            beyond = value <= limit if self.below else value >= limit
-            if beyond and (n is None or n >= limits.fewest):
-                out.append(self.text.format(name=name, value=value, n=n, limit=limit))
-        return out
+        beyond = [
+            (value, n, name)
+            for name, (value, n) in evidence.get(self.evidence, {}).items()
+            if (value <= limit if self.below else value >= limit)
+            and (n is None or n >= limits.fewest)
+        ]
+        if not beyond:
+            return []
+        beyond.sort(key=lambda found: found[0], reverse=not self.below)
+        value, n, _ = beyond[0]
+        names = [name for _, _, name in beyond]
+        more = [] if len(names) <= _NAMED else [f"{len(names) - _NAMED} more"]
+        several = ("down to " if self.below else "up to ") if len(names) > 1 else ""
+        listed = _enumerated([*names[:_NAMED], *more])
+        return [self.text.format(name=listed, value=value, n=n, several=several)]
+
+
+def _enumerated(words: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 RULES = (
     Rule("elsewhere", "most_elsewhere", "{value:.0%} of {n} {name} are of another area or time"),
-    Rule("rejected", "most_rejected", "{value:.0%} of {n} {name} do not fit the background"),
-    Rule("bias", "largest_bias", "mean O-B of {name} is {value:.1f} times its expected error"),
-    Rule("scale", "largest_scale", "the background error of {name} is {value:.2g} times as large"),
+    Rule("rejected", "most_rejected", "{several}{value:.0%} of {name} do not fit the background"),
+    Rule(
+        "bias",
+        "largest_bias",
+        "mean O-B of {name} is {several}{value:.1f} times its expected error",
+    ),
+    Rule(
+        "scale",
+        "largest_scale",
+        "the background error of {name} is {several}{value:.2g} times as large",
+    ),
     Rule(
         "scale",
         "smallest_scale",
-        "the background error of {name} is {value:.2g} times as large",
+        "the background error of {name} is {several}{value:.2g} times as large",
         below=True,
     ),
-    Rule("chi2", "largest_chi2", "chi2 of {name} is {value:.2g}"),
-    Rule("chi2", "smallest_chi2", "chi2 of {name} is {value:.2g}", below=True),
+    Rule("chi2", "largest_chi2", "chi2 of {name} is {several}{value:.2g}"),
+    Rule("chi2", "smallest_chi2", "chi2 of {name} is {several}{value:.2g}", below=True),
     Rule(
         "increment",
         "largest_increment",
-        "increments of {name} are {value:.1f} times the usual background error",
+        "increments of {name} are {several}{value:.1f} times the usual background error",
     ),
     Rule(
         "withheld",
         "largest_withheld_ratio",
-        "O-A of {name} is {value:.2f} times O-B at withheld stations",
+        "O-A of {name} is {several}{value:.2f} times O-B at withheld stations",
     ),
 )
 
