@@ -90,6 +90,15 @@ _NO_STATE = {
     "tpa": "tendency",
     "ob": "observations",
 }
+_MONTHLY = ("moda", "mnth", "edmo", "edmm", "msmm")  # ECMWF's streams
+# GRIB2 code table 4.3, type of generating process
+_NO_STATE_MADE = {
+    5: "probability",
+    6: "error of a forecast",
+    7: "error of an analysis",
+    8: "observations",
+    9: "climatology",
+}
 _MEANS = ("em", "fcmean", "wem")
 # GRIB2 code table 4.7, derived forecast: 0, 1 and 6 are means
 _DERIVED = {
@@ -280,11 +289,16 @@ def _kind(message: Message) -> tuple[str, bool]:
     kind = str(message.message_get("dataType", default=""))
     if kind in _NO_STATE:
         return f"{_NO_STATE[kind]} (dataType {kind})", False
+    if (stream := str(message.message_get("stream", default=""))) in _MONTHLY:
+        return f"monthly statistics (stream {stream})", False
     template = message.message_get("productDefinitionTemplateNumber", default=0)
     if message.message_get("edition", default=0) == 2:
         derived = message.message_get("derivedForecast", default=None)
         if derived in _DERIVED:
             return f"{_DERIVED[derived]} (derivedForecast {derived})", False
+        process = message.message_get("typeOfGeneratingProcess", default=None)
+        if process in _NO_STATE_MADE:
+            return f"{_NO_STATE_MADE[process]} (typeOfGeneratingProcess {process})", False
         if template in _PROBABILITY_TEMPLATES:
             return f"probability (product template {template})", False
         if template in _PERCENTILE_TEMPLATES:

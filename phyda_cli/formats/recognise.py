@@ -35,6 +35,7 @@ __all__ = ["Axes", "Finding", "Source", "find_axes", "find_sources", "inspect_va
 
 IGNORE = "ignore"
 _GRIB_TYPES = {"surface": "surface", "meanSea": "sea", "heightAboveGround": "height"}
+_ISOBARIC = ("isobaricInhPa", "isobaricInPa")  # not the layers between two pressures
 _OURS = ("_increment", "_spread", "_members")
 _HEIGHTS = ("z", "gh")
 _GROUND = ("surface", "sea", "height")
@@ -123,15 +124,15 @@ def find_sources(
 
 
 def _repeated(sources: Sequence[Source]) -> list[str]:
-    """Lines about the sources of what one before them is already."""
-    first: dict[tuple[str, float | None], str] = {}
+    """Lines about the single fields of what one before them is already."""
+    first: dict[tuple[str, float], str] = {}
     lines = []
     for s in sources:
-        keys = [(s.variable, p) for p in ([None] if s.levels is None else s.levels.tolist())]
-        if all(key in first for key in keys):
-            lines.append(f"not used: {s.name} ({first[keys[0]]} is {s.variable} already)")
-        for key in keys:
-            first.setdefault(key, s.name)
+        if s.level_dim is not None:
+            continue  # it may lack some of its levels, which another one has
+        key = s.variable, 0.0 if s.levels is None else float(s.levels[0])
+        if first.setdefault(key, s.name) != s.name:
+            lines.append(f"not used: {s.name} ({first[key]} is {s.variable} already)")
     return lines
 
 
@@ -317,7 +318,7 @@ class _Reader:
         if levels:
             return Position("axis"), levels[0]
         kind = attributes.get("GRIB_typeOfLevel")
-        if kind and not kind.startswith("isobaric"):
+        if kind and kind not in _ISOBARIC:
             level = attributes.get("GRIB_level")
             height = None if level is None else float(level)
             if kind in _GRIB_TYPES:

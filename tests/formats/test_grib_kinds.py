@@ -56,6 +56,38 @@ def test_derived_forecasts(tmp_path: Path, derived: int, used: bool) -> None:
         assert caught.value.exit_code == EXIT_INPUT
 
 
+@pytest.mark.parametrize(("process", "used"), [(0, True), (2, True), (6, False), (9, False)])
+def test_generating_processes(tmp_path: Path, process: int, used: bool) -> None:
+    path = saved(tmp_path, u(typeOfGeneratingProcess=process), t(500, -30))
+    assert ("u" in read_background(path).fields.upper) == used
+
+
+@pytest.mark.parametrize("stream", ["moda", "mnth"])
+def test_monthly_means(tmp_path: Path, stream: str) -> None:
+    keys = mars("an") | {"stream": stream}
+    with pytest.raises(InputError, match=stream):
+        read_background(saved(tmp_path, u(**keys)))
+
+
+def test_a_layer_between_pressures_is_no_level(tmp_path: Path) -> None:
+    layer = {"typeOfLevel": "isobaricLayer", "topLevel": 500, "bottomLevel": 1000}
+    found = read_background(saved(tmp_path, t(850), message(field(9), shortName="t", **layer)))
+    assert found.fields.levels.tolist() == [85000]
+    np.testing.assert_allclose(found.fields.upper["t"][0], field(), atol=1e-3)
+
+
+def test_levels_of_height_and_geopotential_complete_each_other(tmp_path: Path) -> None:
+    z, gh = field() * 175, field() * 5
+    on = {"typeOfLevel": "isobaricInhPa"}
+    messages = (
+        message(z, shortName="z", level=500, **on),
+        message(gh, shortName="gh", level=850, **on),
+    )
+    found = read_background(saved(tmp_path, *messages))
+    assert not np.isnan(found.fields.upper["z"]).any()
+    assert not any("already" in n for n in found.notes)
+
+
 @pytest.mark.parametrize("template", [5, 6])
 def test_probabilities_and_percentiles(tmp_path: Path, template: int) -> None:
     path = saved(tmp_path, u(2.0, productDefinitionTemplateNumber=template), t(850))
