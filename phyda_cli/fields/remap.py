@@ -179,6 +179,9 @@ def _slice(fields: Fields, channel: Channel) -> np.ndarray | None:
     if channel.variable not in fields.upper:
         return None
     upper = fields.upper[channel.variable]
+    at = np.flatnonzero(fields.levels == channel.pressure)
+    if at.size and not np.isnan(upper[at[0]]).all():  # what a neighbour lacks is nothing to it
+        return np.asarray(upper[at[0]], np.float64)
     exists = np.flatnonzero(~np.isnan(upper).all(axis=(1, 2)))
     if exists.size == 0:
         return None

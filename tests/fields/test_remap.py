@@ -42,6 +42,18 @@ def test_same_grid_and_level_is_the_identity() -> None:
     np.testing.assert_array_equal(values, [source.upper["t"][2], source.surface["msl"]])
 
 
+@pytest.mark.parametrize("levels", [LEVELS, LEVELS[::-1]])
+def test_a_gap_at_one_level_is_none_at_another(levels: np.ndarray) -> None:
+    source = fields(FINE, levels)
+    for k, level in enumerate(levels):
+        t = source.upper["t"].copy()
+        t[k, 40, 70] = np.nan
+        holed = replace(source, upper={"t": t})
+        values = to_grid(holed, [Channel("t", p / 100) for p in levels], FINE)[0]
+        lacking = np.isnan(values[:, 40, 70])
+        assert lacking.tolist() == [p == level for p in levels], level
+
+
 def test_vertical_interpolation_is_linear_in_log_pressure() -> None:
     values, available = to_grid(fields(FINE), [Channel("t", 700), Channel("t", 500 * 1.0005)], FINE)
     assert available.all()
