@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH_FROM = $(if $(TORCH_INDEX),$(shell curl -sfI -m 5 -o /dev/null $(TORCH_INDEX)/torch/ && echo --extra-index-url $(TORCH_INDEX)))
 
-.PHONY: demo lint type test coverage docs bench benchmark-quick clean
+.PHONY: demo audit sbom lint type test coverage docs bench benchmark-quick clean
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -41,6 +41,23 @@ coverage: $(VENV)/installed
 docs: $(VENV)/docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 	@echo "the documentation is in build/docs/index.html"
+
+# Known weaknesses of the code and, where the list of them can be reached, of what it depends on.
+audit: $(VENV)/audit
+	$(VENV)/audit/bin/bandit --quiet --recursive --configfile pyproject.toml phyda_cli
+	@if curl -sf -m 5 -o /dev/null https://api.osv.dev/v1/vulns/PYSEC-2018-28; then \
+	  $(VENV)/audit/bin/pip-audit --vulnerability-service osv --path $$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])') --skip-editable; \
+	else echo "pip-audit is left out: api.osv.dev cannot be reached"; fi
+
+# What is installed, with versions and licences (CycloneDX).
+sbom: $(VENV)/audit
+	mkdir -p build
+	$(VENV)/audit/bin/cyclonedx-py environment $(VENV) --output-file build/sbom.json
+	@echo "wrote build/sbom.json"
+
+$(VENV)/audit: $(VENV)/installed
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet 'bandit[toml]' cyclonedx-bom pip-audit
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.held_out --quick

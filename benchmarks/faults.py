@@ -76,10 +76,17 @@ class Campaign:
     analysis, by the ``troubles`` that it names."""
 
     def __init__(
-        self, root: Path, seed: int, start: Start, troubles: Sequence[str], most: int
+        self,
+        root: Path,
+        seed: int,
+        start: Start,
+        troubles: Sequence[str],
+        most: int,
+        patience: float = 1.0,
     ) -> None:
         self.case, self.calm = Case(root, root / "cycle"), Case(root, root / "calm")
         self.seed, self.launch, self.troubles, self.most = seed, start, troubles, most
+        self.patience = patience
         self.log = root / "progress.jsonl"
         self.stderr = root / "stderr.txt"
         self.counts: Counter[str] = Counter()
@@ -148,6 +155,7 @@ class Campaign:
         self, process: int, codes: set[int], what: str, limit: float = LIMIT, also: int = 0
     ) -> None:
         """Wait for ``process`` and ``also``, and look at what they said and left."""
+        limit *= self.patience
         for code in [wait(p, limit) for p in (process, also) if p]:
             if code is None:
                 self.wrong.append(f"{what} did not end within {limit:g} s")
@@ -157,7 +165,7 @@ class Campaign:
         if b"Traceback" in self.stderr.read_bytes():
             self.wrong.append(f"{what}: a traceback: {self.stderr.read_text()[-2000:]}")
         self.stderr.write_bytes(b"")
-        if left := orphans():
+        if left := orphans(AFTER_A_SIGNAL * self.patience):
             self.wrong.append(f"{what}: {len(left)} processes outlive it")
         self.wrong += faults_seen(self.case.folder)
 
@@ -312,6 +320,9 @@ def main() -> None:
     parser.add_argument("--errors", type=int, default=0, help="errors of the disk, one by one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="where the campaigns are kept, to go on with")
+    parser.add_argument(
+        "--patience", type=float, default=1.0, help="factor on all limits, for a busy machine"
+    )
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     done: dict[str, dict[str, int]] = {}
@@ -327,7 +338,7 @@ def main() -> None:
         ):
             if count:
                 (root / name).mkdir(parents=True, exist_ok=True)
-                campaign = Campaign(root / name, args.seed, start, troubles, most)
+                campaign = Campaign(root / name, args.seed, start, troubles, most, args.patience)
                 done[name], more = campaign.run(count)
                 wrong += more
     if args.json:

@@ -51,7 +51,7 @@ def run_limited(
 
     with (
         log.open("ab") as errors,
-        subprocess.Popen(
+        subprocess.Popen(  # nosec B603 # no shell, and the words are checked settings
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -147,7 +147,7 @@ def _named(path: Path) -> Path:
     if in_utf8(str(path)) != str(path):
         raise OutputError(f"cannot write {path}: its name is not UTF-8", hint="choose another one")
     try:
-        found = path.resolve() if path.is_symlink() else path.absolute()
+        found = _followed(path) if path.is_symlink() else path.absolute()
         found.parent.stat()
         longest = os.pathconf(found.parent, "PC_NAME_MAX") - len(_aside_name(""))
     except FileNotFoundError:
@@ -163,6 +163,20 @@ def _named(path: Path) -> Path:
             hint="choose a shorter one",
         )
     return found
+
+
+def _followed(link: Path) -> Path:
+    """What ``link`` leads to. Raises OutputError where that is nothing, and for a link of somebody
+    else's, who could make us write anywhere."""
+    target = link.resolve()
+    if link.lstat().st_uid != os.geteuid():
+        raise OutputError(f"cannot write {link}: it is a symbolic link of somebody else's")
+    if not os.path.lexists(target):
+        raise OutputError(
+            f"cannot write {link}: its symbolic link leads nowhere, to {target}",
+            hint="remove the link, or give the name of the file itself",
+        )
+    return target
 
 
 def sha256(path: Path | str) -> str:

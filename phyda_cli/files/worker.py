@@ -175,7 +175,7 @@ class Worker:
         timer.daemon = True
         timer.start()
         try:
-            kind, answer = pickle.load(process.stdout)
+            kind, answer = pickle.load(process.stdout)  # nosec B301 # of our own process
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             self.close()
             code = process.returncode
@@ -199,7 +199,7 @@ class Worker:
 def _started() -> subprocess.Popen[bytes]:
     root = Path(__file__).resolve().parents[2]
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.Popen(
+    return subprocess.Popen(  # nosec B603 # a constant command
         [sys.executable, "-P", "-m", __name__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -246,7 +246,7 @@ def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
 
     while True:
         try:
-            folder, function, path = pickle.load(questions)
+            folder, function, path = pickle.load(questions)  # nosec B301 # of our parent
         except EOFError:
             return
         gc.freeze()  # what is loaded stays: looking through it after each answer takes 50 ms

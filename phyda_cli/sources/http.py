@@ -139,9 +139,8 @@ class Client:
     def _wait(self, attempt: int, answer: requests.Response | None) -> float:
         longest = min(self.settings.longest_wait, self.settings.first_wait * 2.0 ** (attempt - 1))
         asked = "" if answer is None else answer.headers.get("Retry-After", "")
-        return random.uniform(0, longest) + (
-            min(float(asked), self.settings.longest_wait) if asked.isdigit() else 0.0
-        )
+        spread = random.uniform(0, longest)  # nosec B311 # no secret
+        return spread + (min(float(asked), self.settings.longest_wait) if asked.isdigit() else 0.0)
 
 
 def _refuse(answer: requests.Response, refused: bool) -> None:

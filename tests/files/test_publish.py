@@ -105,6 +105,33 @@ def test_a_link_keeps_pointing_at_the_new_file(tmp_path: Path) -> None:
     assert (tmp_path / "real" / "a.nc").read_text() == "new"
 
 
+def test_a_link_that_leads_nowhere_makes_no_file(tmp_path: Path) -> None:
+    """As root one that somebody else has planted would make a file anywhere."""
+    elsewhere = tmp_path / "etc" / "cron"
+    elsewhere.parent.mkdir()
+    (tmp_path / "out.nc").symlink_to(elsewhere)
+    for overwrite in (False, True):
+        with (
+            pytest.raises(OutputError, match="leads nowhere"),
+            publish(tmp_path / "out.nc", overwrite=overwrite),
+        ):
+            pytest.fail("entered")
+    assert not elsewhere.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to somebody else")
+def test_a_link_of_somebody_else_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "shadow").write_text("secret")
+    (tmp_path / "out.nc").symlink_to(tmp_path / "shadow")
+    os.chown(tmp_path / "out.nc", 65534, 65534, follow_symlinks=False)
+    with (
+        pytest.raises(OutputError, match="somebody else"),
+        publish(tmp_path / "out.nc", overwrite=True),
+    ):
+        pytest.fail("entered")
+    assert (tmp_path / "shadow").read_text() == "secret"
+
+
 @pytest.mark.parametrize(
     "error",
     [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EDQUOT, "Quota exceeded")],
