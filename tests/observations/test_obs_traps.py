@@ -126,6 +126,14 @@ def test_dates_of_two_columns() -> None:
     assert set(rows(read(text, advice[1]))["time"]) == {pd.Timestamp("2024-01-15T06:00")}
 
 
+def test_standard_names_of_cf() -> None:
+    names = "wind_speed,wind_from_direction,air_pressure_at_sea_level,surface_air_pressure"
+    found = rows(read(f"{PLACE}{names}\n{AT}5,220,101230,99000\n"))
+    assert found["variable"].tolist() == ["wind_speed", "wind_direction", "msl", "sp"]
+    winds = rows(read(f"{PLACE}u_wind,v_wind\n{AT}5,-2\n"))
+    assert dict(zip(winds["variable"], winds["value"], strict=True)) == {"u10": 5, "v10": -2}
+
+
 def test_directions_named_as_their_speeds() -> None:
     found = rows(read(f"{PLACE}ws10_ms,wd10\n{AT}8,215\n"))
     assert found["variable"].tolist() == ["wind_speed", "wind_direction"]

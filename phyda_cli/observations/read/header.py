@@ -48,10 +48,13 @@ _ALSO = {  # names of tables of stations, besides those of the table of variable
     "d2m": "dewpoint_2m dew_point_2m dewpt dpt dew_point_temperature_2m",
     "rh2m": "rhum relh humidity relative_humidity_2m rel_humidity rel_hum",
     "wind_speed": "wspd wind_spd wind_speed_10m windspeed_10m wind_spd_10m ws10",
-    "wind_direction": "wdir wind_dir wind_direction_10m winddirection_10m wind_dir_10m wd10 wdir10",
+    "wind_direction": "wdir wind_dir wind_direction_10m winddirection_10m wind_dir_10m wd10 wdir10 "
+    "wind_from_direction",
+    "u10": "u_wind wind_u u_10m",
+    "v10": "v_wind wind_v v_10m",
     "msl": "sea_level_pressure pressure_msl sealevel_pressure sealevelpressure msl_pressure qff "
-    "mean_sea_level_pressure",
-    "sp": "station_pressure station_level_pressure stp",
+    "mean_sea_level_pressure air_pressure_at_sea_level air_pressure_at_mean_sea_level",
+    "sp": "station_pressure station_level_pressure stp surface_air_pressure",
     "qnh": "altim altimeter_setting",
 }
 _IMPLIED_UNITS = {  # names of an archive that stand for a unit too
