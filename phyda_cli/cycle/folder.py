@@ -60,10 +60,16 @@ class CycleFolder:
         )
 
     def published(self, time: datetime) -> Published:
-        """The committed cycle of ``time``. Raises InputError when its report cannot be read."""
+        """The committed cycle of ``time``. Raises InputError when there is none, or when its report
+        cannot be read."""
         path = self.of(time)
         try:
             report = json.loads((path / REPORT).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise InputError(
+                f"there is no cycle {stamp(time)} in {self.root}",
+                hint=f"the folders in {self.root / 'cycles'} are the cycles there are",
+            ) from error
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{path / REPORT} is no report of a cycle: {error}",

@@ -72,6 +72,16 @@ def test_run_status_and_replay(phyda: Run, config: Path, tmp_path: Path) -> None
     assert phyda(*replay).code == 3
 
 
+def test_a_cycle_that_was_never_made_cannot_be_replayed(
+    phyda: Run, config: Path, tmp_path: Path
+) -> None:
+    words = ("cycle", "replay", CYCLE, "--config", config, "--out", tmp_path / "again")
+    outcome = phyda(*words)
+    assert outcome.code == 3
+    assert f"there is no cycle {CYCLE}" in outcome.err
+    assert "remove" not in outcome.err
+
+
 def test_the_memory_of_the_cycle_before_is_replayed(
     phyda: Run, config: Path, tmp_path: Path
 ) -> None:
