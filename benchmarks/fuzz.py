@@ -26,12 +26,13 @@ import numpy as np
 from phyda_cli.errors import PhydaError
 from phyda_cli.files.worker import Worker
 from phyda_cli.formats.background import Background, read_background
-from phyda_cli.observations.feedback import read_feedback
+from phyda_cli.formats.inputs import attributes_of
+from phyda_cli.observations.feedback import read_feedback, read_memory
 from phyda_cli.observations.read.decode import decode_apart
 from phyda_cli.observations.report import ReadResult
 from phyda_cli.observations.table import check
 
-__all__ = ["fuzz", "mutate", "mutate_netcdf", "read_forecast"]
+__all__ = ["READERS", "fuzz", "mutate", "mutate_netcdf", "read_forecast"]
 
 LIMIT = 30.0  # s for one copy
 START = np.datetime64("2020-01-01")
@@ -155,6 +156,8 @@ READERS: dict[str, Reader] = {
     "observations": decode_apart,
     "forecast": read_forecast,
     "feedback": read_feedback,
+    "memory": read_memory,
+    "output": attributes_of,
 }
 
 
