@@ -59,6 +59,16 @@ def test_a_hang_ends_at_its_limit(worker: Worker) -> None:
     assert worker.call(partial(abs, -3), FILE, 60) == 3
 
 
+def test_one_that_computes_for_ever_ends_at_its_limit(worker: Worker) -> None:
+    with pytest.raises(InputError, match=r"took more than 0\.3 s"):
+        worker.call(partial(sum, range(10**12)), FILE, 0.3)
+    assert worker.call(partial(abs, -3), FILE, 60) == 3
+
+
+def test_one_that_has_to_wait_for_the_machine_is_not_ended(worker: Worker) -> None:
+    assert worker.call(partial(time.sleep, 1), FILE, 0.3) is None
+
+
 def test_memory_has_a_limit(worker: Worker) -> None:
     with pytest.raises(InputError, match="more memory than there is"):
         worker.call(partial(bytearray, 1 << 45), FILE, 60)
