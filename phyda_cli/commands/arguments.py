@@ -95,17 +95,18 @@ def parse_time(text: str | None, option: str) -> np.datetime64 | None:
 
 def parse_renames(pairs: Sequence[str]) -> dict[str, str]:
     """``NAME=CANONICAL`` texts as a dictionary. Raises UsageError for other texts."""
-    return parse_pairs("--rename", pairs, "TMP_P0_L100=t")
+    return parse_pairs("--rename", pairs, "NAME=CANONICAL", "TMP_P0_L100=t")
 
 
-def parse_pairs(option: str, pairs: Sequence[str], example: str = "name=file") -> dict[str, str]:
-    """``NAME=VALUE`` texts as a dictionary. Raises UsageError for other texts."""
+def parse_pairs(option: str, pairs: Sequence[str], form: str, example: str) -> dict[str, str]:
+    """Texts such as ``NAME=VALUE`` as a dictionary. Raises UsageError for those that have not this
+    ``form``, with the ``example``."""
     out = {}
     for pair in pairs:
         name, separator, value = pair.partition("=")
         if not (name and separator and value):
             raise UsageError(
-                f"{option} {pair!r}: expected NAME=VALUE", hint=f"for example {option} {example}"
+                f"{option} {pair!r}: expected {form}", hint=f"for example {option} {example}"
             )
         out[name] = value
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -312,7 +313,7 @@ def assimilate(
             blacklist=blacklist,
             whitelist=whitelist,
             limits=limits,
-            operators={n: Path(p) for n, p in parse_pairs("--operator", operator or []).items()},
+            operators=_operators(operator or []),
             time=parse_time(time, "--time"),
             valid_time=parse_time(valid_time, "--valid-time"),
             member=member,
@@ -334,6 +335,12 @@ def assimilate(
         report_on(page, Inputs([out], [], [], [feedback] if feedback else []), overwrite=overwrite)
     with results_are_in_files():
         _tell(report, place.size, quiet, as_json)
+
+
+def _operators(pairs: Sequence[str]) -> dict[str, Path]:
+    """Files of observations by the names of the operators that they are for."""
+    found = parse_pairs("--operator", pairs, "NAME=FILE", "wind_speed_850=speeds.csv")
+    return {name: Path(path) for name, path in found.items()}
 
 
 def _judge_of(path: Path) -> Judge:
