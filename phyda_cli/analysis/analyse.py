@@ -3,7 +3,7 @@ departures out. No files, no printing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +23,7 @@ from phyda_cli.analysis.prior import Forecasts, Prior, add, corrected, prior_of_
 from phyda_cli.analysis.reconstruction import in_units
 from phyda_cli.errors import GateError, UsageError
 from phyda_cli.fields.grid import Fields
+from phyda_cli.fields.layered import Layered, plane
 from phyda_cli.fields.remap import increments_to_fields
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.model.encoder import MIN_SPREAD
@@ -232,14 +233,17 @@ def complete(problem: Problem, found: Estimate, keep_members: bool = False) -> A
     start = background if found.status == "background_only" else problem.start
     mean, spread, members = _balanced(problem, found)
     humid = settings.physics != "off"
-    fields = add(start, on_user_grid(mean, problem), humid)
+    change = on_user_grid(mean, problem)
+    fields = add(start, change, humid)
     check_plausible(background, fields, humid)
-    increment = _subtract(fields, background)
+    increment = _subtract(fields, background, change)
     hofx1 = _observed_analysis(problem, fields, increment, found, mean)
     signed = on_user_grid(spread, problem)  # interpolated like the wind, so negative across a pole
     widths = replace(
         signed,
-        upper={k: abs(v) for k, v in signed.upper.items()},
+        upper=Layered(
+            signed.upper, signed.levels.size, lambda name, k: abs(plane(signed.upper, name, k))
+        ),
         surface={k: abs(v) for k, v in signed.surface.items()},
     )
     kept = []
@@ -286,7 +290,7 @@ def _feedback(problem: Problem, found: Estimate, hofx1: np.ndarray) -> Feedback:
             departures.orography,
             problem.settings.qc.height_limit_m,
         )
-        hofx0 = operator.apply(np.nan_to_num(problem.background.vector())) + departures.change
+        hofx0 = operator.of(problem.background) + departures.change
     return Feedback(
         table=departures.table,
         hofx0=hofx0,
@@ -317,14 +321,12 @@ def _observed_analysis(
     """H(x_a) (P,); for variables of the background that the model does not analyse (such as sp)
     H(x_b) + H dx with the increment ``mean`` (C, H, W) on the model grid."""
     departures, unit = found.departures, found.increment.unit
-    hofx1 = departures.operator.apply(np.nan_to_num(analysis.vector()))
+    hofx1 = departures.operator.of(analysis)
     curved = np.flatnonzero(
         departures.table["variable"] == "wind_speed"
     )  # the tangent at the background is too low beside it
     if curved.size:
-        hofx1[curved] = build_operator(analysis, departures.table.iloc[curved], None).apply(
-            np.nan_to_num(analysis.vector())
-        )
+        hofx1[curved] = build_operator(analysis, departures.table.iloc[curved], None).of(analysis)
     fixed = [name for name in problem.background.surface if name not in increment.surface]
     linear = np.flatnonzero(departures.table["variable"].isin(fixed).to_numpy())
     matrix = in_units(departures.matrix[linear], unit)
@@ -352,18 +354,17 @@ def _balanced(problem: Problem, found: Estimate) -> tuple[np.ndarray, np.ndarray
     return projected[0], projected[1:].std(axis=0) if several else spread, projected[1:]
 
 
-def _subtract(analysis: Fields, background: Fields) -> Fields:
-    upper = {
-        k: v - background.upper[k]
-        for k, v in analysis.upper.items()
-        if v is not background.upper[k]
-    }
-    surface = {
-        k: v - background.surface[k]
-        for k, v in analysis.surface.items()
-        if v is not background.surface[k]
-    }
-    return replace(background, upper=upper, surface=surface)
+def _subtract(analysis: Fields, background: Fields, changed: Fields) -> Fields:
+    """Analysis minus background, of the variables of ``changed``."""
+
+    def level(name: str, k: int) -> np.ndarray:
+        return plane(analysis.upper, name, k) - plane(background.upper, name, k)
+
+    return replace(
+        background,
+        upper=Layered(changed.upper, background.levels.size, level),
+        surface={k: analysis.surface[k] - background.surface[k] for k in changed.surface},
+    )
 
 
 def check_plausible(background: Fields, analysis: Fields, humidity: bool = True) -> None:
@@ -372,20 +373,32 @@ def check_plausible(background: Fields, analysis: Fields, humidity: bool = True)
     extrapolated below cold high ground comes close to the limits, a broken analysis goes far
     beyond. ``humidity`` too?
     """
-    for name, values in [*analysis.upper.items(), *analysis.surface.items()]:
-        if name == "q" and not humidity:
+    levels = range(background.levels.size)
+    for name in analysis.upper:
+        if name != "q" or humidity:
+            pairs = ((plane(f.upper, name, k) for f in (analysis, background)) for k in levels)
+            _require_plausible(name, pairs)
+    for name, values in analysis.surface.items():
+        _require_plausible(name, [(values, background.surface[name])])
+
+
+def _require_plausible(name: str, planes: Iterable[Iterable[np.ndarray]]) -> None:
+    """Raise GateError where analysis and background of ``planes`` (H, W) say so."""
+    low, high = VARIABLES[name].valid_range
+    margin = _GATE_MARGIN * (high - low)
+    count, worst = 0, 0.0
+    for values, before in planes:
+        if low - margin <= values.min() and values.max() <= high + margin:
             continue
-        before = background.upper[name] if name in analysis.upper else background.surface[name]
-        low, high = VARIABLES[name].valid_range
-        margin = _GATE_MARGIN * (high - low)
         sound = (values >= low - margin) & (values <= high + margin)
         bad = ~sound & ~np.isnan(before)
         if bad.any():
-            worst = values[bad].ravel()[0]
-            raise GateError(
-                f"the analysis of {name} is not plausible: {int(bad.sum())} values such as "
-                f"{worst:g} {VARIABLES[name].units}; "
-                f"nothing was written",
-                hint="look at the feedback of a --dry-run for observations that should not "
-                "have passed",
-            )
+            worst = worst if count else float(values[bad][0])
+            count += int(bad.sum())
+    if count:
+        raise GateError(
+            f"the analysis of {name} is not plausible: {count} values such as "
+            f"{worst:g} {VARIABLES[name].units}; "
+            f"nothing was written",
+            hint="look at the feedback of a --dry-run for observations that should not have passed",
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from phyda_cli.analysis.fine import refine
 from phyda_cli.analysis.guided import UserObservations
 from phyda_cli.analysis.own_operators import OwnOperator, observed_by
 from phyda_cli.analysis.plausibility import dry_mass_change, hydrostatic_excess
+from phyda_cli.analysis.points import at_stations, read_points
 from phyda_cli.analysis.prior import Forecasts
 from phyda_cli.analysis.publication import (
     Request,
@@ -34,7 +35,9 @@ from phyda_cli.analysis.publication import (
 from phyda_cli.analysis.verdict import Verdict, increments_of, verdict_of
 from phyda_cli.errors import GateError, InputError, NoObservationsError, UsageError
 from phyda_cli.fields.grid import Fields
+from phyda_cli.fields.layered import plane
 from phyda_cli.files.readable import check_input, in_utf8
+from phyda_cli.files.worker import release
 from phyda_cli.formats.background import Background, read_background
 from phyda_cli.formats.ensemble import member_labels, read_ensemble
 from phyda_cli.formats.inputs import FieldInput, name_of, valid_times
@@ -57,6 +60,7 @@ from phyda_cli.settings.analysis import AnalysisSettings
 __all__ = ["Request", "Result", "assimilate", "assist"]
 
 
+_LARGE = 1 << 27  # bytes, beyond which the memory of the process that read it is worth a new one
 ENSEMBLE_METHODS = (*FILTERS, "phyda")
 
 
@@ -159,11 +163,14 @@ def _analysed(
     a dry run."""
     background, forecasts = _read_forecasts(request, settings, read.table["time"])
     if request.out is not None:
-        check_format(request.out, background)
+        check_format(request.out, background, settings.output)
     before, memory = _before(request, background.fields.time)
     table = _prepared(request, settings, read, background, before)
     observed = observed_by(request.operators, own, checkpoint.state, background.fields.time)
     change, of_times = _change(request, settings, background, table, checkpoint)
+    large = background.source.nbytes > _LARGE
+    if large:  # everything is read
+        release()
     shared = (request, settings, background.fields, table, forecasts, memory, own, change)
     ranks.broadcast(None if provenance is None else shared)
     problem = pose(background.fields, table, checkpoint, settings, forecasts, memory, change)
@@ -193,7 +200,11 @@ def _analysed(
     }
     notes = in_utf8("; ".join([*background.notes, *of_times, *analysis.notes]))
     attributes = provenance | stated | {"phyda_notes": notes}
-    publish_outputs(request, background, analysis, attributes)
+    places = None if request.points is None else read_points(request.points)
+    points = None if places is None else _at_stations(places, problem, analysis)
+    if large:
+        release()
+    publish_outputs(request, background, analysis, attributes, settings.output, points)
     watch.note("written")
     report |= {
         "status": status,
@@ -202,10 +213,7 @@ def _analysed(
             kind: {found.variable: found.as_dict() for found in rows}
             for kind, rows in departures_by_variable(analysis.feedback.frame()).items()
         },
-        "increment_rms": {
-            k: _rms(v)
-            for k, v in {**analysis.increment.upper, **analysis.increment.surface}.items()
-        },
+        "increment_rms": _rms(analysis.increment),
         "increment_sigmas": _in_sigmas(problem, analysis),
         "dry_mass_change_hpa": dry_mass_change(background.fields, analysis.fields),
         "hydrostatic_excess": hydrostatic_excess(background.fields, analysis.fields),
@@ -447,6 +455,7 @@ def _report(
         "physics": settings.physics,
         "out": None if request.out is None else str(request.out),
         "feedback": None if request.feedback is None else str(request.feedback),
+        "points": None if request.points_out is None else str(request.points_out),
         "valid_time": str(background.fields.time.astype("datetime64[s]")),
         "background_error_scale": _scale(problem),
         "ensemble_members": 0 if forecasts is None else len(forecasts.members),
@@ -474,5 +483,28 @@ def _in_sigmas(problem: Problem, analysis: Analysis) -> dict[str, float]:
     return {channel: measured.value for channel, measured in found.items()}
 
 
-def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.nanmean(np.square(values)))) if values.size else 0.0
+def _at_stations(places: pd.DataFrame, problem: Problem, analysis: Analysis) -> pd.DataFrame:
+    return at_stations(
+        places,
+        problem.background,
+        analysis.fields,
+        analysis.spread if analysis.status == "ok" else None,
+        problem.departures.orography,
+        problem.settings.qc.height_limit_m,
+    )
+
+
+def _rms(increment: Fields) -> dict[str, float]:
+    """The root mean square of each field, over the points that it has."""
+    levels = range(increment.levels.size)
+    found = {n: _mean_square(plane(increment.upper, n, k) for k in levels) for n in increment.upper}
+    found |= {name: _mean_square([values]) for name, values in increment.surface.items()}
+    return {name: float(np.sqrt(square)) for name, square in found.items()}
+
+
+def _mean_square(planes: Iterable[np.ndarray]) -> float:
+    total, count = 0.0, 0
+    for values in planes:
+        known = values[~np.isnan(values)]
+        total, count = total + float(known @ known), count + known.size
+    return total / count if count else 0.0

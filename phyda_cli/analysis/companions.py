@@ -7,6 +7,8 @@ import numpy as np
 
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.interpolate import log_pressure_weights
+from phyda_cli.fields.layered import plane
+from phyda_cli.fields.remap import present_levels
 from phyda_cli.observations.atmosphere import (
     dew_point,
     standard_pressure,
@@ -45,14 +47,17 @@ def followers(background: Fields, part: Fields) -> dict[str, np.ndarray]:
         found["sp"] = part.surface["msl"] * surface["sp"] / surface["msl"]
     if "q2m" in surface and "q2m" not in part.surface and "q" in part.upper:
         height = surface.get("orography", np.zeros(background.grid.shape)).ravel()
-        present = np.flatnonzero(~np.isnan(background.upper["q"]).all(axis=(1, 2)))
+        present = np.flatnonzero(present_levels(background, "q"))
         index, weight, _ = log_pressure_weights(
             part.levels[present], standard_pressure(np.nan_to_num(height))
         )
-        aloft = np.nan_to_num(part.upper["q"])[present].reshape(len(present), -1)
-        columns = np.arange(height.size)
-        both = (weight[:, k] * aloft[index[:, k], columns] for k in (0, 1))
-        found["q2m"] = sum(both).reshape(background.grid.shape)
+        near = np.zeros((2, height.size))
+        for k in np.unique(index):
+            aloft = np.nan_to_num(plane(part.upper, "q", int(present[k]))).ravel()
+            for side in (0, 1):
+                here = index[:, side] == k
+                near[side, here] = weight[here, side] * aloft[here]
+        found["q2m"] = near.sum(axis=0).reshape(background.grid.shape)
     return found
 
 

@@ -120,7 +120,7 @@ def observe_background(
     table = operator_check(table, replace(model, qc=np.where(model.qc == QC.H_FAILED, model.qc, 0)))
     matrix = in_channel_order(model.matrix, layout, spec)
     change = np.zeros(len(table)) if change is None else change
-    hofx0 = operator.apply(np.nan_to_num(background.vector())) + change
+    hofx0 = operator.of(background) + change
     bias = np.zeros(len(table)) if bias is None else bias
     innovation = table["value"].to_numpy() - bias - hofx0
     members = prior.ensemble.observed(in_units(matrix, prior.unit))
@@ -270,5 +270,5 @@ def static_orography(checkpoint: Checkpoint, background: Fields) -> np.ndarray |
         not checkpoint.statics["orography"].any() or "sp" in background.surface
     ):  # sp belongs to its own orography only
         return None
-    matrix = grid_to_grid(spec.grid, background.grid)
+    matrix = grid_to_grid(spec.grid, background.grid, False)
     return (matrix @ checkpoint.statics["orography"].ravel()).reshape(background.grid.shape)

@@ -100,4 +100,4 @@ def background_change(
 
 
 def _applied(operator: Operator, fields: Fields) -> np.ndarray:
-    return np.nan_to_num(operator.apply(np.nan_to_num(fields.vector())))
+    return np.nan_to_num(operator.of(fields))

@@ -37,7 +37,8 @@ def gaspari_cohn(distance: torch.Tensor, radius: float) -> torch.Tensor:
         + r**2 * (5 / 3 + r * (5 / 8 + r * (-1 / 2 + r / 12)))
         - 2 / (3 * r.clamp(min=1e-6))
     )
-    return torch.where(r <= 1, near, far).clamp(min=0.0)
+    taper = torch.where(r <= 1, near, far).clamp(min=0.0)
+    return torch.where(r < 2, taper, 0.0)  # where float32 leaves 1e-7
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:

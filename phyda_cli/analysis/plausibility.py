@@ -6,6 +6,7 @@ import numpy as np
 
 from phyda_cli.constants import EPSILON, GRAVITY, R_D
 from phyda_cli.fields.grid import Fields
+from phyda_cli.fields.layered import plane
 from phyda_cli.physics.column import layer_edges
 
 __all__ = ["dry_mass_change", "hydrostatic_excess"]
@@ -25,9 +26,11 @@ def dry_mass_change(background: Fields, analysis: Fields) -> float | None:
     change = analysis.surface[name] - np.asarray(background.surface[name], float)
     if "q" in background.upper and background.levels.size > 1:
         order = np.argsort(background.levels)
-        depth = np.diff(layer_edges(background.levels[order]))[:, None, None]
-        water = analysis.upper["q"] - np.asarray(background.upper["q"], float)
-        change = change - np.nansum(water[order] * depth, axis=0)
+        water = np.zeros(background.grid.shape)
+        for k, depth in zip(order, np.diff(layer_edges(background.levels[order])), strict=True):
+            after, before = (plane(f.upper, "q", int(k)) for f in (analysis, background))
+            water += np.nan_to_num((after - np.asarray(before, float)) * depth)
+        change = change - water
     return _mean(background, change) / 100
 
 
@@ -44,17 +47,22 @@ def hydrostatic_excess(background: Fields, analysis: Fields) -> float | None:
 
 def _imbalance(fields: Fields) -> float | None:
     """Mean square over layers and area [m4 s-4]."""
-    z, t, q = (fields.upper.get(name) for name in ("z", "t", "q"))
-    if z is None or t is None:
+    if not {"z", "t"} <= set(fields.upper):
         return None
-    there = [k for k in np.argsort(fields.levels) if np.isfinite(z[k] + t[k]).any()]
-    if len(there) < 2:
-        return None
-    z, t = np.asarray(z, float)[there], np.asarray(t, float)[there]
-    moist = t if q is None else t * (1 + (1 / EPSILON - 1) * np.nan_to_num(q[there]))
-    ratio = np.diff(np.log(fields.levels[there]))[:, None, None]
-    left = np.diff(z, axis=0) + R_D * (moist[1:] + moist[:-1]) / 2 * ratio
-    return float(np.mean([_mean(fields, layer**2) for layer in left]))
+    squares: list[float] = []
+    above: tuple[float, np.ndarray, np.ndarray] | None = None
+    for k in np.argsort(fields.levels):
+        z, t = (np.asarray(plane(fields.upper, n, int(k)), float) for n in ("z", "t"))
+        if not np.isfinite(z + t).any():
+            continue
+        if "q" in fields.upper:
+            t = t * (1 + (1 / EPSILON - 1) * np.nan_to_num(plane(fields.upper, "q", int(k))))
+        log_p = float(np.log(fields.levels[k]))
+        if above is not None:
+            left = z - above[1] + R_D * (t + above[2]) / 2 * (log_p - above[0])
+            squares.append(_mean(fields, left**2))
+        above = log_p, z, t
+    return float(np.mean(squares)) if squares else None
 
 
 def _mean(fields: Fields, values: np.ndarray) -> float:

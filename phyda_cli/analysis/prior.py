@@ -16,6 +16,7 @@ from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.fields.grid import Fields
+from phyda_cli.fields.layered import Layered, plane
 from phyda_cli.fields.remap import increments_to_fields, to_grid
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.checkpoint import Checkpoint
@@ -159,18 +160,21 @@ def corrected(background: Fields, checkpoint: Checkpoint) -> Fields:
 
 
 def add(background: Fields, increment: Fields, humid: bool = True) -> Fields:
-    """Background plus increment; variables without one stay the same objects. Humidity is kept from
+    """Background plus increment; variables without one stay as they are. Humidity is kept from
     being negative unless ``humid`` is false."""
-    upper = {
-        k: v + increment.upper[k] if k in increment.upper else v
-        for k, v in background.upper.items()
-    }
+
+    def level(name: str, k: int) -> np.ndarray:
+        values = plane(background.upper, name, k)
+        if name not in increment.upper:
+            return values
+        total = np.asarray(values + plane(increment.upper, name, k))
+        return np.maximum(total, np.minimum(values, 0.0)) if humid and name == "q" else total
+
     surface = {
         k: v + increment.surface[k] if k in increment.surface else v
         for k, v in background.surface.items()
     }
-    if humid and "q" in increment.upper:
-        upper["q"] = np.maximum(upper["q"], np.minimum(background.upper["q"], 0.0))
+    upper = Layered(background.upper, background.levels.size, level)
     return replace(background, upper=upper, surface=surface)
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from phyda_cli import __version__
 from phyda_cli.analysis.analyse import Analysis
 from phyda_cli.errors import InputError, OutputError
 from phyda_cli.files.lock import locked
-from phyda_cli.files.publish import check_target, sha256, together
+from phyda_cli.files.publish import check_target, publish_text, sha256, together
 from phyda_cli.files.readable import in_utf8
 from phyda_cli.formats.background import Background
 from phyda_cli.formats.inputs import FieldInput, attributes_of, name_of
@@ -29,6 +30,7 @@ from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.observations.feedback import write_feedback
 from phyda_cli.observations.read.read import ObservationInput, TextTables
 from phyda_cli.settings.analysis import AnalysisSettings
+from phyda_cli.settings.output import OutputSettings
 
 __all__ = [
     "Request",
@@ -74,11 +76,19 @@ class Request:
     replace_changed: bool = False
     allow_no_obs: bool = False
     save_members: bool = False
+    points: Path | None = None
+
+    @property
+    def points_out(self) -> Path | None:
+        """The table of the analysis at the stations of ``points``, beside the analysis."""
+        if self.points is None or self.out is None:
+            return None
+        return self.out.with_name(f"{self.out.stem}_points.csv")
 
     @property
     def lists(self) -> tuple[Path | None, ...]:
         """The small files beside the observations."""
-        lists = self.withhold_file, self.blacklist, self.whitelist, self.limits
+        lists = self.withhold_file, self.blacklist, self.whitelist, self.limits, self.points
         return *self.tables.files, *lists, *self.operators.values()
 
     @property
@@ -132,6 +142,7 @@ def provenance_of(
         ("blacklist", request.blacklist),
         ("whitelist", request.whitelist),
         ("limits", request.limits),
+        ("points", request.points),
     ):
         if path is not None:
             stated[f"{name}_sha256"] = _hash(path)
@@ -165,13 +176,13 @@ def _hash(path: FieldInput | ObservationInput) -> str:
 def up_to_date(request: Request, provenance: dict[str, Any]) -> bool:
     """Whether every output exists and was made from the same inputs; other existing outputs are
     refused here, early."""
-    outputs = [p for p in (request.out, request.feedback) if p is not None]
+    outputs = [p for p in (request.out, request.feedback, request.points_out) if p is not None]
     existing = [p for p in outputs if os.path.exists(p)]
     if (
         existing
         and not request.overwrite
         and len(existing) == len(outputs)
-        and all(_made_from(p, provenance) for p in existing)
+        and all(_made_from(p, provenance) for p in existing if p != request.points_out)
     ):
         return True
     for path in outputs:
@@ -190,8 +201,10 @@ def _replaces(path: Path, request: Request, provenance: dict[str, Any]) -> bool:
     """Whether ``path`` may be replaced: with ``--overwrite``; where it was made from the same
     inputs; where other inputs made it and the user wants such outputs replaced; and a feedback
     without its analysis, which an interrupted call has left."""
-    if request.overwrite or not path.is_file():
+    if request.overwrite or not path.exists():
         return request.overwrite
+    if path == request.points_out:  # as the analysis that it belongs to
+        return request.out is not None and _replaces(request.out, request, provenance)
     made_from = attribute(path, "phyda_inputs")
     if made_from is None:  # some other file of the user's
         return False
@@ -216,14 +229,22 @@ def attribute(path: Path | None, name: str) -> str | None:
 
 
 def publish_outputs(
-    request: Request, background: Background, analysis: Analysis, attributes: dict[str, Any]
+    request: Request,
+    background: Background,
+    analysis: Analysis,
+    attributes: dict[str, Any],
+    settings: OutputSettings,
+    points: pd.DataFrame | None = None,
 ) -> None:
-    """Write feedback and analysis with their global ``attributes``; both appear, the analysis last,
-    or none does."""
+    """Write feedback, the table of ``points`` and the analysis with their global ``attributes``;
+    all appear, the analysis last, or none does."""
     with together():
         if request.feedback is not None:
             overwrite = _replaces(request.feedback, request, attributes)
             write_feedback(request.feedback, analysis.feedback, attributes, overwrite)
+        if request.points_out is not None and points is not None:
+            overwrite = _replaces(request.points_out, request, attributes)
+            publish_text(request.points_out, points.to_csv(index=False), overwrite)
         if request.out is not None:
             write_analysis(
                 request.out,
@@ -234,6 +255,7 @@ def publish_outputs(
                 analysis.members or None,
                 attributes,
                 _replaces(request.out, request, attributes),
+                settings,
             )
 
 

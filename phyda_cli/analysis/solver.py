@@ -48,7 +48,9 @@ def normal_equations(layer: Layer) -> tuple[torch.Tensor, torch.Tensor]:
     """Y rho Y^T (M, N, N) and the right-hand sides (M, N, 1 + K) of every column: Y rho d, then the
     draws' eta + Y rho^1/2 eps.
 
-    The sum over observations for all columns is one matrix product over the boxes' Gram matrices.
+    The sum over observations for all columns is a matrix product over the boxes' Gram matrices,
+    without the columns at the beginning and the end that a chunk of boxes does not reach: both go
+    from south to north.
     """
     y, d, noise = layer.members, layer.innovation, layer.draws.noise
     n, (m, boxes), k = y.shape[0], layer.rho.shape, noise.shape[1]
@@ -65,10 +67,14 @@ def normal_equations(layer: Layer) -> tuple[torch.Tensor, torch.Tensor]:
             torch.mm(piece, piece.T, out=gram[i])
             torch.mv(piece, d[start:end], out=pull[i])
             torch.mm(piece, noise[start:end], out=push[i])
-        rho = layer.rho[:, chunk]
-        a.addmm_(rho, gram.flatten(1))
-        b.addmm_(rho, pull)
-        drawn.addmm_(rho.sqrt(), push.flatten(1))
+        near = np.flatnonzero(layer.rho[:, chunk].any(dim=1).numpy(force=True))
+        if not near.size:
+            continue
+        columns = slice(int(near[0]), int(near[-1]) + 1)
+        rho = layer.rho[columns, chunk]
+        a[columns].addmm_(rho, gram.flatten(1))
+        b[columns].addmm_(rho, pull)
+        drawn[columns].addmm_(rho.sqrt(), push.flatten(1))
     return a.reshape(m, n, n), torch.cat(
         [b[:, :, None], drawn.reshape(m, n, k) + layer.draws.prior], dim=2
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from phyda_cli.analysis.analyse import Analysis, Problem
 from phyda_cli.fields.grid import Fields
+from phyda_cli.fields.layered import plane
 from phyda_cli.names import Channel
 from phyda_cli.observations.table import QC
 from phyda_cli.settings.analysis import VerdictSettings
@@ -198,8 +199,8 @@ def increments_of(
             values = increment.surface.get(channel.variable)
         else:
             level = np.flatnonzero(np.isclose(increment.levels, channel.pressure, rtol=1e-3))
-            field = increment.upper.get(channel.variable)
-            values = None if field is None or not level.size else field[level[0]]
+            known = level.size and channel.variable in increment.upper
+            values = plane(increment.upper, channel.variable, level[0]) if known else None
         if values is not None and np.isfinite(values).any():
             rms = float(np.sqrt(np.nanmean(np.square(values, dtype=float))))
             out[channel.key] = Measured(rms / float(deviation))

@@ -112,11 +112,11 @@ def parse_pairs(option: str, pairs: Sequence[str], form: str, example: str) -> d
     return out
 
 
-def check_name(path: Path | None, option: str, also: str = "") -> None:
+def check_name(path: Path | None, option: str, *also: str) -> None:
     """Raise UsageError where the name of a NetCDF output says another format than this or
     ``also``."""
     said = OTHER_FORMATS.get(path.suffix.lower()) if path else None
-    if path and said and said != also:
+    if path and said and said not in also:
         raise UsageError(
             f"{option} {path}: the name says {said}, and phyda writes NetCDF",
             hint=f"use {option} {path.with_suffix('.nc')}",

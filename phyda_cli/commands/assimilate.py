@@ -48,6 +48,9 @@ FLAGS = (
     Flag("members", METHOD, hidden=True),
     Flag("qc.window_hours", QUALITY, "--window"),
     Flag("qc.withhold", QUALITY),
+    Flag("output.format", OUTPUT, hidden=True),
+    Flag("output.area", OUTPUT, hidden=True),
+    Flag("output.levels", OUTPUT, hidden=True),
     Flag("fine.stage", METHOD, "--fine", hidden=True),
     Flag("physics", METHOD, hidden=True),
     Flag("verdict.fail_on", RUNNING),
@@ -164,6 +167,7 @@ def assimilate(
             help="Stations to reject, one a line, with or without variables.",
             rich_help_panel=QUALITY,
             readable=False,
+            hidden=True,
         ),
     ] = None,
     whitelist: Annotated[
@@ -211,7 +215,7 @@ def assimilate(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="Analysis to write, on the background's grid: NetCDF, or .grib2 of a GRIB "
+            help="Analysis to write, on the background's grid: NetCDF, .zarr, or .grib2 of a GRIB "
             "background.",
             rich_help_panel=OUTPUT,
             readable=False,
@@ -234,6 +238,14 @@ def assimilate(
             help="One offline page (HTML) about the analysis and, with --feedback, its stations.",
             rich_help_panel=OUTPUT,
             readable=False,
+        ),
+    ] = None,
+    points: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV of stations: the analysis there goes to OUT_points.csv.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     save_members: Annotated[
@@ -295,10 +307,11 @@ def assimilate(
             silence()
             assist(place)
             return
-        check_name(out, "--out", also="GRIB")
-        check_name(feedback, "--feedback", also="CSV")
         settings = chosen.settings(AnalysisSettings)
         forecast = [] if background is None else files_of([background])
+        if settings.output.format == "auto":
+            check_name(out, "--out", "GRIB", "Zarr")
+        check_name(feedback, "--feedback", "CSV")
         request = Request(
             obs=files_of(obs),
             background=forecast[0] if forecast else None,
@@ -323,6 +336,7 @@ def assimilate(
             replace_changed=replace_if_inputs_changed,
             allow_no_obs=allow_no_obs,
             save_members=save_members,
+            points=points,
         )
         if page is not None and not dry_run:
             check_target(page, overwrite)
@@ -398,6 +412,6 @@ def _show(report: dict[str, Any], ranks: int) -> None:
         say(f"dry run: nothing is written ({verdict})")
         return
     emit(summary_table(report))
-    files = " and ".join(report[name] for name in ("out", "feedback") if report[name])
+    files = " and ".join(report[n] for n in ("out", "feedback", "points") if report[n])
     by = f" by {ranks} ranks" if ranks > 1 else ""
     say(f"wrote {files} in {report['seconds']} s{by} ({verdict})")

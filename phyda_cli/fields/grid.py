@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from phyda_cli.errors import InputError
+from phyda_cli.fields.layered import plane
 from phyda_cli.names import Channel
 
 __all__ = ["Fields", "Grid"]
@@ -152,3 +153,19 @@ class Fields:
             for a in (*self.upper.values(), *self.surface.values())
         ]
         return np.concatenate(parts) if parts else np.zeros(0)
+
+    def picked(self, index: np.ndarray) -> np.ndarray:
+        """The values at increasing positions ``index`` (n,) of :meth:`vector`, which is not
+        made."""
+        found, size = np.empty(index.size), self.grid.size
+        planes: list[tuple[str, int | None]] = [
+            *((name, k) for name in self.upper for k in range(self.levels.size)),
+            *((name, None) for name in self.surface),
+        ]
+        bounds = np.searchsorted(index, size * np.arange(len(planes) + 1))
+        for n, (name, k) in enumerate(planes):
+            chosen = slice(bounds[n], bounds[n + 1])
+            if bounds[n] < bounds[n + 1]:
+                values = self.surface[name] if k is None else plane(self.upper, name, k)
+                found[chosen] = values.ravel()[index[chosen] - n * size]
+        return found

@@ -3,6 +3,8 @@ height."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from scipy import sparse
 
@@ -29,7 +31,7 @@ def bilinear(
     uniform flow crosses the pole unchanged. Rows of points outside the grid are empty.
     """
     if isinstance(grid, Mesh):
-        return grid.bilinear(latitude, longitude)
+        return grid.bilinear(latitude, longitude, vector)
     lat, lon = np.asarray(latitude, float).ravel(), np.asarray(longitude, float).ravel()
     rows, columns, weights = [], [], []
     n_lat, n_lon = grid.shape
@@ -72,8 +74,10 @@ def bilinear(
     return matrix.tocsr()
 
 
+@lru_cache(maxsize=2)
 def grid_to_grid(source: Grid, target: Grid, vector: bool = False) -> sparse.csr_matrix:
-    """Bilinear interpolation matrix (target.size, source.size)."""
+    """Bilinear interpolation matrix (target.size, source.size), kept for the increments, spreads
+    and members of one analysis."""
     lat, lon = target.mesh
     return bilinear(source, lat, lon, vector)
 

@@ -3,6 +3,7 @@ and other quadrilateral grids."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,6 +13,7 @@ from scipy.spatial import cKDTree
 
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields, Grid
+from phyda_cli.fields.layered import Layered, plane
 
 __all__ = ["WINDS", "Mesh", "turned", "turned_spread"]
 
@@ -19,6 +21,7 @@ WINDS = (("u", "v"), ("u10", "v10"))
 _ITERATIONS = 8
 _EDGE = 1e-6  # of a cell, beyond the last row or column
 _REACH = 2.0  # mesh spacings between a point and the nearest of the mesh
+_MOST_STARTS = 100  # along the shorter side
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +102,13 @@ class Mesh(Grid):
 
     @cached_property
     def _tree(self) -> cKDTree:
-        return cKDTree(self._position.reshape(-1, 3), balanced_tree=False)
+        """Of every :attr:`_stride`-th point: a search in the mesh begins there."""
+        few = self._position[:: self._stride, :: self._stride]
+        return cKDTree(few.reshape(-1, 3), balanced_tree=False)
+
+    @cached_property
+    def _stride(self) -> int:
+        return max(1, min(self.shape) // _MOST_STARTS)
 
     def locate(
         self, latitude: np.ndarray, longitude: np.ndarray
@@ -108,9 +117,11 @@ class Mesh(Grid):
         and which lie on the mesh."""
         point = _unit(np.ravel(latitude), np.ravel(longitude))
         rows, columns = self.shape
-        distance, nearest = self._tree.query(point)
-        y, x = (n.astype(float) for n in np.divmod(nearest, columns))
-        close = np.flatnonzero(distance < _REACH * np.deg2rad(self.spacing))
+        reach = _REACH * self._stride * np.deg2rad(self.spacing)
+        distance, nearest = self._tree.query(point, distance_upper_bound=reach)
+        starts = -(-columns // self._stride)
+        y, x = (self._stride * n.astype(float) for n in np.divmod(nearest, starts))
+        close = np.flatnonzero(np.isfinite(distance))
         for _ in range(_ITERATIONS):
             i = np.clip(np.floor(y[close]).astype(int), 0, rows - 2)
             j = np.clip(np.floor(x[close]).astype(int), 0, columns - 2)
@@ -140,9 +151,11 @@ class Mesh(Grid):
         """Which points lie on the mesh."""
         return self.locate(latitude, longitude)[2].reshape(np.shape(latitude))
 
-    def bilinear(self, latitude: np.ndarray, longitude: np.ndarray) -> sparse.csr_matrix:
-        """Interpolation matrix (P, H*W), bilinear in index space. Rows of points outside are
-        empty."""
+    def bilinear(
+        self, latitude: np.ndarray, longitude: np.ndarray, vector: bool = False
+    ) -> sparse.csr_matrix:
+        """Interpolation matrix (P, H*W), bilinear in index space, the same for a component of the
+        wind (``vector``). Rows of points outside are empty."""
         y, x, inside = self.locate(latitude, longitude)
         rows, columns = self.shape
         at = np.flatnonzero(inside)
@@ -211,34 +224,61 @@ def turned(fields: Fields, angle: np.ndarray) -> Fields:
     """``fields`` with winds turned counterclockwise by ``angle`` (H, W) [radians]: from components
     along the axes of a mesh to eastward and northward ones. A component without the other goes."""
     c, s = np.cos(angle), np.sin(angle)
-    groups = []
-    for group in (fields.upper, fields.surface):
-        new = dict(group)
-        for x, y in WINDS:
-            if x in group and y in group:
-                new[x] = c * group[x] - s * group[y]
-                new[y] = s * group[x] + c * group[y]
-            else:
-                new.pop(x, None)
-                new.pop(y, None)
-        groups.append(new)
-    return replace(fields, upper=groups[0], surface=groups[1])
+
+    def east(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.asarray(c * x - s * y)
+
+    def north(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.asarray(s * x + c * y)
+
+    lone = {n for pair in WINDS for n in pair if not _both(fields, pair)}
+    found = _with_winds(fields, east, north)
+    return replace(
+        found,
+        upper=_without(found.upper, lone, fields.levels.size),
+        surface={k: v for k, v in found.surface.items() if k not in lone},
+    )
+
+
+def _both(fields: Fields, pair: tuple[str, str]) -> bool:
+    return any(all(n in group for n in pair) for group in (fields.upper, fields.surface))
+
+
+def _with_winds(
+    fields: Fields,
+    first: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    second: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> Fields:
+    """``fields`` whose pairs of winds become what ``first`` and ``second`` make of both."""
+    rule = {
+        n: (pair, make) for pair in WINDS for n, make in zip(pair, (first, second), strict=True)
+    }
+    turning = {n for n, (pair, _) in rule.items() if _both(fields, pair)}
+
+    def level(name: str, k: int) -> np.ndarray:
+        if name not in turning:
+            return plane(fields.upper, name, k)
+        (x, y), make = rule[name]
+        return make(plane(fields.upper, x, k), plane(fields.upper, y, k))
+
+    surface = dict(fields.surface)
+    for name in turning & surface.keys():
+        (x, y), make = rule[name]
+        surface[name] = make(fields.surface[x], fields.surface[y])
+    return replace(fields, upper=Layered(fields.upper, fields.levels.size, level), surface=surface)
+
+
+def _without(
+    upper: Mapping[str, np.ndarray], names: Collection[str], count: int
+) -> Mapping[str, np.ndarray]:
+    return Layered([n for n in upper if n not in names], count, lambda n, k: plane(upper, n, k))
 
 
 def turned_spread(spread: Fields, angle: np.ndarray) -> Fields:
     """Standard deviations of turned winds whose components have independent errors."""
-    squares = replace(
-        spread,
-        upper={k: np.square(v) for k, v in spread.upper.items()},
-        surface={k: np.square(v) for k, v in spread.surface.items()},
-    )
     c, s = np.cos(angle) ** 2, np.sin(angle) ** 2
-    groups = []
-    for old, group in ((spread.upper, squares.upper), (spread.surface, squares.surface)):
-        new = dict(old)
-        for x, y in WINDS:
-            if x in group and y in group:
-                new[x] = np.sqrt(c * group[x] + s * group[y])
-                new[y] = np.sqrt(s * group[x] + c * group[y])
-        groups.append(new)
-    return replace(spread, upper=groups[0], surface=groups[1])
+    return _with_winds(
+        spread,
+        lambda x, y: np.sqrt(c * np.square(x) + s * np.square(y)),
+        lambda x, y: np.sqrt(s * np.square(x) + c * np.square(y)),
+    )

@@ -6,7 +6,7 @@ are given: see :func:`method_between`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +16,7 @@ from phyda_cli.errors import GateError, UsageError
 from phyda_cli.fields.conservative import conservative
 from phyda_cli.fields.grid import Fields, Grid
 from phyda_cli.fields.interpolate import grid_to_grid, log_pressure_weights
+from phyda_cli.fields.layered import Layered, is_absent, plane
 from phyda_cli.fields.mesh import Mesh
 from phyda_cli.names import VARIABLES, Channel
 
@@ -24,6 +25,7 @@ __all__ = [
     "increments_to_fields",
     "method_between",
     "present",
+    "present_levels",
     "regridder",
     "to_grid",
 ]
@@ -134,7 +136,13 @@ def regridder(source: Grid, target: Grid, complete: bool = True) -> Regridder:
 def present(fields: Fields) -> dict[str, np.ndarray]:
     """For each upper-air variable which levels (L,) exist: a slice of NaN stands for an absent
     one."""
-    return {name: ~np.isnan(values).all(axis=(1, 2)) for name, values in fields.upper.items()}
+    return {name: present_levels(fields, name) for name in fields.upper}
+
+
+def present_levels(fields: Fields, name: str) -> np.ndarray:
+    """Which of ``fields.levels`` (L,) hold the upper-air field ``name``."""
+    levels = range(fields.levels.size)
+    return np.array([not is_absent(plane(fields.upper, name, k)) for k in levels], bool)
 
 
 def to_grid(
@@ -148,12 +156,13 @@ def to_grid(
     outside a limited-area source or of which it lacks half or more, are NaN.
     """
     values = np.full((len(channels), *grid.shape), np.nan)
-    slices = {i: s for i, c in enumerate(channels) if (s := _slice(fields, c)) is not None}
     remap = regridder(fields.grid, grid, complete=False)
-    for vector in (False, True):
-        chosen = [i for i in slices if VARIABLES[channels[i].variable].vector == vector]
-        if chosen:
-            values[chosen] = _around_gaps(remap, np.stack([slices[i] for i in chosen]), vector)
+    levels = present(fields)
+    for i, channel in enumerate(channels):
+        found = _slice(fields, channel, levels)
+        if found is not None:
+            vector = VARIABLES[channel.variable].vector
+            values[i] = _around_gaps(remap, found[None], vector)[0]
     values[:, ~fields.grid.contains(*grid.mesh)] = np.nan
     return values, np.isfinite(values).any(axis=(1, 2))
 
@@ -171,18 +180,17 @@ def _around_gaps(remap: Regridder, fields: np.ndarray, vector: bool) -> np.ndarr
     return remapped
 
 
-def _slice(fields: Fields, channel: Channel) -> np.ndarray | None:
+def _slice(fields: Fields, channel: Channel, levels: Mapping[str, np.ndarray]) -> np.ndarray | None:
     """One channel on the fields' own grid (H, W) float64, or None when it does not exist there."""
     if channel.pressure is None:
         values = fields.surface.get(channel.variable)
         return None if values is None else np.asarray(values, np.float64)
     if channel.variable not in fields.upper:
         return None
-    upper = fields.upper[channel.variable]
     at = np.flatnonzero(fields.levels == channel.pressure)
-    if at.size and not np.isnan(upper[at[0]]).all():  # what a neighbour lacks is nothing to it
-        return np.asarray(upper[at[0]], np.float64)
-    exists = np.flatnonzero(~np.isnan(upper).all(axis=(1, 2)))
+    if at.size and levels[channel.variable][at[0]]:  # what a neighbour lacks is nothing to it
+        return np.asarray(plane(fields.upper, channel.variable, int(at[0])), np.float64)
+    exists = np.flatnonzero(levels[channel.variable])
     if exists.size == 0:
         return None
     index, weight, within = log_pressure_weights(
@@ -190,14 +198,11 @@ def _slice(fields: Fields, channel: Channel) -> np.ndarray | None:
     )
     if not within[0]:
         return None
-    low, high = (np.asarray(upper[exists[i]], np.float64) for i in index[0])
-    return low if weight[0, 1] == 0 else weight[0, 0] * low + weight[0, 1] * high
-
-
-def _apply(matrix: sparse.csr_matrix, values: np.ndarray, target: Grid) -> np.ndarray:
-    return np.ascontiguousarray((matrix @ values.reshape(len(values), -1).T).T).reshape(
-        -1, *target.shape
+    low, high = (
+        np.asarray(plane(fields.upper, channel.variable, int(exists[i])), np.float64)
+        for i in index[0]
     )
+    return low if weight[0, 1] == 0 else weight[0, 0] * low + weight[0, 1] * high
 
 
 def increments_to_fields(
@@ -223,13 +228,14 @@ def increments_to_fields(
             hint="this is a numerical failure; nothing was written",
         )
     same = grid.same_as(target.grid)
-    matrices = {} if same else {v: grid_to_grid(grid, target.grid, v) for v in (False, True)}
 
-    def horizontally(indices: list[int], variable: str) -> np.ndarray:
-        chosen = np.asarray(increment[indices], np.float64)
-        return chosen if same else _apply(matrices[VARIABLES[variable].vector], chosen, target.grid)
+    def horizontally(values: np.ndarray, variable: str) -> np.ndarray:
+        if same:
+            return np.array(values)
+        matrix = grid_to_grid(grid, target.grid, VARIABLES[variable].vector)
+        return np.asarray(matrix @ values.ravel()).reshape(target.grid.shape)
 
-    upper, surface = {}, {}
+    on_levels, surface = {}, {}
     for name in target.upper:
         if indices := [
             i for i, c in enumerate(channels) if c.variable == name and c.level is not None
@@ -237,10 +243,14 @@ def increments_to_fields(
             weights = _vertical(
                 np.array([channels[i].pressure for i in indices], float), target.levels
             )
-            upper[name] = np.einsum("lk,khw->lhw", weights, horizontally(indices, name))
+            chosen = np.asarray(increment[indices], np.float64)
+            on_levels[name] = np.einsum("lk,khw->lhw", weights, chosen)
     for name in target.surface:
         if indices := [i for i, c in enumerate(channels) if c.variable == name and c.level is None]:
-            surface[name] = horizontally(indices, name)[0]
+            surface[name] = horizontally(np.asarray(increment[indices[0]], np.float64), name)
+    upper = Layered(
+        on_levels, target.levels.size, lambda name, k: horizontally(on_levels[name][k], name)
+    )
     return Fields(target.grid, target.time, target.levels, upper, surface, target.lead_hours)
 
 

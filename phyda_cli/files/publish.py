@@ -19,6 +19,7 @@ from phyda_cli.errors import OutputError
 from phyda_cli.files.readable import in_utf8
 
 __all__ = [
+    "FOLDER",
     "abandon",
     "check_target",
     "goes_with_the_process",
@@ -30,6 +31,7 @@ __all__ = [
     "together",
 ]
 
+FOLDER = ".zarr"  # outputs that are folders
 _STALE_SECONDS = 86400.0
 _LEFT = re.compile(r"\..+\.([0-9a-f]{12}\.(part|old)|lock)")
 _LEAST_SPACE = 1 << 18  # bytes; on a disk with less nothing is begun
@@ -77,7 +79,10 @@ def together() -> Iterator[None]:
     try:
         yield
         for temporary, path in waiting.items():
-            os.replace(temporary, path)
+            if temporary.is_dir():
+                move_folder(temporary, path)
+            else:
+                os.replace(temporary, path)
             _sync(path.parent)
     finally:
         _waiting.reset(token)
@@ -102,7 +107,11 @@ def publish_folder(path: Path, check: Callable[[Path], object] | None = None) ->
         yield temporary
         if check is not None:
             check(temporary)
-        move_folder(temporary, path)
+        waiting = _waiting.get()
+        if waiting is None:
+            move_folder(temporary, path)
+        else:
+            waiting[temporary] = path
 
 
 def move_folder(finished: Path, path: Path) -> None:
@@ -119,8 +128,8 @@ def move_folder(finished: Path, path: Path) -> None:
 
 
 def check_target(path: Path | str, overwrite: bool = False) -> Path:
-    """``path`` with links resolved, if a file may be published there; else OutputError. Cheap: call
-    it before long work."""
+    """``path`` with links resolved, if a file may be published there, or a folder where the name
+    ends in .zarr; else OutputError. Cheap: call it before long work."""
     path = _named(Path(path))
     if not path.parent.is_dir():
         raise OutputError(
@@ -133,7 +142,7 @@ def check_target(path: Path | str, overwrite: bool = False) -> Path:
         raise OutputError(
             f"cannot write {path}: the disk is full", hint="free some space or write elsewhere"
         )
-    if path.exists() and not path.is_file():
+    if path.exists() and not (path.is_dir() if path.suffix == FOLDER else path.is_file()):
         raise OutputError(f"cannot write {path}: it exists and is not a regular file")
     if path.exists() and not overwrite:
         raise OutputError(

@@ -29,7 +29,7 @@ from typing import IO, Any, ParamSpec, TypeVar
 
 from phyda_cli.errors import InputError, PhydaError
 
-__all__ = ["Worker", "apart", "time_limit"]
+__all__ = ["Worker", "apart", "release", "time_limit"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -106,6 +106,15 @@ def _own_worker() -> Worker:
         _local.process, _local.worker = os.getpid(), Worker()
     worker: Worker = _local.worker
     return worker
+
+
+def release() -> None:
+    """End this thread's worker and with it the memory that it holds, and give back what is free in
+    this process. The next call starts another worker, which takes a second or two."""
+    if getattr(_local, "process", None) == os.getpid():
+        _local.worker.close()
+    with suppress(OSError, AttributeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Worker:

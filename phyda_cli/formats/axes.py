@@ -11,11 +11,22 @@ import xarray as xr
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Grid
 from phyda_cli.fields.mesh import Mesh
+from phyda_cli.fields.reduced import Reduced
 from phyda_cli.formats.families import Position
 from phyda_cli.names import COORDINATES, canonical_coordinate
 from phyda_cli.units import pressure_factor
 
-__all__ = ["Axes", "Vertical", "coordinate_kind", "find_axes", "find_vertical"]
+__all__ = [
+    "ROW",
+    "Axes",
+    "Vertical",
+    "coordinate_kind",
+    "find_axes",
+    "find_vertical",
+    "in_rows",
+]
+
+ROW = "row"  # the dimension of length one beside that of the points of a reduced grid
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,22 @@ def find_axes(dataset: xr.Dataset, path: object, rename: Mapping[str, str]) -> A
     return Axes(str(dataset[latitude].dims[0]), str(dataset[longitude].dims[0]), grid, take, back)
 
 
+def in_rows(dataset: xr.Dataset, rename: Mapping[str, str]) -> xr.Dataset:
+    """``dataset`` with the dimension :data:`ROW` beside that of the points of a reduced grid; as it
+    is on any other."""
+    try:
+        lat, lon = (dataset[_axis(dataset, kind, "", rename)] for kind in ("latitude", "longitude"))
+        if lat.ndim > 1 or lat.dims != lon.dims:
+            return dataset
+        Reduced(lat.values, lon.values)
+    except InputError:  # find_axes knows what to say
+        return dataset
+    dim = lat.dims[0]
+    changed = {n: v for n, v in dataset.variables.items() if dim in v.dims}
+    rows = {n: dataset[n].expand_dims(ROW, v.dims.index(dim)) for n, v in changed.items()}
+    return dataset.assign(rows)
+
+
 def _mesh_axes(dataset: xr.Dataset, latitude: str, longitude: str, path: object) -> Axes:
     """Two-dimensional coordinates; WRF repeats them at each time."""
     variables = [dataset[name] for name in (latitude, longitude)]
@@ -96,7 +123,7 @@ def _mesh_axes(dataset: xr.Dataset, latitude: str, longitude: str, path: object)
         np.asarray(v.isel({d: 0 for d in v.dims[:-2]}).values, np.float64) for v in variables
     )
     try:
-        grid = Mesh(lat, lon)
+        grid = Reduced(lat, lon) if lat.shape[0] == 1 else Mesh(lat, lon)
     except InputError as error:
         raise InputError(f"{path}: {error.message}") from error
     columns = np.arange(lon.shape[1])

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields
+from phyda_cli.fields.layered import is_absent
 from phyda_cli.fields.mesh import Mesh, turned
 from phyda_cli.files.worker import apart
 from phyda_cli.formats.checks import check_fields
@@ -56,6 +58,40 @@ class Background:
     empty: tuple[str, ...] = ()
     frame: int | None = None
     angle: np.ndarray | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Values that ``source`` and ``fields`` have in common go to another process once, and are
+        one array there."""
+        twice = {
+            s.name: s.variable for s in self.sources if _is_stored(self.source, self.fields, s)
+        }
+        left = self.source.drop_vars(twice)
+        layout = {
+            n: (self.source[n].dims, self.source[n].shape, self.source[n].attrs) for n in twice
+        }
+        order = [n for n in self.source.variables if n not in self.source.coords]
+        return self.__dict__ | {"source": (left, twice, layout, order)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        left, twice, layout, order = state["source"]
+        fields = {**state["fields"].upper, **state["fields"].surface}
+        for name, variable in twice.items():
+            dims, shape, attrs = layout[name]
+            left[name] = (dims, fields[variable].reshape(shape), attrs)
+        self.__dict__.update(state | {"source": left[order] if twice else left})
+
+
+def _is_stored(dataset: xr.Dataset, fields: Fields, source: Source) -> bool:
+    """Whether the field that ``source`` stands for is the variable of the file as it is."""
+    field = fields.surface.get(source.variable, fields.upper.get(source.variable))
+    variable = dataset[source.name]
+    if field is None or (source.scale, source.offset) != (1, 0) or source.relative:
+        return False
+    if variable.dtype != field.dtype or variable.size != field.size:
+        return False
+    if variable.squeeze().shape != field.squeeze().shape:
+        return False
+    return np.array_equal(variable.values.reshape(field.shape), field, equal_nan=True)
 
 
 @apart()
@@ -202,8 +238,11 @@ def _conversions(sources: list[Source]) -> list[str]:
     ]
 
 
-def _canonical(dataset: xr.Dataset, axes: Axes, source: Source) -> np.ndarray:
-    values = values_of(dataset, axes, source)
+def _canonical(dataset: xr.Dataset, axes: Axes, source: Source, level: int) -> np.ndarray:
+    """One level of a variable (H, W)."""
+    if source.level_dim is not None:
+        dataset = dataset[[source.name]].isel({source.level_dim: level})
+    values = values_of(dataset, axes, replace(source, level_dim=None))
     if (source.scale, source.offset) == (1, 0) and values.dtype != np.float32:
         return values.astype(np.float64)
     return canonical(source, values)
@@ -233,26 +272,26 @@ def _fields(
     upper: dict[str, np.ndarray] = {}
     surface: dict[str, np.ndarray] = {}
     for s in sources:
-        values = _canonical(dataset, axes, s)
         if s.levels is None:
-            surface.setdefault(s.variable, values)
+            surface.setdefault(s.variable, _canonical(dataset, axes, s, 0))
             continue
-        index = level_index(levels, s.levels)
-        values = values.reshape(index.size, *axes.grid.shape)
-        if s.relative:
-            from phyda_cli.formats.humidity import specific_humidity  # loads torch
+        for i, k in enumerate(level_index(levels, s.levels)):
+            target = upper.get(s.variable)
+            if target is not None and not is_absent(target[k]):
+                continue
+            values = _canonical(dataset, axes, s, i)
+            if s.relative:
+                from phyda_cli.formats.humidity import specific_humidity  # loads torch
 
-            values = specific_humidity(values, upper["t"][index], s.levels[:, None, None])
-        if s.variable not in upper:
-            upper[s.variable] = np.full((levels.size, *axes.grid.shape), np.nan, values.dtype)
-        target = upper[s.variable] = upper[s.variable].astype(
-            np.result_type(upper[s.variable], values), copy=False
-        )
-        absent = np.isnan(target[index]).all(axis=(1, 2))
-        target[index[absent]] = values[absent]
+                values = specific_humidity(values, upper["t"][k], s.levels[i])
+            if target is None:
+                target = np.full((levels.size, *axes.grid.shape), np.nan, values.dtype)
+            kind = np.result_type(target, values)
+            upper[s.variable] = target.astype(kind, copy=False)
+            upper[s.variable][k] = values
     notes = []
     for name, values in upper.items():
-        missing = levels[np.isnan(values).all(axis=(1, 2))]
+        missing = levels[[is_absent(plane) for plane in values]]
         if missing.size and missing.size < levels.size:
             notes.append(f"{name} is absent at {', '.join(f'{p / 100:g}' for p in missing)} hPa")
     return Fields(axes.grid, valid, levels, upper, surface, lead), notes

@@ -110,13 +110,12 @@ def _known(
         fill, value = _fill_value(variable, values, lacking)
         outside = _outside(variable, values) & ~lacking & ~fill
         excused = _extrapolated(fields, variable, pressure, outside)
-        used = values[~lacking & ~fill]
+        used = values[~lacking & ~fill] if (lacking | fill).any() else values
         if (outside & ~excused).mean() > _TOLERATED or outside.mean() > _WHOLE:
-            everything = stack[np.isfinite(stack)]
             area = f"{outside.sum()} of {outside.size} points, {outside.mean():.0%}, are outside: "
             area += _area(fields.grid, outside)
-            raise _refused(variable, used, everything, where, path, source, units, area)
-        _check_magnitude(variable, used, stack[np.isfinite(stack)], pressure, path, source, units)
+            raise _refused(variable, used, stack, where, path, source, units, area)
+        _check_magnitude(variable, used, stack, pressure, path, source, units)
         if (lacking | fill).any():
             under = _extrapolated(fields, variable, pressure, lacking | fill)
             ground = " (below the surface)" if (under & (lacking | fill)).any() else ""
@@ -176,7 +175,7 @@ def _area(grid: Grid, points: np.ndarray) -> str:
 def _refused(
     variable: str,
     values: np.ndarray,
-    everything: np.ndarray,
+    stack: np.ndarray,
     where: str,
     path: object,
     source: Source,
@@ -184,7 +183,7 @@ def _refused(
     area: str,
 ) -> InputError:
     """Says what the file says, and what it holds on a level and on all, in its own units."""
-    raw = (everything - source.offset) / source.scale
+    raw = _raw(stack, source)
     other = None if source.relative else fitting_units(variable, raw, (source.scale, source.offset))
     if other is not None:
         return _other_units(path, source.name, units, raw, other)
@@ -194,6 +193,11 @@ def _refused(
         f"{VARIABLES[variable].units}, expected {low:g} to {high:g} ({area})",
         hint=f"is it another variable, or damaged? --rename {source.name}=ignore leaves it out",
     )
+
+
+def _raw(stack: np.ndarray, source: Source) -> np.ndarray:
+    """All values that a variable has, in its own units (n,)."""
+    return np.asarray((stack[np.isfinite(stack)] - source.offset) / source.scale)
 
 
 def _other_units(path: object, name: str, units: str, raw: np.ndarray, other: str) -> InputError:
@@ -208,7 +212,7 @@ def _other_units(path: object, name: str, units: str, raw: np.ndarray, other: st
 def _check_magnitude(
     variable: str,
     values: np.ndarray,
-    everything: np.ndarray,
+    stack: np.ndarray,
     pressure: float | None,
     path: object,
     source: Source,
@@ -218,16 +222,15 @@ def _check_magnitude(
     tell apart; it says what the variable has on all levels."""
     if not values.size or pressure is None or source.relative:
         return
-    raw = (everything - source.offset) / source.scale
     if variable == "z":
         found = height_units(float(np.median(values)), pressure)
         if found not in (None, "m2 s-2"):
             other = height_units(float(np.median(values)) / source.scale, pressure)
-            raise _other_units(path, source.name, units, raw, str(other))
+            raise _other_units(path, source.name, units, _raw(stack, source), str(other))
     if variable == "q" and pressure >= 85000 and values.max() < _DRIEST and source.scale < 1:
-        raise _other_units(path, source.name, units, raw, "kg kg-1")
+        raise _other_units(path, source.name, units, _raw(stack, source), "kg kg-1")
     if variable == "r" and 0 < values.max() <= _FRACTION and source.scale == 1:
-        raise _other_units(path, source.name, units, raw, "a fraction (units 1)")
+        raise _other_units(path, source.name, units, _raw(stack, source), "a fraction (units 1)")
 
 
 def check_range(

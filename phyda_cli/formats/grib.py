@@ -15,6 +15,7 @@ import xarray as xr
 
 from phyda_cli import cf
 from phyda_cli.errors import InputError
+from phyda_cli.formats.axes import ROW
 from phyda_cli.formats.grib_messages import (
     ECCODES,
     ISOBARIC,
@@ -198,7 +199,7 @@ def grib_dataset(
     for m, message in decoded(path, _first_of_each(messages, names, notes)):
         if coordinates is None:
             coordinates = coordinates_of(message, path, m)
-            if coordinates[0].ndim > 1:
+            if coordinates[0].ndim > 1 and coordinates[0].shape[0] > 1:
                 projection = projection_of(message, *coordinates)
         key = _key(m)
         name, own = names[key], levels[m.level_type]
@@ -227,6 +228,8 @@ def _projected(
     for variable in dataset.data_vars.values():
         variable.attrs["grid_mapping"] = GRID_MAPPING
     dataset[GRID_MAPPING] = ((), np.int32(0), mapping)
+    renamed = {old: new for old, new in zip(("y", "x"), axes, strict=True) if old != new}
+    dataset = dataset.rename_dims(renamed)
     return dataset.assign_coords({name: (name, *axis) for name, axis in axes.items()})
 
 
@@ -274,7 +277,9 @@ def _dataset(
     valid: np.datetime64,
 ) -> xr.Dataset:
     two_dimensional = coordinates[0].ndim > 1
+    reduced = two_dimensional and coordinates[0].shape[0] == 1
     horizontal = ("y", "x") if two_dimensional else ("latitude", "longitude")
+    horizontal = (ROW, "points") if reduced else horizontal
     data = {}
     for name, values in arrays.items():
         level_type = attributes[name]["GRIB_typeOfLevel"]

@@ -26,6 +26,7 @@ import numpy as np
 from cfgrib.messages import FileStream, Message, multi_enabled
 
 from phyda_cli.errors import InputError
+from phyda_cli.formats.projection import scanned_backwards
 from phyda_cli.formats.times import as_time
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "coordinates_of",
     "decoded",
     "fields_in_order",
+    "flattened",
     "grib_fields",
     "scan",
     "values_of_message",
@@ -44,16 +46,17 @@ __all__ = [
 
 ECCODES = RLock()  # its multi-field switch is global
 _REGULAR = ("regular_ll", "regular_gg")
-_MESHES = ("lambert", "polar_stereographic", "mercator", "rotated_ll", "rotated_gg")
-_SUPPORTED_GRIDS = (*_REGULAR, *_MESHES)
+_ROTATED = ("rotated_ll", "rotated_gg")
+_MESHES = ("lambert", "polar_stereographic", "mercator", *_ROTATED)
+_REDUCED = ("reduced_gg", "reduced_ll")
+_SUPPORTED_GRIDS = (*_REGULAR, *_MESHES, *_REDUCED)
 _COMPONENTS = {"eastward_wind": "x_wind", "northward_wind": "y_wind"}
+_ALONG_GRID = 8  # of the resolution and component flags: the winds are
 _MISSING = 3.0e38  # cfgrib.messages sets missing values to the largest float32
 _MOST_POINTS = 1 << 29  # of a field; more than any model has, and what memory can hold
 ISOBARIC = ("isobaricInhPa", "isobaricInPa")
 _REMAP = "cdo remapbil,r360x181 in.grib out.grib"
 _WAYS = {  # what brings a grid to a regular one
-    "reduced_gg": "cdo setgridtype,regular in.grib out.grib",
-    "reduced_ll": "cdo setgridtype,regular in.grib out.grib",
     "sh": "cdo sp2gpl in.grib out.grib",
     "unstructured_grid": "cdo remapdis,r360x181 -setgrid,GRID.nc in.grib out.nc, with the file "
     "that describes its grid",
@@ -225,7 +228,7 @@ def _main_grid(messages: Sequence[GribMessage], path: Path) -> tuple[tuple[Any, 
         grid_type = counts.most_common(1)[0][0][0]
         raise InputError(
             f"{path} is on a {grid_type!r} grid, which is not supported",
-            hint="phyda reads regular latitude-longitude and regular Gaussian grids; bring the "
+            hint="phyda reads latitude-longitude, Gaussian, rotated and conformal grids; bring the "
             f"file to one first: {_WAYS.get(grid_type, _REMAP)}",
         )
     left = sum(m.grid != usable[0] for m in messages)
@@ -338,7 +341,8 @@ def decoded(path: Path, messages: Sequence[GribMessage]) -> Iterator[tuple[GribM
 def attributes_of(message: Message, m: GribMessage, several: bool) -> dict[str, Any]:
     with _decoding(f"field {m.index + 1} ({m.name}) cannot be described"):
         standard = message.message_get("cfName", default="unknown")
-        if m.grid[0] in _MESHES and message.message_get("uvRelativeToGrid", default=0):
+        flags = int(message.message_get("resolutionAndComponentFlags", default=0))
+        if m.grid[0] in _MESHES and flags & _ALONG_GRID:
             standard = _COMPONENTS.get(standard, standard)
         attributes = {
             "long_name": message.message_get("name", default=m.name),
@@ -358,7 +362,7 @@ def attributes_of(message: Message, m: GribMessage, several: bool) -> dict[str, 
 def coordinates_of(message: Message, path: Path, m: GribMessage) -> tuple[np.ndarray, np.ndarray]:
     """Latitude of the rows and longitude of the columns, in the order that
     :func:`values_of_message` returns them; the longitudes of a row that runs eastwards increase. Of
-    a projected or rotated grid both are (H, W)."""
+    a projected or rotated grid both are (H, W), of a reduced one (1, N)."""
     which = f"{m.name} at {m.level:g} hPa" if m.level_type == "isobaricInhPa" else m.name
     with _decoding(
         f"{path}: the grid of {which} is described inconsistently (N, Ni, Nj), ecCodes cannot "
@@ -366,11 +370,14 @@ def coordinates_of(message: Message, path: Path, m: GribMessage) -> tuple[np.nda
         "produce the file again, or correct the grid's keys with grib_set",
     ):
         _check_size(message)
-        lat, lon = (message.message_get(key) for key in ("latitudes", "longitudes"))
-        lat, lon = _shaped(message, np.asarray(lat)), _shaped(message, np.asarray(lon))
-    if m.grid[0] in _MESHES:
-        if message.message_get("iScansNegatively") or message.message_get("alternativeRowScanning"):
-            raise InputError(f"{path}: the rows of a {m.grid[0]} grid do not run along its x axis")
+        projected = scanned_backwards(message) if m.grid[0] in _MESHES else None
+        lat, lon = projected or (
+            _rectangle(message, np.asarray(message.message_get(key)))
+            for key in ("latitudes", "longitudes")
+        )
+    if projected is None and m.grid[0] in _ROTATED and message.message_get("iScansNegatively"):
+        lat, lon = lat[:, ::-1], lon[:, ::-1]
+    if m.grid[0] in (*_MESHES, *_REDUCED):
         return lat, (lon + 180) % 360 - 180
     if not (np.allclose(lat, lat[:, :1], atol=1e-4) and np.allclose(lon, lon[:1], atol=1e-4)):
         raise InputError(
@@ -384,16 +391,48 @@ def coordinates_of(message: Message, path: Path, m: GribMessage) -> tuple[np.nda
 
 def _check_size(message: Message) -> None:
     """ValueError for a grid of more points than a field can have, before memory is asked for."""
-    n_lon, n_lat = (int(message.message_get(k)) for k in ("Ni", "Nj"))
+    n_lat, n_lon = _shape(message)
     if n_lon < 1 or n_lat < 1 or n_lon * n_lat > _MOST_POINTS:
         raise ValueError(f"{n_lon} x {n_lat} points")
 
 
+def _shape(message: Message) -> tuple[int, int]:
+    """Rows and columns; the points of a reduced grid are one row."""
+    if message.message_get("gridType") in _REDUCED:
+        return 1, int(message.message_get("numberOfDataPoints"))
+    return int(message.message_get("Nj")), int(message.message_get("Ni"))
+
+
 def _shaped(message: Message, values: np.ndarray) -> np.ndarray:
-    n_lon, n_lat = int(message.message_get("Ni")), int(message.message_get("Nj"))
+    """Values of a message (n,) as (H, W), of projected grids with columns along the x axis."""
+    return _along_x(message, _rectangle(message, values))
+
+
+def _rectangle(message: Message, values: np.ndarray) -> np.ndarray:
+    n_lat, n_lon = _shape(message)
     if message.message_get("jPointsAreConsecutive", default=0):
         return values.reshape(n_lon, n_lat).T
     return values.reshape(n_lat, n_lon)
+
+
+def flattened(message: Message, values: np.ndarray) -> np.ndarray:
+    """The way back (n,) from (H, W)."""
+    values = _along_x(message, values)
+    by_column = message.message_get("jPointsAreConsecutive", default=0)
+    return (values.T if by_column else values).ravel()
+
+
+def _along_x(message: Message, values: np.ndarray) -> np.ndarray:
+    """``values`` (H, W) from the order of scanning, or back into it."""
+    if message.message_get("gridType") not in _MESHES:
+        return values
+    backwards = message.message_get("iScansNegatively", default=0)
+    if not message.message_get("alternativeRowScanning", default=0):
+        return values[:, ::-1] if backwards else values
+    turned = values.copy()
+    first = 0 if backwards else 1
+    turned[first::2] = turned[first::2, ::-1]
+    return turned
 
 
 def values_of_message(

@@ -15,7 +15,7 @@ from phyda_cli.errors import OutputError, UsageError
 from phyda_cli.files.publish import publish
 from phyda_cli.formats.background import Background
 from phyda_cli.formats.grib import GribFrames, open_grib_series, places_of
-from phyda_cli.formats.grib_messages import ECCODES, GribMessage, fields_in_order
+from phyda_cli.formats.grib_messages import ECCODES, GribMessage, fields_in_order, flattened
 from phyda_cli.formats.inputs import file_kind
 
 # isort: split
@@ -137,8 +137,7 @@ def _fill(message: Message, values: np.ndarray) -> None:
     if bits is not None:
         eccodes.codes_set(handle, "bitsPerValue", bits)
     packed = np.where(absent, MISSING_VAUE_INDICATOR, values.astype(np.float64))
-    by_column = message.message_get("jPointsAreConsecutive", default=0)
-    eccodes.codes_set_values(handle, (packed.T if by_column else packed).ravel())
+    eccodes.codes_set_values(handle, flattened(message, packed))
     if message.message_get("edition", default=0) == 2:
         eccodes.codes_set(handle, "typeOfProcessedData", _ANALYSIS)
         eccodes.codes_set(handle, "typeOfGeneratingProcess", _ANALYSIS)

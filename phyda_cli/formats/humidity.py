@@ -16,25 +16,36 @@ from phyda_cli.physics.thermodynamics import (
     saturation_vapour_pressure,
 )
 
-__all__ = ["relative_humidity", "specific_humidity"]
+__all__ = ["relative_humidity", "saturation", "specific_humidity"]
 
 
-def _saturation(t: np.ndarray) -> torch.Tensor:
-    return saturation_vapour_pressure(torch.from_numpy(np.array(t, np.float64)))
+_AT_ONCE = 1 << 15  # values, whose temporaries stay in the cache
 
 
-def specific_humidity(r: np.ndarray, t: np.ndarray, p: np.ndarray) -> np.ndarray:
+def saturation(t: np.ndarray) -> np.ndarray:
+    """Saturation vapour pressure [Pa] at ``t`` [K], any shape; float64."""
+    flat = np.array(t, np.float64).ravel()
+    for start in range(0, flat.size, _AT_ONCE):
+        part = flat[start : start + _AT_ONCE]
+        part[:] = saturation_vapour_pressure(torch.from_numpy(part)).numpy()
+    return flat.reshape(np.shape(t))
+
+
+def specific_humidity(r: np.ndarray, t: np.ndarray, p: np.ndarray | float) -> np.ndarray:
     """Specific humidity [kg kg-1] of relative humidity ``r`` [%] at ``t`` [K] and ``p`` [Pa], which
     broadcast; float64."""
-    vapour = torch.from_numpy(np.array(r, np.float64)) / 100 * _saturation(t)
+    vapour = torch.from_numpy(np.array(r, np.float64)) / 100 * torch.from_numpy(saturation(t))
     pressure = torch.from_numpy(np.array(np.broadcast_to(p, vapour.shape), np.float64))
     return saturation_specific_humidity(
         torch.from_numpy(np.array(t, np.float64)), pressure, vapour
     ).numpy()
 
 
-def relative_humidity(q: np.ndarray, t: np.ndarray, p: np.ndarray) -> np.ndarray:
+def relative_humidity(
+    q: np.ndarray, t: np.ndarray, p: np.ndarray | float, saturated: np.ndarray | None = None
+) -> np.ndarray:
     """Relative humidity [%] of specific humidity ``q`` [kg kg-1] at ``t`` [K] and ``p`` [Pa], which
-    broadcast; float64."""
+    broadcast; float64. ``saturated`` is the :func:`saturation` at ``t`` where it is known."""
     q = np.asarray(q, np.float64)
-    return 100 * q * p / (EPSILON + (1 - EPSILON) * q) / _saturation(t).numpy()
+    saturated = saturation(t) if saturated is None else saturated
+    return np.asarray(100 * q * p / (EPSILON + (1 - EPSILON) * q) / saturated)

@@ -17,7 +17,7 @@ from phyda_cli.files.readable import check_input
 from phyda_cli.files.worker import apart
 from phyda_cli.formats.series import Series
 from phyda_cli.formats.xarray_frames import series_of
-from phyda_cli.formats.zarr import is_zarr, open_zarr_series, zarr_metadata
+from phyda_cli.formats.zarr import is_zarr, open_zarr, open_zarr_series, zarr_metadata
 
 __all__ = [
     "FieldInput",
@@ -152,12 +152,16 @@ def valid_times(path: FieldInput) -> np.ndarray:
 
 @apart()
 def attributes_of(path: Any) -> dict[str, Any]:
-    """Global attributes of a NetCDF file, and of a data set or table in memory; none of others.
-    Raises InputError when it is damaged."""
+    """Global attributes of a NetCDF file, a Zarr store, and a data set or table in memory; none of
+    others. Raises InputError when it is damaged."""
     if not isinstance(path, (str, Path)):
         return {str(name): value for name, value in path.attrs.items()}
     path = Path(path)
-    if file_kind(path) != "netcdf":
+    kind = file_kind(path)
+    if kind == "zarr":
+        with closing(open_zarr(path)) as store:
+            return dict(store.attrs)
+    if kind != "netcdf":
         return {}
     from phyda_cli.formats.netcdf import open_netcdf
 

@@ -16,10 +16,10 @@ from phyda_cli.formats.classic import reject_truncated
 from phyda_cli.formats.series import Series
 from phyda_cli.formats.xarray_frames import series_of
 
-__all__ = ["open_netcdf", "open_netcdf_series"]
+__all__ = ["CHUNK_CACHE", "open_netcdf", "open_netcdf_series"]
 
 _NETCDF = threading.RLock()  # the netCDF and HDF5 libraries serve one thread at a time
-_CHUNK_CACHE = 4 << 20
+CHUNK_CACHE = 4 << 20
 
 
 def open_netcdf(path: Path) -> xr.Dataset:
@@ -42,5 +42,5 @@ def open_netcdf_series(
     files that cannot be read or hold nothing phyda knows."""
     with _NETCDF:
         # the default, up to 64 MB for every variable of every open file, would take gigabytes
-        netCDF4.set_chunk_cache(_CHUNK_CACHE)
+        netCDF4.set_chunk_cache(CHUNK_CACHE)
         return series_of(path, open_netcdf(path), rename, assume, channels, _NETCDF)

@@ -3,67 +3,76 @@ whole, after being read back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import netCDF4
 import numpy as np
 import xarray as xr
+from xarray.core.indexing import ExplicitlyIndexed
 
 from phyda_cli import cf
-from phyda_cli.errors import OutputError
+from phyda_cli.errors import OutputError, UsageError
 from phyda_cli.fields.grid import Fields
-from phyda_cli.fields.mesh import WINDS, turned, turned_spread
-from phyda_cli.files.publish import publish
-from phyda_cli.formats.background import Background, level_index, values_of
+from phyda_cli.files.publish import FOLDER, check_target, publish, publish_folder
+from phyda_cli.formats.analysed import Outcome, with_analysis
+from phyda_cli.formats.axes import ROW
+from phyda_cli.formats.background import Background
 from phyda_cli.formats.cf_attributes import completed
-from phyda_cli.formats.humidity import relative_humidity
-from phyda_cli.formats.recognise import Source
+from phyda_cli.formats.cut import area_of, levels_of
+from phyda_cli.formats.netcdf import CHUNK_CACHE
 from phyda_cli.formats.times import as_time
-from phyda_cli.names import VARIABLES
+from phyda_cli.settings.output import OutputSettings
 
-__all__ = ["analysis_dataset", "check_format", "write_analysis", "write_fields"]
+__all__ = ["analysis_dataset", "check_format", "format_of", "write_analysis", "write_fields"]
 
 _GRIB_SUFFIXES = (".grib", ".grib1", ".grib2", ".grb", ".grb1", ".grb2", ".gb2")
 
+_BY_SUFFIX = {FOLDER: "zarr"}
 _COMPRESSION = {"zlib": True, "complevel": 2, "shuffle": True, "dtype": "float32"}
 _HISTORY = 20  # lines, the latest: where analyses start from analyses it would grow for ever
-_PACKING = (
-    "valid_range",
-    "valid_min",
-    "valid_max",
-    "actual_range",
-    "missing_value",
-    "scale_factor",
-    "add_offset",
-)
 
 
-def check_format(path: Path, background: Background) -> None:
-    """Raise UsageError where the name ``path`` says GRIB and ``background`` has no GRIB messages of
-    its own time."""
-    if _says_grib(path):
+def format_of(path: Path, settings: OutputSettings) -> str:
+    """``netcdf``, ``grib`` or ``zarr``: as ``settings`` say, else the name of ``path``."""
+    if settings.format != "auto":
+        return settings.format
+    suffix = path.suffix.lower()
+    return "grib" if suffix in _GRIB_SUFFIXES else _BY_SUFFIX.get(suffix, "netcdf")
+
+
+def check_format(
+    path: Path, background: Background, settings: OutputSettings | None = None
+) -> None:
+    """Raise UsageError where ``background`` cannot be written as ``settings`` and the name ``path``
+    say."""
+    settings = settings or OutputSettings()
+    kind = format_of(path, settings)
+    if (kind == "zarr") != (path.suffix == FOLDER):
+        raise UsageError(
+            f"{path} is to be {'a' if kind == 'zarr' else 'no'} Zarr store",
+            hint=f"the names of Zarr stores end in {FOLDER}",
+        )
+    if kind == "grib":
         from phyda_cli.formats.grib_write import check_background  # loads ecCodes
 
         check_background(background)
+        if settings.area is not None or settings.levels is not None:
+            raise UsageError(
+                "GRIB is written into the messages of the background, which keep their area and "
+                "their levels",
+                hint="write NetCDF or Zarr, or cut the GRIB file: cdo sellonlatbox, sellevel",
+            )
+    else:
+        _cut(background.source, background, settings)
 
 
-def _with_both_winds(increment: Fields, fields: Fields) -> Fields:
-    """``increment`` with zeros for a component of the wind whose other one it has."""
-    groups = []
-    for own, known in ((increment.upper, fields.upper), (increment.surface, fields.surface)):
-        new = dict(own)
-        for pair in WINDS:
-            if any(n in own for n in pair):
-                new |= {n: np.zeros(np.shape(known[n])) for n in pair if n not in own}
-        groups.append(new)
-    return replace(increment, upper=groups[0], surface=groups[1])
-
-
-def _says_grib(path: Path | str) -> bool:
-    return Path(path).suffix.lower() in _GRIB_SUFFIXES
+def _cut(dataset: xr.Dataset, background: Background, settings: OutputSettings) -> xr.Dataset:
+    if settings.levels is not None:
+        dataset = levels_of(dataset, background, settings.levels)
+    return dataset if settings.area is None else area_of(dataset, background, settings.area)
 
 
 def write_analysis(
@@ -75,18 +84,28 @@ def write_analysis(
     members: Sequence[Fields] | None = None,
     attributes: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    settings: OutputSettings | None = None,
 ) -> None:
-    """Write the analysis as :func:`analysis_dataset` makes it: as NetCDF, or where the name of
-    ``path`` says GRIB into the messages of a GRIB background, without the rest. Raises OutputError
-    when the file cannot be written or does not read back.
+    """Write the analysis as :func:`analysis_dataset` makes it, as NetCDF or Zarr, whole or a part of
+    it; or into the messages of a GRIB background, without the rest. Raises OutputError when the
+    file cannot be written or does not read back.
     """
-    dataset = analysis_dataset(background, analysis, increment, spread, members, attributes)
-    if _says_grib(path):
+    path, settings = Path(path), settings or OutputSettings()
+    kind = format_of(path, settings)
+    outcome = Outcome.of(background, analysis, increment, spread, members)
+    if kind == "grib":
         from phyda_cli.formats.grib_write import write_grib  # loads ecCodes
 
-        write_grib(path, background, dataset, overwrite)
+        write_grib(path, background, with_analysis(outcome, beside=False).load(), overwrite)
         return
-    _publish(dataset, path, overwrite)
+    dataset = _described(with_analysis(outcome), background, analysis.time, attributes)
+    dataset = _cut(dataset, background, settings)
+    dataset = dataset.squeeze(ROW, drop=True) if ROW in dataset.dims else dataset
+    if kind == "zarr":
+        _publish_zarr(dataset, path, overwrite)
+    else:
+        changed = [s.name for s in outcome.sources]
+        _publish(dataset, path, overwrite, {*changed, *(f"{n}_members" for n in changed)})
 
 
 def analysis_dataset(
@@ -97,7 +116,8 @@ def analysis_dataset(
     members: Sequence[Fields] | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
-    """The analysis in the layout, names and units of the background's file, times not decoded.
+    """The analysis in the layout, names and units of the background's file, times not decoded, in
+    memory.
 
     Each variable X of the file whose field is in ``increment`` becomes its value plus the
     difference of ``analysis`` and background in the file's units (a zero difference leaves it bit
@@ -106,27 +126,19 @@ def analysis_dataset(
     takes their errors as independent. All other variables pass through. A level absent from the
     background stays absent (NaN).
     """
-    dataset = background.source.copy()
-    if background.angle is not None:  # back to the file's own winds
-        along = -background.angle
-        background = replace(background, fields=turned(background.fields, along))
-        increment = turned(_with_both_winds(increment, background.fields), along)
-        analysis = turned(analysis, along)
-        spread = None if spread is None else turned_spread(spread, along)
-        members = None if members is None else [turned(m, along) for m in members]
-    for source in background.sources:
-        if (
-            source.variable in increment.upper
-            or source.variable in increment.surface
-            or (source.relative and "t" in increment.upper)
-        ):
-            _add_variable(dataset, background, source, analysis, increment, spread, members)
-    if members:
-        numbers = np.arange(len(members), dtype=np.int32)
-        dataset = dataset.assign_coords(
-            realization=("realization", numbers, {"standard_name": "realization"})
-        )
+    outcome = Outcome.of(background, analysis, increment, spread, members)
+    dataset = _described(with_analysis(outcome), background, analysis.time, attributes)
+    return (dataset.squeeze(ROW, drop=True) if ROW in dataset.dims else dataset).load()
+
+
+def _described(
+    dataset: xr.Dataset,
+    background: Background,
+    time: np.datetime64,
+    attributes: Mapping[str, Any] | None,
+) -> xr.Dataset:
     dataset = _with_time(completed(dataset, background), background.time_name, analysis.time)
+    dataset = dataset.squeeze(ROW, drop=True) if ROW in dataset.dims else dataset
     stated = {
         k: v
         for k, v in background.source.attrs.items()
@@ -183,121 +195,6 @@ def write_fields(
     _publish(dataset, path, overwrite)
 
 
-def _add_variable(
-    dataset: xr.Dataset,
-    background: Background,
-    source: Source,
-    analysis: Fields,
-    increment: Fields,
-    spread: Fields | None,
-    members: Sequence[Fields] | None,
-) -> None:
-    old = values_of(dataset, background.axes, source).astype(np.float64)
-    variable, first = dataset[source.name], background.fields
-    units = str(variable.attrs.get("units", "")) or VARIABLES[source.variable].units
-    difference_units = "K" if source.offset and source.scale == 1 else units
-    name = str(variable.attrs.get("long_name", source.name))
-    place = _placer(variable, background, source)
-
-    def put(
-        suffix: str, values: np.ndarray, attrs: Mapping[str, Any], extra: tuple[str, ...] = ()
-    ) -> None:
-        dataset[source.name + suffix] = ((*extra, *variable.dims), values, dict(attrs))
-
-    own = {k: v for k, v in variable.attrs.items() if k not in _PACKING}
-    change = _difference(source, analysis, first, first).reshape(old.shape)
-    left_out = np.isnan(change)  # missing, or not to be believed: these points stay as they are
-    put("", place(old + np.where(left_out, 0.0, change)), own)
-    if not source.relative:
-        change = _pick(source, increment, source.variable).reshape(old.shape) / source.scale
-    change = np.where(left_out, 0.0, change)
-    absent = np.isnan(old)
-    put(
-        "_increment",
-        place(np.where(absent, np.nan, change)),
-        {"long_name": f"analysis increment of {name}", "units": difference_units},
-    )
-    stack = None
-    if members:
-        changes = [_difference(source, m, first, first).reshape(old.shape) for m in members]
-        stack = np.stack([old + np.where(left_out, 0.0, c) for c in changes])
-        put("_members", np.stack([place(m) for m in stack]), own, ("realization",))
-    sd = _spread(source, spread, analysis, stack)
-    if sd is not None:
-        described = {
-            "long_name": f"analysis standard deviation of {name}",
-            "units": difference_units,
-        }
-        described["cell_methods"] = "realization: standard_deviation"
-        put("_spread", place(np.where(absent, np.nan, sd.reshape(old.shape))), described)
-
-
-def _pick(source: Source, fields: Fields, name: str) -> np.ndarray:
-    """A field on the levels of the file's variable, (L, H, W) or (H, W), float64."""
-    if source.levels is None:
-        return np.asarray(fields.surface[name], np.float64)
-    return np.asarray(fields.upper[name][level_index(fields.levels, source.levels)], np.float64)
-
-
-def _relative(
-    source: Source,
-    fields: Fields,
-    default: Fields,
-    dq: float | np.ndarray = 0.0,
-    dt: float | np.ndarray = 0.0,
-) -> np.ndarray:
-    assert source.levels is not None
-    q, t = (_pick(source, fields if n in fields.upper else default, n) for n in ("q", "t"))
-    return relative_humidity(q + dq, t + dt, source.levels[:, None, None]) / source.scale
-
-
-def _difference(source: Source, a: Fields, b: Fields, default: Fields) -> np.ndarray:
-    """``a`` minus ``b`` in the file's units."""
-    if source.relative:
-        return np.subtract(_relative(source, a, default), _relative(source, b, default))
-    return (
-        np.subtract(_pick(source, a, source.variable), _pick(source, b, source.variable))
-        / source.scale
-    )
-
-
-def _spread(
-    source: Source, spread: Fields | None, analysis: Fields, members: np.ndarray | None
-) -> np.ndarray | None:
-    if source.relative:
-        if members is not None and len(members) > 1:
-            return members.std(axis=0, ddof=1)
-        if spread is None or not {"q", "t"} <= set(spread.upper):
-            return None
-        here = _relative(source, analysis, analysis)
-        by_q = _relative(source, analysis, analysis, dq=_pick(source, spread, "q")) - here
-        by_t = _relative(source, analysis, analysis, dt=_pick(source, spread, "t")) - here
-        return np.hypot(by_q, by_t)
-    if spread is None or source.variable not in (
-        spread.surface if source.levels is None else spread.upper
-    ):
-        return None
-    return _pick(source, spread, source.variable) / source.scale
-
-
-def _placer(
-    variable: xr.DataArray, background: Background, source: Source
-) -> Callable[[np.ndarray], np.ndarray]:
-    """From (level, latitude, longitude) on the grid's columns to the dimensions and columns of the
-    file's variable, float32."""
-    order = [
-        *([] if source.level_dim is None else [source.level_dim]),
-        background.axes.latitude,
-        background.axes.longitude,
-    ]
-    axes = [order.index(d) for d in variable.dims if d in order]
-    return lambda values: (
-        np.transpose(values[..., background.axes.back], axes)
-        .reshape(variable.shape)
-        .astype(np.float32)
-    )
-
-
 def _seconds(time: np.datetime64) -> np.int64:
     return np.int64(as_time(time).astype("datetime64[s]").astype(np.int64))
 
@@ -339,29 +236,74 @@ def _global_attributes(
     return own
 
 
-def _publish(dataset: xr.Dataset, path: Path | str, overwrite: bool) -> None:
+def _publish(
+    dataset: xr.Dataset, path: Path | str, overwrite: bool, full: Collection[str] = ()
+) -> None:
+    """As NetCDF. Variables of ``full`` precision are not compressed, which takes long and gains
+    little."""
     encoding: dict[str, dict[str, Any]] = {str(n): {"_FillValue": None} for n in dataset.coords}
     for name, variable in dataset.data_vars.items():
-        if variable.dtype == np.float32 and variable.ndim > 1:
+        if variable.dtype == np.float32 and variable.ndim > 1 and name not in full:
             encoding[str(name)] = dict(_COMPRESSION)
-    with publish(
-        path, overwrite, check=lambda written: _check(written, dataset, path)
-    ) as temporary:
-        dataset.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=encoding)
+    finite: dict[Any, int] = {}
+    netCDF4.set_chunk_cache(CHUNK_CACHE)
+
+    def check(written: Path) -> None:
+        with xr.open_dataset(written, engine="netcdf4", decode_times=False, cache=False) as again:
+            _check(again, dataset, finite, path)
+
+    with publish(path, overwrite, check) as temporary:
+        for mode, part in _parts(dataset, finite):
+            known = {n: e for n, e in encoding.items() if n in part.variables}
+            part.to_netcdf(temporary, mode=mode, engine="netcdf4", format="NETCDF4", encoding=known)
 
 
-def _check(written: Path, dataset: xr.Dataset, path: Path | str) -> None:
-    """OutputError when what lies on disk is not what was meant to be written."""
-    with xr.open_dataset(written, engine="netcdf4", decode_times=False) as again:
-        for name, variable in dataset.variables.items():
-            there = again[name] if name in again.variables else None
-            if there is None or there.shape != variable.shape:
-                raise OutputError(
-                    f"cannot write {path}: {name} does not read back with shape {variable.shape}"
-                )
-            if np.issubdtype(variable.dtype, np.floating) and not np.array_equal(
-                np.isfinite(there.values), np.isfinite(variable.values)
-            ):
-                raise OutputError(
-                    f"cannot write {path}: {name} does not read back with the same finite values"
-                )
+def _publish_zarr(dataset: xr.Dataset, path: Path, overwrite: bool) -> None:
+    finite: dict[Any, int] = {}
+
+    def check(written: Path) -> None:
+        with xr.open_dataset(
+            written, engine="zarr", decode_times=False, cache=False, consolidated=False
+        ) as again:
+            _check(again, dataset, finite, path)
+
+    with publish_folder(check_target(path, overwrite), check) as temporary:
+        for mode, part in _parts(dataset, finite):
+            part.to_zarr(temporary, mode=mode, consolidated=False)
+
+
+def _parts(
+    dataset: xr.Dataset, finite: dict[Any, int]
+) -> Iterator[tuple[Literal["w", "a"], xr.Dataset]]:
+    """What to write first, and what to append to it: the variables that fit in memory only one by
+    one, whose finite values go into ``finite``."""
+    large = [n for n, v in dataset.variables.items() if isinstance(v._data, ExplicitlyIndexed)]
+    large = [n for n in large if n not in dataset.indexes]
+    yield "w", dataset.drop_vars(large)
+    for name in large:
+        one = dataset[[name]].compute()
+        finite[name] = int(np.isfinite(one[name].values).sum())
+        yield "a", one
+
+
+def _check(
+    again: xr.Dataset, dataset: xr.Dataset, finite: Mapping[Any, int], path: Path | str
+) -> None:
+    """OutputError when what lies on disk is not what was meant to be written; ``finite`` are the
+    counts of finite values in the variables that are not in memory."""
+    for name, variable in dataset.variables.items():
+        there = again[name] if name in again.variables else None
+        if there is None or there.shape != variable.shape:
+            raise OutputError(
+                f"cannot write {path}: {name} does not read back with shape {variable.shape}"
+            )
+        if not np.issubdtype(variable.dtype, np.floating):
+            continue
+        if name in finite:
+            same = finite[name] == int(np.isfinite(there.values).sum())
+        else:
+            same = np.array_equal(np.isfinite(there.values), np.isfinite(variable.values))
+        if not same:
+            raise OutputError(
+                f"cannot write {path}: {name} does not read back with the same finite values"
+            )

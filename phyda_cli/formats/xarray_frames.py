@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from phyda_cli.errors import InputError
-from phyda_cli.formats.axes import coordinate_kind, find_axes
+from phyda_cli.formats.axes import coordinate_kind, find_axes, in_rows
 from phyda_cli.formats.series import (
     Contents,
     Rows,
@@ -119,6 +119,7 @@ def series_of(
 ) -> Series:
     """The frames of an open data set. With ``channels`` a file without times holds static fields;
     otherwise it is taken as valid at ``assume``, or refused."""
+    dataset = in_rows(dataset, rename)
     find_axes(dataset, path, rename)  # the grid decides: other questions come after it
     dataset, member = _members(dataset, rename)
     timeless = channels and not any(

@@ -15,7 +15,7 @@ from phyda_cli.errors import InputError
 from phyda_cli.formats.series import Series
 from phyda_cli.formats.xarray_frames import series_of
 
-__all__ = ["is_zarr", "open_zarr_series", "store_stamp", "zarr_metadata"]
+__all__ = ["is_zarr", "open_zarr", "open_zarr_series", "store_stamp", "zarr_metadata"]
 
 _MARKS = ("zarr.json", ".zgroup", ".zmetadata")
 _METADATA = ("zarr.json", ".zmetadata", ".zarray", ".zattrs")
@@ -45,15 +45,17 @@ def open_zarr_series(
     path: Path, rename: Mapping[str, str], assume: np.datetime64 | None, channels: bool
 ) -> Series:
     """As :func:`open_netcdf_series`, of a Zarr group."""
+    return series_of(path, open_zarr(path), rename, assume, channels, nullcontext())
+
+
+def open_zarr(path: Path) -> xr.Dataset:
+    """The group, lazily, times not decoded. Raises InputError when it cannot be read."""
     try:
-        dataset = xr.open_zarr(
-            path, decode_times=False, chunks=None, consolidated=_consolidated(path)
-        )
+        return xr.open_zarr(path, decode_times=False, chunks=None, consolidated=_consolidated(path))
     except Exception as error:  # of a damaged store xarray and zarr raise many kinds
         raise InputError(
             f"{path} cannot be opened as Zarr: {error}", hint="is the copy complete?"
         ) from error
-    return series_of(path, dataset, rename, assume, channels, nullcontext())
 
 
 def _consolidated(path: Path) -> bool:

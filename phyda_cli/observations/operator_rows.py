@@ -9,19 +9,16 @@ from scipy import sparse
 from phyda_cli.constants import GRAVITY, LAPSE_RATE
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.interpolate import bilinear, log_pressure_weights
+from phyda_cli.fields.layered import plane
+from phyda_cli.fields.remap import present_levels
 from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.atmosphere import standard_height
 from phyda_cli.observations.table import QC
 
-__all__ = ["EXTRAPOLATION", "OperatorRows", "layer_weights", "present_levels"]
+__all__ = ["EXTRAPOLATION", "OperatorRows", "layer_weights"]
 
 EXTRAPOLATION = 1.15  # a pressure this many times the lowest level's still uses that level
 _NEAR_SURFACE = 84900.0  # Pa: only a level below this one can stand for what is underneath
-
-
-def present_levels(fields: Fields, variable: str) -> np.ndarray:
-    """Which of ``fields.levels`` (L,) hold ``variable``: those that are not NaN all over."""
-    return ~np.isnan(fields.upper[variable]).all(axis=(1, 2))
 
 
 class OperatorRows:
@@ -49,9 +46,9 @@ class OperatorRows:
         self.notes: list[str] = []
         self._entries: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self.start, position = {}, 0
-        for name, field in (*fields.upper.items(), *fields.surface.items()):
+        for name in (*fields.upper, *fields.surface):
             self.start[name] = position
-            position += np.size(field)
+            position += self.grid.size * (fields.levels.size if name in fields.upper else 1)
         self.shape = len(table), position
 
     def matrix(self) -> sparse.csr_matrix:
@@ -62,8 +59,9 @@ class OperatorRows:
             if self._entries
             else [np.zeros(0, int)] * 3
         )
-        absent = np.isnan(self.fields.vector())
-        self.fail(np.unique(row[absent[column] & (value != 0)]))
+        used, place = np.unique(column, return_inverse=True)
+        absent = np.isnan(self.fields.picked(used))
+        self.fail(np.unique(row[absent[place] & (value != 0)]))
         lost = np.isin(self.qc, [QC.DOMAIN, QC.H_FAILED])
         self.offset[lost] = np.nan
         kept = ~lost[row] & (value != 0)
@@ -195,7 +193,10 @@ class OperatorRows:
         present = present[np.argsort(-self.fields.levels[present])]  # upwards
         if present.size < 2:
             return result
-        z = np.stack([self.value(self.fields.upper["z"][k], rows[known]) for k in present], axis=1)
+        z = np.stack(
+            [self.value(plane(self.fields.upper, "z", int(k)), rows[known]) for k in present],
+            axis=1,
+        )
         wanted = height[known] * GRAVITY
         # a level below ground is missing, and lies lower than any height that is asked for
         below = ~(z > wanted[:, None])

@@ -12,8 +12,9 @@ from scipy import sparse
 
 from phyda_cli.constants import GRAVITY, LAPSE_RATE, STANDARD_TEMPERATURE
 from phyda_cli.fields.grid import Fields
+from phyda_cli.fields.remap import present_levels
 from phyda_cli.observations.atmosphere import pressure_at_height, standard_pressure
-from phyda_cli.observations.operator_rows import OperatorRows, present_levels
+from phyda_cli.observations.operator_rows import OperatorRows
 from phyda_cli.observations.qc import set_codes
 from phyda_cli.observations.table import QC
 
@@ -43,6 +44,24 @@ class Operator:
     def apply(self, vector: np.ndarray) -> np.ndarray:
         """H(x) (P,) of one state (n,), or (P, M) of M states (n, M)."""
         return self.matrix @ vector + (self.offset if vector.ndim == 1 else self.offset[:, None])
+
+    def of(self, fields: Fields) -> np.ndarray:
+        """H(x) (P,) of ``fields``, of which only the points in use are looked at; what is missing
+        there is taken as zero."""
+        narrow, values = self._narrow(fields)
+        return np.asarray(narrow @ np.nan_to_num(values) + self.offset)
+
+    def deviation(self, spread: Fields) -> np.ndarray:
+        """The standard deviation (P,) of H(x) where neighbouring points err together; NaN where
+        ``spread``, in the layout of the fields, is missing."""
+        narrow, values = self._narrow(spread)
+        return np.asarray(abs(narrow) @ values)
+
+    def _narrow(self, fields: Fields) -> tuple[sparse.csr_matrix, np.ndarray]:
+        used, column = np.unique(self.matrix.indices, return_inverse=True)
+        shape = (self.matrix.shape[0], used.size)
+        narrow = sparse.csr_matrix((self.matrix.data, column, self.matrix.indptr), shape)
+        return narrow, fields.picked(used)
 
 
 def operator_check(table: pd.DataFrame, operator: Operator) -> pd.DataFrame:
@@ -120,7 +139,7 @@ def _column_water_vapour(h: OperatorRows, rows: np.ndarray) -> None:
 
 def _wind_speed(h: OperatorRows, rows: np.ndarray) -> None:
     aloft = ~(np.isnan(h.pressure[rows]) & np.isnan(h.height[rows]))
-    table, here = h.table.iloc[rows], np.nan_to_num(h.fields.vector())
+    table = h.table.iloc[rows]
     components = [
         build_operator(
             h.fields,
@@ -130,7 +149,7 @@ def _wind_speed(h: OperatorRows, rows: np.ndarray) -> None:
         )
         for names in (("u", "u10"), ("v", "v10"))
     ]
-    winds = [np.nan_to_num(component.apply(here)) for component in components]
+    winds = [np.nan_to_num(component.of(h.fields)) for component in components]
     speed = np.hypot(*winds)
     slope = np.maximum(speed, _LEAST_SPEED)
     for wind, component in zip(winds, components, strict=True):

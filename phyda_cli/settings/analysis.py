@@ -11,6 +11,7 @@ from phyda_cli.names import OBSERVABLES
 from phyda_cli.settings.base import Settings
 from phyda_cli.settings.fine import FineSettings
 from phyda_cli.settings.model import SamplerSettings
+from phyda_cli.settings.output import OutputSettings
 
 __all__ = [
     "AnalysisSettings",
@@ -355,6 +356,9 @@ class AnalysisSettings(Settings):
     )
     degraded: DegradedSettings = Field(
         default_factory=DegradedSettings, description="When an analysis is degraded."
+    )
+    output: OutputSettings = Field(
+        default_factory=OutputSettings, description="What is written of the analysis."
     )
 
     @model_validator(mode="after")

@@ -302,7 +302,7 @@ def test_a_suspect_analysis_is_not_published_where_none_is_wanted(
 
 
 def test_names_of_other_formats_are_refused(assimilate: Run, tmp_path: Path) -> None:
-    for name in ("an.grib2", "an.zarr", "an.png"):
+    for name in ("an.grib2", "an.zarr.zip", "an.png"):
         assert assimilate(out=tmp_path / name).code == 2
     assert assimilate("--feedback", tmp_path / "fb.grib").code == 2
     assert list(tmp_path.iterdir()) == []

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phyda_cli.fields.grid import Fields, Grid
+from phyda_cli.fields.remap import present_levels
 from phyda_cli.observations.atmosphere import standard_height, standard_pressure
-from phyda_cli.observations.operators import build_operator, operator_check, present_levels
+from phyda_cli.observations.operators import build_operator, operator_check
 from phyda_cli.observations.pre_qc import prepare
 from phyda_cli.observations.report import ReadResult
 from phyda_cli.observations.table import QC, make

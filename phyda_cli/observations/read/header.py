@@ -23,9 +23,17 @@ from phyda_cli.observations.read.layouts import layout_of
 from phyda_cli.observations.read.levels import AT_SURFACE
 from phyda_cli.units import factors, is_unit
 
-__all__ = ["Header", "bare_name", "meaning", "metadata_columns", "nearest", "recognise"]
+__all__ = [
+    "METADATA",
+    "Header",
+    "bare_name",
+    "meaning",
+    "metadata_columns",
+    "nearest",
+    "recognise",
+]
 
-_METADATA: dict[str, str] = {
+METADATA: dict[str, str] = {
     "station_id": "station_id station stationid station_identifier id stid stnid icao wmo "
     "wmo_id site icaoid station_code",
     "time": "time valid_time datetime date_time date valid obs_time obstime timestamp time_utc "
@@ -129,7 +137,7 @@ def bare_name(name: str) -> str:
 def meaning(name: str) -> str | None:
     """What a column with this name most likely is: metadata, a variable, or a part of the time."""
     for text, _ in _split(name, None):
-        for target, aliases in _METADATA.items():
+        for target, aliases in METADATA.items():
             if text in aliases.split():
                 return target
         if text in (*_DATE.split(), *_CLOCK.split(), "year", "yyyy", "yy", "month", "mm", "dd"):
@@ -219,7 +227,7 @@ def _metadata(header: Header, names: Sequence[str]) -> dict[str, Column]:
     found: dict[str, tuple[int, Column]] = {}
     for column in names:
         for name, unit in _split(column, header.units.get(column)):
-            for target, aliases in _METADATA.items():
+            for target, aliases in METADATA.items():
                 rank = aliases.split().index(name) if name in aliases.split() else -1
                 if rank < 0 or (target in found and rank >= found[target][0]):
                     continue
@@ -294,7 +302,7 @@ def _refuse_incomplete(
     )
     raise InputError(
         found + ", ".join(header.names),
-        hint="; ".join(f"{n} may be called {', '.join(_METADATA[n].split())}" for n in absent)
+        hint="; ".join(f"{n} may be called {', '.join(METADATA[n].split())}" for n in absent)
         + (where if set(absent) & {"latitude", "longitude"} else "")
         + "; or say in a mapping file (--obs-map) which column it is: "
         + " and ".join(f'{n} = "NAME"' for n in absent),
