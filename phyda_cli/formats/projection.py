@@ -59,18 +59,19 @@ def scanned_backwards(message: Message) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     names = ("DiInMetres", "DjInMetres") if "merc" in text else ("DxInMetres", "DyInMetres")
     dx, dy = (float(message.message_get(name)) for name in names)
-    first = (
+    lon, lat = (
         float(message.message_get(f"{name}OfFirstGridPointInDegrees"))
         for name in ("longitude", "latitude")
     )
     crs = pyproj.CRS(text)
     transformer = pyproj.Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True)
-    x0, y0 = transformer.transform(*first)
+    x0, y0 = transformer.transform(lon, lat)
     columns = np.arange(int(message.message_get("Ni")))
     x = x0 + dx * (columns - columns[-1] if west else columns)
     y = y0 + (-dy if down else dy) * np.arange(int(message.message_get("Nj")))
-    lon, lat = transformer.transform(*np.meshgrid(x, y), direction="INVERSE")
-    return np.asarray(lat), np.asarray(lon)
+    across, along = np.meshgrid(x, y)
+    longitude, latitude = transformer.transform(across, along, direction="INVERSE")
+    return np.asarray(latitude), np.asarray(longitude)
 
 
 def _rotated(message: Message, latitude: np.ndarray, longitude: np.ndarray) -> Projection:

@@ -86,8 +86,8 @@ def write_analysis(
     overwrite: bool = False,
     settings: OutputSettings | None = None,
 ) -> None:
-    """Write the analysis as :func:`analysis_dataset` makes it, as NetCDF or Zarr, whole or a part of
-    it; or into the messages of a GRIB background, without the rest. Raises OutputError when the
+    """Write the analysis as :func:`analysis_dataset` makes it, as NetCDF or Zarr, whole or a part
+    of it; or into the messages of a GRIB background, without the rest. Raises OutputError when the
     file cannot be written or does not read back.
     """
     path, settings = Path(path), settings or OutputSettings()
@@ -100,7 +100,6 @@ def write_analysis(
         return
     dataset = _described(with_analysis(outcome), background, analysis.time, attributes)
     dataset = _cut(dataset, background, settings)
-    dataset = dataset.squeeze(ROW, drop=True) if ROW in dataset.dims else dataset
     if kind == "zarr":
         _publish_zarr(dataset, path, overwrite)
     else:
@@ -127,8 +126,7 @@ def analysis_dataset(
     background stays absent (NaN).
     """
     outcome = Outcome.of(background, analysis, increment, spread, members)
-    dataset = _described(with_analysis(outcome), background, analysis.time, attributes)
-    return (dataset.squeeze(ROW, drop=True) if ROW in dataset.dims else dataset).load()
+    return _described(with_analysis(outcome), background, analysis.time, attributes).load()
 
 
 def _described(
@@ -137,7 +135,7 @@ def _described(
     time: np.datetime64,
     attributes: Mapping[str, Any] | None,
 ) -> xr.Dataset:
-    dataset = _with_time(completed(dataset, background), background.time_name, analysis.time)
+    dataset = _with_time(completed(dataset, background), background.time_name, time)
     dataset = dataset.squeeze(ROW, drop=True) if ROW in dataset.dims else dataset
     stated = {
         k: v
