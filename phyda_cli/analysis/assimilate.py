@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,11 @@ from phyda_cli.analysis.fgat import background_change, brackets
 from phyda_cli.analysis.fine import refine
 from phyda_cli.analysis.guided import UserObservations
 from phyda_cli.analysis.own_operators import OwnOperator, observed_by
-from phyda_cli.analysis.plausibility import dry_mass_change, hydrostatic_excess
+from phyda_cli.analysis.plausibility import (
+    dry_mass_change,
+    hydrostatic_excess,
+    rms_by_variable,
+)
 from phyda_cli.analysis.points import at_stations, read_points
 from phyda_cli.analysis.prior import Forecasts
 from phyda_cli.analysis.publication import (
@@ -35,7 +39,6 @@ from phyda_cli.analysis.publication import (
 from phyda_cli.analysis.verdict import Verdict, increments_of, verdict_of
 from phyda_cli.errors import GateError, InputError, NoObservationsError, UsageError
 from phyda_cli.fields.grid import Fields
-from phyda_cli.fields.layered import plane
 from phyda_cli.files.readable import check_input, in_utf8
 from phyda_cli.files.worker import release
 from phyda_cli.formats.background import Background, read_background
@@ -201,7 +204,7 @@ def _analysed(
     notes = in_utf8("; ".join([*background.notes, *of_times, *analysis.notes]))
     attributes = provenance | stated | {"phyda_notes": notes}
     places = None if request.points is None else read_points(request.points)
-    points = None if places is None else _at_stations(places, problem, analysis)
+    points = None if places is None else at_stations(places, problem, analysis)
     if large:
         release()
     publish_outputs(request, background, analysis, attributes, settings.output, points)
@@ -213,7 +216,7 @@ def _analysed(
             kind: {found.variable: found.as_dict() for found in rows}
             for kind, rows in departures_by_variable(analysis.feedback.frame()).items()
         },
-        "increment_rms": _rms(analysis.increment),
+        "increment_rms": rms_by_variable(analysis.increment),
         "increment_sigmas": _in_sigmas(problem, analysis),
         "dry_mass_change_hpa": dry_mass_change(background.fields, analysis.fields),
         "hydrostatic_excess": hydrostatic_excess(background.fields, analysis.fields),
@@ -481,30 +484,3 @@ def _in_sigmas(problem: Problem, analysis: Analysis) -> dict[str, float]:
     deviation = spec.column("background_std").ravel()
     found = increments_of(analysis.increment, spec.channel_list, deviation)
     return {channel: measured.value for channel, measured in found.items()}
-
-
-def _at_stations(places: pd.DataFrame, problem: Problem, analysis: Analysis) -> pd.DataFrame:
-    return at_stations(
-        places,
-        problem.background,
-        analysis.fields,
-        analysis.spread if analysis.status == "ok" else None,
-        problem.departures.orography,
-        problem.settings.qc.height_limit_m,
-    )
-
-
-def _rms(increment: Fields) -> dict[str, float]:
-    """The root mean square of each field, over the points that it has."""
-    levels = range(increment.levels.size)
-    found = {n: _mean_square(plane(increment.upper, n, k) for k in levels) for n in increment.upper}
-    found |= {name: _mean_square([values]) for name, values in increment.surface.items()}
-    return {name: float(np.sqrt(square)) for name, square in found.items()}
-
-
-def _mean_square(planes: Iterable[np.ndarray]) -> float:
-    total, count = 0.0, 0
-    for values in planes:
-        known = values[~np.isnan(values)]
-        total, count = total + float(known @ known), count + known.size
-    return total / count if count else 0.0

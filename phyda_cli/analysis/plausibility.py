@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from phyda_cli.constants import EPSILON, GRAVITY, R_D
@@ -9,7 +11,7 @@ from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.layered import plane
 from phyda_cli.physics.column import layer_edges
 
-__all__ = ["dry_mass_change", "hydrostatic_excess"]
+__all__ = ["dry_mass_change", "hydrostatic_excess", "rms_by_variable"]
 
 _ONE_METRE = GRAVITY  # m2 s-2 of thickness, counted in both states: no state is exact
 
@@ -69,3 +71,19 @@ def _mean(fields: Fields, values: np.ndarray) -> float:
     """Mean over the area of ``values`` (H, W), where they are known."""
     weights = np.where(np.isfinite(values), fields.grid.point_weights, 0.0)
     return float((np.nan_to_num(values) * weights).sum() / max(weights.sum(), 1e-30))
+
+
+def rms_by_variable(increment: Fields) -> dict[str, float]:
+    """The root mean square of each field, over the points that it has."""
+    levels = range(increment.levels.size)
+    found = {n: _mean_square(plane(increment.upper, n, k) for k in levels) for n in increment.upper}
+    found |= {name: _mean_square([values]) for name, values in increment.surface.items()}
+    return {name: float(np.sqrt(square)) for name, square in found.items()}
+
+
+def _mean_square(planes: Iterable[np.ndarray]) -> float:
+    total, count = 0.0, 0
+    for values in planes:
+        known = values[~np.isnan(values)]
+        total, count = total + float(known @ known), count + known.size
+    return total / count if count else 0.0

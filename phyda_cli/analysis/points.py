@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from phyda_cli.analysis.analyse import Analysis, Problem
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.layered import Layered, plane
@@ -56,20 +57,14 @@ def read_points(path: Path) -> pd.DataFrame:
 
 
 def at_stations(
-    places: pd.DataFrame,
-    background: Fields,
-    analysis: Fields,
-    spread: Fields | None,
-    orography: np.ndarray | None,
-    height_limit: float,
-    variables: Iterable[str] = VARIABLES,
+    places: pd.DataFrame, problem: Problem, result: Analysis, variables: Iterable[str] = VARIABLES
 ) -> pd.DataFrame:
     """One row for each of ``places`` and each surface variable that the fields have or from which
     it follows: ``background``, ``analysis`` and ``spread`` in SI units. What cannot be had there,
-    such as outside the grid or farther than ``height_limit`` [m] above its ground, is empty.
-
-    ``orography`` (H, W) [m] is the background's ground where it brings none.
+    such as outside the grid or too far above its ground, is empty.
     """
+    background, analysis = problem.background, result.fields
+    orography, height_limit = problem.departures.orography, problem.settings.qc.height_limit_m
     count, names = len(places), list(variables)
     each = {n: np.tile(places[n].to_numpy(), len(names)) for n in _PLACE}
     each["longitude"] = each["longitude"].astype(float) % 360
@@ -78,8 +73,8 @@ def at_stations(
     for name, fields in (("background", background), ("analysis", analysis)):
         operator = build_operator(fields, table, orography, height_limit)
         rows[name] = np.where(operator.ok, operator.of(fields), np.nan)
-    if spread is not None:
-        wide = operator.deviation(_as(analysis, spread))
+    if result.status == "ok":
+        wide = operator.deviation(_as(analysis, result.spread))
         rows["spread"] = np.where(operator.ok, wide, np.nan)
     found = table[[*_PLACE, "time", "variable"]].assign(**rows)
     known = found.groupby("variable")["analysis"].transform(lambda v: v.notna().any())
