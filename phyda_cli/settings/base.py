@@ -50,6 +50,8 @@ class Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _from_text(cls, value: object, info: ValidationInfo) -> object:
+        if _has_nul(value):
+            raise ValueError("a text with a NUL character, which no path or word can have")
         if not isinstance(value, str):
             return value
         kinds = alternatives(cls.model_fields[str(info.field_name)].annotation)
@@ -58,6 +60,13 @@ class Settings(BaseModel):
         if any(get_origin(kind) is tuple for kind in kinds):
             return [part for part in re.split(r"[,\s]+", value.strip()) if part]
         return value
+
+
+def _has_nul(value: object) -> bool:
+    """Whether a text in ``value``, or in what it lists, has a NUL character."""
+    if isinstance(value, str):
+        return "\0" in value
+    return isinstance(value, (list, tuple)) and any(map(_has_nul, value))
 
 
 class Given(NamedTuple):

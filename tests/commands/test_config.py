@@ -80,3 +80,14 @@ def test_wrong_words(phyda: Run) -> None:
     assert phyda("config", "show", "colour").code == 2
     assert phyda("config", "show", "--set", "colour=1").code == 2
     assert phyda("config", "show", "--preset", "64x32").code == 2
+
+
+@pytest.mark.parametrize("text", ['folder = "a\\u0000b"', 'arguments = ["a\\u0000b"]'])
+def test_a_text_that_no_path_can_be(phyda: Run, tmp_path: Path, text: str) -> None:
+    example = Path(__file__).resolve().parents[2] / "examples" / "cron" / "cycle.toml"
+    name = text.split(" = ")[0]
+    kept = [x for x in example.read_text().splitlines() if not x.startswith(f"{name} =")]
+    (tmp_path / "c.toml").write_text("\n".join([text, *kept]))
+    outcome = phyda("cycle", "run", "--config", tmp_path / "c.toml", "--now", "2020-10-01")
+    assert outcome.code == 2
+    assert f"{name}: a text with a NUL" in outcome.err

@@ -340,3 +340,8 @@ def test_braces_in_the_names_of_columns_are_shown_as_they_are() -> None:
     )
     (problem,) = parse_csv(text, "t.csv", mapping).problems
     assert "'never' is not readable: expected %Y {time.__class__}" in str(problem)
+
+
+def test_a_directive_that_stands_twice_is_no_pattern() -> None:
+    with pytest.raises(ValueError, match="stands twice"):
+        ObservationMap.model_validate({"time": {"column": "time", "format": "%Y-%m-%d %Y"}})

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -99,9 +100,10 @@ class TimeColumn(_Frozen):
     @classmethod
     def _valid(cls, pattern: str | None) -> str | None:
         if pattern is not None and pattern not in ("unix", "unix_ms", "date+hour", "date+hhmm"):
-            pd.to_datetime(
-                ["?"], format=pattern, errors="coerce"
-            )  # raises ValueError for a bad directive
+            try:  # ValueError for a bad directive
+                pd.to_datetime(["?"], format=pattern, errors="coerce")
+            except re.error as error:
+                raise ValueError(f"a directive stands twice in {pattern[:80]!r}") from error
         return pattern
 
     @field_validator("timezone")
