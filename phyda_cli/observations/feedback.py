@@ -257,7 +257,7 @@ def read_memory(path: Path) -> Memory | None:
             columns = {n: _words(group[n]) for n in ("station_id", "variable")}
             columns |= {n: group[n][:] for n in _MEMORY_NUMBERS}
             return Memory(np.datetime64(group.time, "ns"), pd.DataFrame(columns))
-    except (OSError, ValueError, KeyError, IndexError, AttributeError) as error:
+    except Exception as error:  # of a damaged file netCDF4 raises many kinds
         raise InputError(f"cannot read the memory of biases in {path}: {error}") from error
 
 
