@@ -244,7 +244,9 @@ def publish_outputs(
             write_feedback(request.feedback, analysis.feedback, attributes, overwrite)
         if request.points_out is not None and points is not None:
             overwrite = _replaces(request.points_out, request, attributes)
-            publish_text(request.points_out, points.to_csv(index=False), overwrite)
+            publish_text(
+                request.points_out, points.to_csv(index=False, float_format="%.7g"), overwrite
+            )
         if request.out is not None:
             write_analysis(
                 request.out,
