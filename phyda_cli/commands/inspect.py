@@ -115,7 +115,8 @@ def _grid(grid: Mapping[str, Any]) -> str:
     extent = "global" if grid["global"] else "limited area"
     return (
         f"{grid['rows']} x {grid['columns']}, {grid['spacing'][0]:g} x {grid['spacing'][1]:g} "
-        f"degrees, {extent}: latitudes {south:g} to {north:g}, longitudes {west:g} to {east:g}"
+        f"degrees, {extent}, {grid['projection']}: latitudes {south:g} to {north:g}, longitudes "
+        f"{west:g} to {east:g}"
     )
 
 

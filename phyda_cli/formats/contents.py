@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields, Grid
 from phyda_cli.fields.mesh import Mesh
+from phyda_cli.fields.reduced import Reduced
 from phyda_cli.fields.remap import present
 from phyda_cli.files.worker import apart
 from phyda_cli.formats.background import background_of
@@ -60,7 +62,7 @@ def describe_forecast(
     return {
         "path": str(path),
         "format": {"grib": "GRIB", "netcdf": "NetCDF", "zarr": "Zarr"}[file_kind(path)],
-        "grid": _grid(axes.grid),
+        "grid": _grid(axes.grid) | {"projection": _projection(dataset, axes.grid)},
         "times": _times(series),
         "members": series.labels,
         "shown": str(series.valid[index]),
@@ -83,7 +85,7 @@ def _grid(grid: Grid) -> dict[str, Any]:
             "latitude": [float(lat.min()), float(lat.max())],
             "longitude": [float(lon.min()), float(lon.max())],
             "spacing": [round(grid.spacing, 4)] * 2,
-            "global": False,
+            "global": isinstance(grid, Reduced),
         }
     return {
         "rows": grid.shape[0],
@@ -95,6 +97,16 @@ def _grid(grid: Grid) -> dict[str, Any]:
         ],
         "global": bool(grid.periodic and all(grid.covers_poles)),
     }
+
+
+def _projection(dataset: xr.Dataset, grid: Grid) -> str:
+    """As CF names it, where the file says it."""
+    if isinstance(grid, Reduced):
+        return "reduced"
+    if not isinstance(grid, Mesh):
+        return "latitude_longitude"
+    stated = (v.attrs.get("grid_mapping_name") for v in dataset.variables.values())
+    return next((str(name) for name in stated if name is not None), "two-dimensional")
 
 
 def _times(series: Series) -> list[dict[str, Any]]:

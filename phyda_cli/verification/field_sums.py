@@ -54,7 +54,7 @@ def add_fields(
     widths = None if spread is None else to_grid(spread, channels, grid)[0]
     ensemble = np.stack([to_grid(m, channels, grid)[0] for m in members]) if members else None
     state = _States(target, after, before, widths, ensemble)
-    weights = np.repeat(grid.area_weights, grid.shape[1])
+    weights = np.asarray(grid.point_weights).ravel()
     regions = {ALL: np.ones(grid.shape, bool)} if masks is None else masks
     inside = np.array([mask.ravel() for mask in regions.values()])
     rows = _sums(state, channels, inside * weights, inside)

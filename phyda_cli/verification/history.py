@@ -154,7 +154,7 @@ def _rms_of(fields: Fields | None, less: Fields | None = None) -> float | None:
     if values is None or (less is not None and (other is None or other.shape != values.shape)):
         return None
     square = (values - (0.0 if other is None else other)) ** 2
-    weights = np.where(np.isfinite(square), fields.grid.area_weights[:, None], 0.0)
+    weights = np.where(np.isfinite(square), fields.grid.point_weights, 0.0)
     if weights.sum() <= 0:
         return None
     return float(np.sqrt((weights * np.nan_to_num(square)).sum() / weights.sum()))

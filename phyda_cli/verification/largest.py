@@ -68,7 +68,7 @@ def largest_increments(found: Collected, most: int = 5) -> list[LargeIncrement]:
     grid = fields.grid
     after, before = (to_grid(f, chosen, grid)[0] for f in (fields, found.background))
     change = after - before
-    weights = grid.area_weights[None, :, None]
+    weights = grid.point_weights[None]
     known = np.isfinite(change)
     rms = np.sqrt(
         (weights * np.nan_to_num(change) ** 2).sum((1, 2)) / (weights * known).sum((1, 2)).clip(1)

@@ -12,6 +12,7 @@ import xarray as xr
 
 from phyda_cli.fields.reduced import Reduced
 from phyda_cli.formats.background import Background, read_background
+from phyda_cli.formats.contents import describe_forecast
 from phyda_cli.formats.write import write_analysis
 from phyda_cli.observations.operators import build_operator
 from phyda_cli.observations.table import make
@@ -146,3 +147,15 @@ def test_a_reduced_grid_is_a_list_of_points(tmp_path: Path) -> None:
         assert data["t"].dims[-1] == "points"
         assert data["latitude"].dims == ("points",)
     assert errors(out) == []
+
+
+def test_inspect_names_the_projection(tmp_path: Path) -> None:
+    found = {
+        name: describe_forecast(grib(tmp_path / "fc.grib2", GRIDS[name]), [])["grid"]["projection"]
+        for name in ("lambert", "rotated", "reduced")
+    }
+    assert found == {
+        "lambert": "lambert_conformal_conic",
+        "rotated": "rotated_latitude_longitude",
+        "reduced": "reduced",
+    }
