@@ -17,7 +17,7 @@ __all__ = ["FIRST", "STEP", "Case", "faults_seen", "left_over"]
 FIRST = datetime(2021, 1, 1, tzinfo=UTC)
 STEP = timedelta(hours=6)
 KEPT = 12
-VISIBLE = {"cycles", "events.jsonl", "latest", "lock", "status.json"}
+VISIBLE = {"cycles", "events.jsonl", "latest", "lock", "rejected", "status.json"}
 
 
 @dataclass(frozen=True)

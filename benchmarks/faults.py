@@ -200,7 +200,7 @@ class Campaign:
         path = self.case.observations(when)
         whole = path.read_bytes()
         path.write_bytes(whole[: draw.randint(0, len(whole) - 1)])
-        self.expect(self.start(now), {0, 3, 4}, "a run with truncated observations")
+        self.expect(self.start(now), {0, 3, 4, 5}, "a run with truncated observations")
         path.write_bytes(whole)
 
     def growing_observations(self, when: datetime, now: datetime, draw: random.Random) -> None:
@@ -229,7 +229,7 @@ class Campaign:
                 time.sleep(draw.uniform(0, 0.3 * self.longest))
                 file.write(whole[begin : begin + len(whole) // 8])
                 file.flush()
-        self.expect(process, {0, 3, 4}, f"a run while {path.name} grows")
+        self.expect(process, {0, 3, 4, 5}, f"a run while {path.name} grows")
 
     def two_at_once(self, when: datetime, now: datetime, draw: random.Random) -> None:
         """Two runs start together."""

@@ -121,7 +121,7 @@ class GateSettings(Settings):
         description="Largest rms of an increment, in background-error standard deviations.",
     )
     dry_mass_hpa: float = Field(
-        1.0,
+        2.0,
         gt=0,
         description="Largest change of the global mean pressure of dry air [hPa]; a limited area "
         "has no such limit.",

@@ -35,8 +35,8 @@ BAD: dict[str, dict[str, Any]] = {
     "worse fit": {"departures": departures("used", 30, 2.1)},
     "withheld": {"departures": departures("passive", 30, 2.5)},
     "increment": {"increment_sigmas": {"t850": 4.1}},
-    "more air": {"dry_mass_change_hpa": 1.1},
-    "less air": {"dry_mass_change_hpa": -1.1},
+    "more air": {"dry_mass_change_hpa": 2.1},
+    "less air": {"dry_mass_change_hpa": -2.1},
     "not hydrostatic": {"hydrostatic_excess": 2.1},
 }
 
