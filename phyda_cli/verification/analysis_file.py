@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from phyda_cli.fields.grid import Fields
+from phyda_cli.fields.mesh import turned, turned_spread
 from phyda_cli.files.worker import apart
 from phyda_cli.formats.background import Background, level_index, read_background, values_of
 from phyda_cli.formats.inputs import FieldInput, file_kind, name_of
@@ -73,6 +74,11 @@ def read_analysis(path: FieldInput, time: np.datetime64 | None = None) -> Analys
             return pick.fields(lambda s: pick.values(s, "_members", index), "_members")
 
         members = [member(i) for i in range(count)]
+    if file.angle is not None:  # companions are along the winds of the file, as it is
+        angle = file.angle
+        background = None if background is None else _in_memory(turned(background, angle))
+        spread = None if spread is None else _in_memory(turned_spread(spread, angle))
+        members = [None if m is None else _in_memory(turned(m, angle)) for m in members]
     return AnalysisFile(
         name,
         file.fields,
@@ -80,6 +86,10 @@ def read_analysis(path: FieldInput, time: np.datetime64 | None = None) -> Analys
         spread,
         tuple(m for m in members if m is not None),
     )
+
+
+def _in_memory(fields: Fields) -> Fields:
+    return replace(fields, upper=dict(fields.upper.items()))
 
 
 def _completed(some: Fields, all_of: Fields) -> Fields:
