@@ -79,11 +79,14 @@ def together() -> Iterator[None]:
     try:
         yield
         for temporary, path in waiting.items():
-            if temporary.is_dir():
-                move_folder(temporary, path)
-            else:
-                os.replace(temporary, path)
-            _sync(path.parent)
+            try:
+                if temporary.is_dir():
+                    move_folder(temporary, path)
+                else:
+                    os.replace(temporary, path)
+                _sync(path.parent)
+            except OSError as error:
+                raise _write_failure(path, error) or error from error
     finally:
         _waiting.reset(token)
         for temporary in waiting:

@@ -272,3 +272,16 @@ def test_leftovers_of_other_outputs_go_too(tmp_path: Path) -> None:
     with publish(tmp_path / "an_20200102.nc") as temporary:
         temporary.write_text("whole")
     assert names(tmp_path) == [".notes.part", "an_20200102.nc"]
+
+
+@pytest.mark.parametrize("name", ["replace", "fsync"])
+def test_an_error_when_they_appear_is_one_of_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OutputError, match="the disk is full"), together():  # noqa: PT012
+        with publish(tmp_path / "a") as temporary:
+            temporary.write_text("a")
+        monkeypatch.setattr(os, name, full)
