@@ -15,6 +15,7 @@ TESTS = Path(__file__).parent
 OBS, FORECAST = "commands/test_obs_hints.py", "formats/test_forecast_hints.py"
 TRAPS, BAD_OBS = "observations/test_obs_traps.py", "commands/test_assimilate_bad_obs.py"
 BAD_FORECAST = "commands/test_assimilate_bad_background.py"
+OUTPUT = "commands/test_assimilate_output.py"
 FED_BACK = {  # where a hint is given: the tests that follow it
     "formats/axes.py _axis": f"{FORECAST}::test_renames_in_hints formats/test_traps.py::"
     "test_radians_are_no_degrees",
@@ -26,6 +27,8 @@ FED_BACK = {  # where a hint is given: the tests that follow it
     "formats/checks.py check_range": f"{FORECAST}::test_units_attributes",
     "formats/classic.py reject_truncated": "formats/test_bad_background.py::test_truncated_netcdf",
     "formats/columns.py _refused": f"{FORECAST}::test_levels_in_hints",
+    "formats/cut.py area_of": f"{OUTPUT}::test_what_hints_about_outputs_say_works",
+    "formats/cut.py levels_of": f"{OUTPUT}::test_what_hints_about_outputs_say_works",
     "formats/ensemble.py read_ensemble": f"{FORECAST}::test_members_in_hints",
     "formats/grib_messages.py _decoding": f"{BAD_FORECAST}::test_truncated_grib",
     "formats/grib_messages.py _main_grid": "formats/test_grib.py::test_unsupported_grids",
@@ -42,7 +45,8 @@ FED_BACK = {  # where a hint is given: the tests that follow it
     "formats/times.py choose": f"{FORECAST}::test_times_in_hints",
     "formats/xarray_frames.py frame": "formats/test_bad_background.py::test_truncated_netcdf",
     "formats/xarray_frames.py read": "formats/test_bad_background.py::test_truncated_netcdf",
-    "formats/zarr.py open_zarr_series": f"{FORECAST}::test_copies_that_are_whole",
+    "formats/write.py check_format": f"{OUTPUT}::test_what_hints_about_outputs_say_works",
+    "formats/zarr.py open_zarr": f"{FORECAST}::test_copies_that_are_whole",
     "observations/convert.py format_of": f"{OBS}::test_files_and_formats",
     "observations/feedback.py read_feedback": f"{OBS}::test_a_feedback_made_again",
     "observations/feedback.py _checked": f"{OBS}::test_rows_that_are_no_feedback",

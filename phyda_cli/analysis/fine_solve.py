@@ -31,8 +31,8 @@ __all__ = ["FineIncrement", "fading", "interpolate"]
 
 _CUBE = 0.75  # side of a tile over the shorter of the near length and the stations' spacing
 _SMALLEST = 1.0  # km, where several stations stand in one place
-_TILE = 16  # most points of a tile
-_AT_ONCE = 64  # tiles: what they need stays in the cache
+_TILE = 64  # most points of a tile
+_AT_ONCE = 32  # tiles: what they need stays in the cache
 
 
 @dataclass(frozen=True, eq=False)

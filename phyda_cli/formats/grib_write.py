@@ -55,8 +55,10 @@ def write_grib(
     """Write the fields of ``analysis``, in the layout of ``background.source``, into the messages
     of the background's file.
 
-    Fields that the analysis leaves as they are keep their messages byte for byte. The others keep
-    packing, grid, levels, dates and members, and are marked as an analysis. A file of one time and
+    Variables that the analysis leaves as they are keep their messages byte for byte. The others
+    keep packing, grid, levels, dates and members, and are marked as an analysis on every level, so
+    that readers find one variable; where a level does not change, its values stay bit for bit. A
+    file of one time and
     member keeps all its messages; of a larger one only those of the frame are written. Raises
     UsageError for a background that is no frame of a GRIB file, OutputError when the file does not
     read back.
@@ -68,6 +70,9 @@ def write_grib(
         assert isinstance(frames, GribFrames)
         own = frames.messages(background.frame)
         changed = _changed(own, background.source, analysis)
+        names = {(m.offset, m.part): name for m, name, _ in places_of(own)}
+        analysed = {names[place] for place in changed}
+        marked = {place for place, name in names.items() if name in analysed}
         kept = None if len(frames.frames) == 1 else {m.offset for m in own}
         count = 0
 
@@ -76,7 +81,7 @@ def write_grib(
                 raise OutputError(f"cannot write {path}: it does not read back as {count} fields")
 
         with publish(path, overwrite, check) as temporary, open(temporary, "wb") as out:
-            count = _write_messages(out, background.path, changed, kept)
+            count = _write_messages(out, background.path, changed, marked, kept)
 
 
 def _changed(
@@ -96,9 +101,14 @@ def _changed(
 
 
 def _write_messages(
-    out: BinaryIO, source: Path, changed: Mapping[_Place, np.ndarray], kept: set[int] | None
+    out: BinaryIO,
+    source: Path,
+    changed: Mapping[_Place, np.ndarray],
+    marked: set[_Place],
+    kept: set[int] | None,
 ) -> int:
-    """Write the messages that start at ``kept`` (None: all) and return how many fields they are."""
+    """Write the messages that start at ``kept`` (None: all), with the values of ``changed``, those
+    of ``marked`` as an analysis; return how many fields they are."""
     sizes = Counter(offset for offset, _, _ in fields_in_order(source))
     bounds = eccodes.codes_extract_offsets_sizes(str(source), eccodes.CODES_PRODUCT_GRIB)
     lengths: dict[int, int] = dict(bounds)
@@ -108,14 +118,16 @@ def _write_messages(
             if kept is not None and offset not in kept:
                 continue
             written += size
-            touched = [i for i in range(size) if (offset, i) in changed]
+            touched = [i for i in range(size) if (offset, i) in marked]
             if not touched:
                 raw.seek(offset)
                 out.write(raw.read(lengths[offset]))
                 continue
             fields = _fields_at(file, offset, size)
             for i in touched:
-                _fill(fields[i], changed[offset, i])
+                if (offset, i) in changed:
+                    _fill(fields[i], changed[offset, i])
+                _mark(fields[i])
             _put(out, fields)
     return written
 
@@ -128,7 +140,7 @@ def _fields_at(file: BinaryIO, offset: int, size: int) -> list[Message]:
 
 
 def _fill(message: Message, values: np.ndarray) -> None:
-    """New ``values`` (H, W) in the order of ``grib_messages.values_of_message``, as an analysis."""
+    """New ``values`` (H, W) in the order of ``grib_messages.values_of_message``."""
     handle = message.codes_id
     absent = np.isnan(values)
     if absent.any() and not message.message_get("bitmapPresent", default=0):
@@ -138,6 +150,11 @@ def _fill(message: Message, values: np.ndarray) -> None:
         eccodes.codes_set(handle, "bitsPerValue", bits)
     packed = np.where(absent, MISSING_VAUE_INDICATOR, values.astype(np.float64))
     eccodes.codes_set_values(handle, flattened(message, packed))
+
+
+def _mark(message: Message) -> None:
+    """Say that ``message`` is of an analysis."""
+    handle = message.codes_id
     if message.message_get("edition", default=0) == 2:
         eccodes.codes_set(handle, "typeOfProcessedData", _ANALYSIS)
         eccodes.codes_set(handle, "typeOfGeneratingProcess", _ANALYSIS)

@@ -18,6 +18,7 @@ from phyda_cli.settings.training import TrainingSettings
 from phyda_cli.training.cases import PARTS, EvidenceBatch, evidence_maps
 from phyda_cli.training.data import TrainingData, build, simulate_cases, training_data
 from phyda_cli.training.loop import Pace, Phase
+from phyda_cli.training.monitor import Lines
 from phyda_cli.training.phases import denoiser_phase, encoder_phase, networks
 from phyda_cli.training.run import Run
 from phyda_cli.training.scores import validate
@@ -83,7 +84,10 @@ class Estimate:
 
 
 def estimate(run: Run, store_path: Path) -> Estimate:
-    """Simulate a few cases and take a few steps of every phase."""
+    """Simulate a few cases and take a few steps of every phase. Of several processes the first
+    alone is shown."""
+    if run.ranks.rank > 0:
+        run = replace(run, monitor=Lines(lambda _: None))
     folder = Path(run.ranks.first(lambda: tempfile.mkdtemp(prefix="phyda-dry-run-")))
     try:
         return _measured(replace(run, folder=folder), PairStore.open(store_path))

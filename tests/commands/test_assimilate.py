@@ -341,4 +341,4 @@ def test_a_january_forecast_under_october_reports_is_suspect(
         assert "t2m do not fit the background" in reasons
     else:  # stations that agree by the thousand are believed, and the background is not
         assert rejected < 100
-        assert "background error of temperature" in reasons
+        assert "the background error of mass, temperature" in reasons

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -34,6 +35,20 @@ def test_an_area_and_some_levels(assimilate: Run, tmp_path: Path) -> None:
         np.testing.assert_array_equal(part["t_increment"].values, same.values)
     assert assimilate("--levels", "333", out=tmp_path / "no.nc").code == 2
     assert assimilate("--area", "-20,0,60,5", out=tmp_path / "no.nc").code == 2
+
+
+def test_what_hints_about_outputs_say_works(assimilate: Run, tmp_path: Path) -> None:
+    refused = assimilate("--levels", "333")
+    listed = re.search(r"it has ([\d, ]+\d)", refused.err)
+    assert listed is not None, refused.err
+    assert assimilate("--levels", listed[1].replace(" ", "")).code == 0
+    refused = assimilate("--area", "-20,0,60,5", out=tmp_path / "area.nc")
+    assert "north,west,south,east" in refused.err
+    assert assimilate("--area", "60,0,-20,30", out=tmp_path / "area.nc").code == 0
+    refused = assimilate("--format", "zarr", out=tmp_path / "store")
+    ending = re.search(r"end in (\.\w+)", refused.err)
+    assert ending is not None, refused.err
+    assert assimilate("--format", "zarr", out=tmp_path / f"store{ending[1]}").code == 0
 
 
 def test_stations_get_the_analysis(assimilate: Run, tmp_path: Path) -> None:
@@ -92,7 +107,7 @@ def test_grib_in_and_out(phyda: Run, shared_data: Path, tmp_path: Path) -> None:
     if shutil.which("grib_compare"):
         keys = "shortName,typeOfLevel,level,dataDate,dataTime,stepRange,gridType,md5GridSection"
         subprocess.run(["grib_compare", "-c", f"{keys},packingType", source, out], check=True)
-    cfgrib = xr.open_dataset(
+    cfgrib = xr.open_dataset(  # one variable: levels that do not change are of the analysis too
         out,
         engine="cfgrib",
         backend_kwargs={

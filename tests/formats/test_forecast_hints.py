@@ -154,6 +154,9 @@ def test_grids_in_hints(file: Path) -> None:
     data = dataset(t=(T, K))
     points = data.stack(points=("lat", "lon")).reset_index("points")
     points.to_netcdf(file, engine="netcdf4")
+    assert used(read_background(file)) == {"t": "t"}  # rows, as those of a reduced grid
+    order = np.random.default_rng(0).permutation(points.sizes["points"])
+    points.isel(points=order).to_netcdf(file, engine="netcdf4")
     hint(file, "(rectilinear latitude-longitude)")
     points.set_index(points=("lat", "lon")).unstack("points").to_netcdf(file, engine="netcdf4")
     assert used(read_background(file)) == {"t": "t"}
