@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
@@ -20,18 +21,21 @@ LONGEST_WAIT = timedelta(days=2)  # others wait while one makes statistics or si
 
 @contextmanager
 def together() -> Iterator[Ranks]:
-    """The ranks of a training. The end of another process is an error of phyda's own in here, and
-    success closes the connections."""
+    """The ranks of a training. The end of another process is an error of phyda's own in here.
+    Success closes the connections, and so does an error at the very end of the process: gloo's
+    threads now and then abort one that ends within a group."""
     own = join(LONGEST_WAIT)
     try:
         yield own
-    except (RuntimeError, PhydaError) as error:
+    except (RuntimeError, PhydaError, SystemExit) as error:
         cause = error.__cause__ if isinstance(error, PhydaError) else error
         if own.size > 1 and _lost(cause):
             raise GateError(
                 f"process {own.rank}: another process of this training has ended",
                 hint="see its own message",
             ) from error
+        if own.size > 1:
+            atexit.register(torch.distributed.destroy_process_group)
         raise
     if own.size > 1:
         torch.distributed.destroy_process_group()
