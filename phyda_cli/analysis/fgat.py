@@ -91,9 +91,15 @@ def background_change(
     change[rows] = np.where(known, total, 0.0)
     outside = int(((observed < axis[0]) | (observed > axis[-1])).sum())
     notes.append(
-        f"{moved.size} observations are compared with the background at their own time, "
-        f"interpolated between {axis.size} times"
+        f"{int(known[moved].sum())} observations are compared with the background at their own "
+        f"time, interpolated between {axis.size} times"
     )
+    lost = np.flatnonzero(~known[moved] & start.ok)
+    if lost.size:
+        notes.append(
+            f"{lost.size} observations have no model equivalent at their own time and are compared "
+            "with the background at the time of the analysis"
+        )
     if outside:
         notes.append(f"{outside} observations lie outside the times of the background")
     return change, notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 from synthetic import FINE, FINE_LEVELS, LEVELS, TIME, WAVES, amplitudes, dataset
 
 from phyda_cli.analysis.assimilate import Request, Result, assimilate
-from phyda_cli.analysis.fgat import brackets
+from phyda_cli.analysis.fgat import background_change, brackets
+from phyda_cli.fields.grid import Fields
+from phyda_cli.observations.table import make
 from phyda_cli.settings.analysis import AnalysisSettings
 
 OI = AnalysisSettings(method="oi", device="cpu")
@@ -135,3 +138,22 @@ def test_only_the_times_around_the_reports_are_read() -> None:
     np.testing.assert_array_equal(brackets(series, TIME, times(-20)), series[:4])
     daily = times(-24, 0, 3, 24)
     np.testing.assert_array_equal(brackets(daily, TIME, times(-2, 8)), times(0, 3))
+
+
+def test_what_a_time_lacks_is_said() -> None:
+    values = {"msl": np.full(FINE.shape, 101000.0)}
+    own = Fields(FINE, TIME, np.zeros(0), {}, values)
+    bare = replace(own, surface={"t2m": np.full(FINE.shape, 280.0)})
+    table = make(
+        station_id=["A"],
+        time=at(2),
+        latitude=10.0,
+        longitude=20.0,
+        elevation=0.0,
+        variable="msl",
+        value=101100.0,
+        error=100.0,
+    )
+    change, notes = background_change(own, table, times(0, 3), lambda _: bare, None, 500.0)
+    assert change.tolist() == [0.0]
+    assert any("no model equivalent at their own time" in note for note in notes)
