@@ -14,30 +14,21 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from phyda_cli.analysis import fine_groups as groups
 from phyda_cli.analysis.analyse import Analysis, check_plausible
 from phyda_cli.analysis.companions import companions, followers
 from phyda_cli.analysis.fine_covariance import Points, SmallScale
 from phyda_cli.analysis.fine_draws import prior_draws
-from phyda_cli.analysis.fine_drift import drift, height_predictor, wind_predictors
+from phyda_cli.analysis.fine_drift import drift
 from phyda_cli.analysis.fine_estimate import estimate
 from phyda_cli.analysis.fine_solve import fading, interpolate
-from phyda_cli.constants import EARTH_RADIUS, STANDARD_PRESSURE
-from phyda_cli.fields.earth import east_and_north, unit_vectors
+from phyda_cli.constants import EARTH_RADIUS
+from phyda_cli.fields.earth import unit_vectors
 from phyda_cli.fields.grid import Fields
-from phyda_cli.fields.interpolate import bilinear
 from phyda_cli.observations.table import QC
 from phyda_cli.settings.fine import FineSettings
 
 __all__ = ["FineStage", "fine_stage", "refine"]
-
-GROUPS: dict[str, tuple[str, ...]] = {
-    "temperature": ("t2m",),
-    "humidity": ("q2m",),
-    "wind": ("u10", "v10"),
-    "pressure": ("sp", "msl"),
-}
-_REPORT = ["station_id", "time", "latitude", "longitude", "elevation"]
-_HUMIDITY = 5e-3  # kg kg-1, where the error of humidity is as it is estimated
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,16 +74,16 @@ def fine_stage(
     """
     result = FineStage(np.zeros(len(table)), np.zeros(len(table)), np.full(len(table), np.nan))
     analysed, rng = table["value"].to_numpy() - residual, np.random.default_rng(seed)
-    for group, names in GROUPS.items():
+    for group, names in groups.GROUPS.items():
         if not any(name in background.surface for name in names):
             continue
-        rows = _reports(table, np.isfinite(residual), names, together=group == "wind")
+        rows = groups.reports(table, np.isfinite(residual), names, together=group == "wind")
         mask = used[rows].all(axis=1)
         if mask.sum() < settings.min_stations:
             continue
-        unit = _unit(group, analysed)[rows]
-        places, ground = _stations(background, table.iloc[rows[:, 0]])
-        shape = _predictors(group, places, analysed[rows], ground)
+        unit = groups.unit(group, analysed)[rows]
+        places, ground = groups.stations(background, table.iloc[rows[:, 0]])
+        shape = groups.predictors(group, places, analysed[rows], ground)
         weight = (error[rows] / np.median(error[rows[mask]])).max(axis=1)
         start = (prior or {}).get(group)
         found = _Group.of(
@@ -140,7 +131,7 @@ class _Group:
         (m,) are used; ``shape`` (m, V, K) is that of the drift and ``weight`` (m,) of the
         errors."""
         coefficients = drift(shape[mask], residual[mask])
-        values = _vectors(places.position, residual - shape @ coefficients, name)[mask]
+        values = groups.vectors(places.position, residual - shape @ coefficients, name)[mask]
         stations = places.take(np.flatnonzero(mask))
         small = estimate(stations, values, settings.radius_km, residual.shape[1], start)
         if small is None:
@@ -153,7 +144,7 @@ class _Group:
         many = self.settings.neighbours, self.settings.radius_km
         found = interpolate(self.small, targets, self.stations, self.values, self.noise, *many)
         near = fading(targets, self.stations, self.settings.radius_km)[:, None]
-        parts = _components(targets.position, found.increment, self.name)
+        parts = groups.components(targets.position, found.increment, self.name)
         return parts + near * (shape @ self.coefficients), found.variance
 
     def draws(self, targets: Points, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -165,7 +156,7 @@ class _Group:
         many = self.settings.neighbours, self.settings.radius_km
         drawn -= interpolate(self.small, targets, self.stations, seen, self.noise, *many).increment
         several = drawn.reshape(len(drawn), count, size).transpose(1, 0, 2)
-        return np.stack([_components(targets.position, one, self.name) for one in several])
+        return np.stack([groups.components(targets.position, one, self.name) for one in several])
 
 
 def _on_grid(
@@ -177,28 +168,18 @@ def _on_grid(
     rng: np.random.Generator,
 ) -> None:
     """Add the surface variables ``names`` of ``background`` to ``result``."""
-    grid, surface, size = _grid_points(background), background.surface, background.grid.shape
+    grid, surface, size = groups.grid_points(background), background.surface, background.grid.shape
     fields = [surface[n].ravel() if n in surface else np.zeros(np.prod(size)) for n in names]
     wind = np.stack(fields, axis=1) if found.name == "wind" else np.zeros((len(fields[0]), 1))
-    parts, variance = found.at(grid, _predictors(found.name, grid, wind))
+    parts, variance = found.at(grid, groups.predictors(found.name, grid, wind))
     drawn = found.draws(grid, draws, rng) if draws else None
     for k, name in enumerate(names):
         if name in surface:
-            scale, part = _unit(found.name, surface[name]), min(k, parts.shape[1] - 1)
+            scale, part = groups.unit(found.name, surface[name]), min(k, parts.shape[1] - 1)
             result.increment[name] = parts[:, part].reshape(size) * scale
             result.variance[name] = variance.reshape(size) * scale**2
             if drawn is not None:
                 result.draws[name] = drawn[:, :, part].reshape(draws, *size) * scale
-
-
-def _predictors(
-    group: str, places: Points, analysed: np.ndarray, ground: np.ndarray | None = None
-) -> np.ndarray:
-    """Of the drift (m, V, K) at ``places`` (m,) where stage 1 has ``analysed`` (m, V) and the
-    background its ``ground`` (m,) [m]; without, they are on it."""
-    if group == "wind":
-        return wind_predictors(analysed, places.land)
-    return height_predictor(places.elevation - (places.elevation if ground is None else ground))
 
 
 def _share_far(background: Fields, table: pd.DataFrame, used: np.ndarray, radius: float) -> float:
@@ -299,70 +280,3 @@ def _said(group: str, small: SmallScale) -> str:
         f"fine stage, {group}: {near:.2g} within {small.near_km:.0f} km, {far:.2g} within "
         f"{small.far_km:.0f} km, observations {noise:.2g}"
     )
-
-
-def _reports(
-    table: pd.DataFrame, usable: np.ndarray, names: tuple[str, ...], together: bool
-) -> np.ndarray:
-    """Numbers of the rows (m, V) of ``names``: one of them, or with ``together`` all of a
-    report."""
-    passing = usable & (table["qc"] <= 1).to_numpy()
-    variable = table["variable"].to_numpy(object)
-    if not together:
-        return np.flatnonzero(passing & np.isin(variable, names))[:, None]
-    parts = [
-        table.loc[passing & (variable == name), _REPORT].assign(row=lambda t: t.index)
-        for name in names
-    ]
-    both = parts[0].merge(parts[1], on=_REPORT, suffixes=("", "_other"))
-    return both[["row", "row_other"]].to_numpy()
-
-
-def _unit(group: str, value: np.ndarray) -> np.ndarray:
-    """What residuals near ``value`` (of the background) are divided by, so that they vary alike
-    everywhere: pressure is proportional to pressure, humidity's errors grow with its root."""
-    if group == "pressure":
-        return np.asarray(value) / STANDARD_PRESSURE
-    if group == "humidity":
-        return np.sqrt(np.maximum(value, 0.04 * _HUMIDITY) / _HUMIDITY)
-    return np.ones(np.shape(value))
-
-
-def _vectors(position: np.ndarray, values: np.ndarray, group: str) -> np.ndarray:
-    """Scalars as they are (m, 1); winds (m, 2) as vectors (m, 3) in space, which need no common
-    north."""
-    if group != "wind":
-        return values
-    east, north = east_and_north(position)
-    return values[:, :1] * east + values[:, 1:] * north
-
-
-def _components(position: np.ndarray, vectors: np.ndarray, group: str) -> np.ndarray:
-    """The way back."""
-    if group != "wind":
-        return vectors
-    return np.stack([(vectors * axis).sum(axis=1) for axis in east_and_north(position)], axis=1)
-
-
-def _stations(background: Fields, table: pd.DataFrame) -> tuple[Points, np.ndarray]:
-    """Where the rows (m,) are, and the background's ground there (m,) [m]: their own where it has
-    none."""
-    latitude, longitude = table["latitude"].to_numpy(), table["longitude"].to_numpy()
-    weights = bilinear(background.grid, latitude, longitude)
-
-    def of(name: str) -> np.ndarray | None:
-        if name not in background.surface:
-            return None
-        return np.asarray(weights @ np.nan_to_num(background.surface[name]).ravel())
-
-    ground, elevation = of("orography"), table["elevation"].to_numpy()
-    if ground is None:
-        ground = np.nan_to_num(elevation)
-    elevation = np.where(np.isnan(elevation), ground, elevation)
-    return Points.at(latitude, longitude, elevation, of("lsm")), ground
-
-
-def _grid_points(background: Fields) -> Points:
-    latitude, longitude = (a.ravel() for a in background.grid.mesh)
-    fixed = (background.surface.get(name) for name in ("orography", "lsm"))
-    return Points.at(latitude, longitude, *(None if f is None else f.ravel() for f in fixed))
