@@ -237,7 +237,7 @@ class Localisation:
             if near.size:
                 root = torch.from_numpy(np.sqrt(taper[near])).to(observed.members)
                 used, here = np.unique(box[near], return_inverse=True)
-                ours = members[:, near].mul_(root)  # of a copy
+                ours = (members if near.size == box.size else members[:, near]) * root
                 yield Layer(
                     group,
                     ours,
@@ -270,7 +270,15 @@ def _boxes(
     """
     row = np.abs(latitude[:, None] - grid.latitude[None]).argmin(axis=1)
     offset = np.abs((longitude[:, None] - grid.longitude[None] + 180) % 360 - 180)
-    _, box = np.unique(row * grid.shape[1] + offset.argmin(axis=1), return_inverse=True)
+    _, box = np.unique(_along_a_curve(row, offset.argmin(axis=1)), return_inverse=True)
     centre = np.zeros((box.max() + 1, 3))
     np.add.at(centre, box, unit_vectors(latitude, longitude))
     return box, centre / np.linalg.norm(centre, axis=1, keepdims=True)
+
+
+def _along_a_curve(row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Numbers of grid points that keep neighbours together: the bits of ``row`` and ``column`` in
+    turn (Morton 1966)."""
+    bits = range(int(max(row.max(), column.max())).bit_length())
+    twice = ((row >> b & 1) << 2 * b + 1 | (column >> b & 1) << 2 * b for b in bits)
+    return np.sum([np.zeros_like(row), *twice], axis=0)

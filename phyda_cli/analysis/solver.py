@@ -7,8 +7,8 @@ tapered by rho is
 .. math:: w = (I + Y^T \rho Y)^{-1} Y^T \rho d, \qquad \delta x = X w, \qquad P_a = X (I + Y^T \rho
 Y)^{-1} X^T
 
-(LETKF, Hunt et al. 2007, with observation-space localisation). It is solved in the smaller of the
-two spaces, on a coarse grid of columns whose weights are then interpolated (Yang et al. 2009).
+(LETKF, Hunt et al. 2007, with observation-space localisation). Each column is solved in the
+cheaper of the two spaces, on a coarse grid of columns whose weights are then interpolated (Yang et al. 2009).
 
 Draws from the posterior come from the same factorisation: with eta ~ N(0, I) of the members and eps
 ~ N(0, I) of the observations, the same everywhere, the weights (I + Y^T rho Y)^{-1} (eta + Y^T
@@ -20,16 +20,22 @@ Shapes: N members, C channels, H x W grid points, P observations, M columns, S b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
 
 from phyda_cli.analysis.localisation import Draws, Layer, Localisation, Observed
 
 __all__ = ["Reconstruction", "combine", "normal_equations", "solve", "solve_members"]
 
-BOX_CHUNK = 96
+BOX_CHUNK = 48
+VALUES_AT_ONCE = 50_000  # observations whose members are copied
+ROW_BLOCK = 96  # of a Gram matrix, of which the lower triangle is enough
+FACTOR_BLOCK = 48
+COLUMNS_AT_ONCE = 12  # with 384 members they fill 7 MB
 
 
 @dataclass(frozen=True)
@@ -45,62 +51,154 @@ class Reconstruction:
 
 
 def normal_equations(layer: Layer) -> tuple[torch.Tensor, torch.Tensor]:
-    """Y rho Y^T (M, N, N) and the right-hand sides (M, N, 1 + K) of every column: Y rho d, then the
-    draws' eta + Y rho^1/2 eps.
+    """Y rho Y^T (M, N, N), of which the lower triangles count, and the right-hand sides (M, N, 1 +
+    K) of every column: Y rho d, then the draws' eta + Y rho^1/2 eps."""
+    bands, right = _tapered_sums(layer, layer.rho)
+    return _whole(bands), right
 
-    The sum over observations for all columns is a matrix product over the boxes' Gram matrices,
-    without the columns at the beginning and the end that a chunk of boxes does not reach: both go
-    from south to north.
+
+def _tapered_sums(layer: Layer, rho: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """:func:`normal_equations` of the columns with the taper ``rho`` (M, S'), the matrices in bands
+    of rows without what lies right of the diagonal.
+
+    The sum over observations for all columns is a matrix product over the boxes' Gram matrices.
+    Those of boxes with about as many observations are made together. Boxes come in an order that
+    keeps neighbours together, so that few columns reach all of them.
     """
-    y, d, noise = layer.members, layer.innovation, layer.draws.noise
-    n, (m, boxes), k = y.shape[0], layer.rho.shape, noise.shape[1]
-    edges = np.searchsorted(layer.box, np.arange(boxes + 1))
-    a, b, drawn = y.new_zeros(m, n * n), y.new_zeros(m, n), y.new_zeros(m, n * k)
-    for first in range(0, boxes, BOX_CHUNK):
-        chunk = slice(first, min(first + BOX_CHUNK, boxes))
-        size = chunk.stop - first
-        gram, pull, push = y.new_empty(size, n, n), y.new_empty(size, n), y.new_empty(size, n, k)
-        for i, (start, end) in enumerate(
-            zip(edges[chunk], edges[chunk.start + 1 : chunk.stop + 1], strict=True)
-        ):
-            piece = y[:, start:end]
-            torch.mm(piece, piece.T, out=gram[i])
-            torch.mv(piece, d[start:end], out=pull[i])
-            torch.mm(piece, noise[start:end], out=push[i])
-        near = np.flatnonzero(layer.rho[:, chunk].any(dim=1).numpy(force=True))
-        if not near.size:
-            continue
-        columns = slice(int(near[0]), int(near[-1]) + 1)
-        rho = layer.rho[columns, chunk]
-        a[columns].addmm_(rho, gram.flatten(1))
-        b[columns].addmm_(rho, pull)
-        drawn[columns].addmm_(rho.sqrt(), push.flatten(1))
-    return a.reshape(m, n, n), torch.cat(
-        [b[:, :, None], drawn.reshape(m, n, k) + layer.draws.prior], dim=2
-    )
+    y, k = layer.members.T.contiguous(), layer.draws.noise.shape[1]  # a box's rows lie together
+    n, m = y.shape[1], rho.shape[0]
+    pulls = torch.cat([layer.innovation[:, None], layer.draws.noise], dim=1)
+    right = y.new_zeros(m, n, 1 + k)
+    rows = [slice(i, min(i + ROW_BLOCK, n)) for i in range(0, n, ROW_BLOCK)]
+    bands = [y.new_zeros(m, own.stop - own.start, own.stop) for own in rows]
+    for boxes, members in _boxes_of_a_size(layer, rho):
+        near = rho[:, boxes].any(dim=1).nonzero()[:, 0]
+        weight, root = rho[near][:, boxes], rho[near][:, boxes].sqrt()
+        filled = (members >= 0).to(y)[:, :, None]
+        piece = y[members] * filled
+        pull = (piece.mT @ pulls[members]).reshape(boxes.numel(), n, 1 + k)
+        right[:, :, 0].index_add_(0, near, weight @ pull[:, :, 0])
+        if k:
+            drawn = (root @ pull[:, :, 1:].flatten(1)).reshape(-1, n, k)
+            right[:, :, 1:].index_add_(0, near, drawn)
+        for band, own in zip(bands, rows, strict=True):
+            products = piece[:, :, own].mT @ piece[:, :, : own.stop]
+            band.flatten(1).index_add_(0, near, weight @ products.flatten(1))
+    right[:, :, 1:] += layer.draws.prior
+    return bands, right
 
 
-def solve_members(layer: Layer, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ensemble-space solve; ``x`` (M, N, C). Returns weights (M, N, 1 + K) and variance (M, C)."""
-    a, b = normal_equations(layer)
-    a.diagonal(dim1=1, dim2=2).add_(1.0)
-    factor = torch.linalg.cholesky(a)
-    half = torch.linalg.solve_triangular(factor, x, upper=False)
-    return torch.cholesky_solve(b, factor), half.square().sum(dim=1)
+def _boxes_of_a_size(
+    layer: Layer, rho: torch.Tensor
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The boxes that some column of ``rho`` (M, S') sees, some (B,) at a time, and their
+    observations (B, L), -1 where one has fewer than others; all have more than half of L."""
+    start = np.searchsorted(layer.box, np.arange(rho.shape[1] + 1))
+    count = np.diff(start)
+    seen = rho.any(dim=0).numpy(force=True)
+    size = 2 ** np.ceil(np.log2(np.maximum(count, 1))).astype(int)
+    for length in np.unique(size[seen]).tolist():
+        alike = np.flatnonzero(seen & (size == length))
+        together = max(1, min(BOX_CHUNK, VALUES_AT_ONCE // length))
+        for first in range(0, alike.size, together):
+            boxes = alike[first : first + together]
+            place = np.arange(length)
+            members = np.where(place < count[boxes, None], start[boxes, None] + place, -1)
+            yield torch.from_numpy(boxes).to(rho.device), torch.from_numpy(members).to(rho.device)
 
 
-def _solve_observations(layer: Layer, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Observation-space solve. Same results as the member space."""
-    y, root = layer.members, layer.rho[:, layer.box].sqrt()[:, :, None]
-    s = root * (y.T @ y) * root.mT
+def _whole(bands: list[torch.Tensor]) -> torch.Tensor:
+    """Bands of lower triangles (M, N', up to N) as matrices (M, N, N)."""
+    n = bands[-1].shape[2]
+    return torch.cat([pad(band, (0, n - band.shape[2])) for band in bands], dim=1)
+
+
+def cholesky(a: torch.Tensor) -> torch.Tensor:
+    """Lower factors of the lower triangles of ``a`` (M, N, N), which they overwrite.
+
+    LAPACK takes many times as long as a product of matrices of this size. So this is a loop over
+    blocks that are, but for a small one on the diagonal, products.
+    """
+    n = a.shape[1]
+    for first in range(0, n, FACTOR_BLOCK):
+        own, below = slice(first, first + FACTOR_BLOCK), slice(first + FACTOR_BLOCK, n)
+        if first:
+            a[:, first:, own].baddbmm_(a[:, first:, :first], a[:, own, :first].mT, alpha=-1)
+        factor = torch.linalg.cholesky(a[:, own, own])
+        a[:, own, own] = factor
+        if below.start < n:
+            identity = torch.eye(factor.shape[1], dtype=a.dtype, device=a.device)
+            inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
+            a[:, below, own] = a[:, below, own] @ inverse.mT
+    return a
+
+
+def solve_members(
+    layer: Layer, x: torch.Tensor, columns: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ensemble-space solve for ``columns`` of the layer; ``x`` (M, N, C) is of the same columns.
+
+    Returns weights (M, N, 1 + K) and variance (M, C).
+    """
+    bands, right = _tapered_sums(layer, layer.rho if columns is None else layer.rho[columns])
+    weights, variance = torch.empty_like(right), x.new_empty(x.shape[0], x.shape[2])
+    for some in _batches(x):
+        a = _whole([band[some] for band in bands])
+        a.diagonal(dim1=1, dim2=2).add_(1.0)
+        factor = cholesky(a)
+        both = torch.cat([right[some], x[some]], dim=2)
+        half = torch.linalg.solve_triangular(factor, both, upper=False)
+        pulled, seen = half.split([right.shape[2], x.shape[2]], dim=2)
+        weights[some] = torch.linalg.solve_triangular(factor.mT, pulled, upper=True)
+        variance[some] = seen.square().sum(dim=1)
+    return weights, variance
+
+
+def _batches(x: torch.Tensor) -> list[slice]:
+    """Columns of ``x`` (M, N, C) whose matrices stay in a processor's cache together; on a GPU
+    all."""
+    size = COLUMNS_AT_ONCE if x.device.type == "cpu" else max(1, x.shape[0])
+    return [slice(i, i + size) for i in range(0, x.shape[0], size)]
+
+
+def _solve_observations(
+    layer: Layer, x: torch.Tensor, columns: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Observation-space solve with the observations that each of the columns sees. Same arguments
+    and results as the member space."""
+    weights, variance = [], [x.new_zeros(0, x.shape[2])]
+    for some in _batches(x):
+        w, v = _in_observation_space(layer, x[some], layer.rho[columns[some]])
+        weights.append(w)
+        variance.append(v)
+    return torch.cat(weights), torch.cat(variance)
+
+
+def _in_observation_space(
+    layer: Layer, x: torch.Tensor, rho: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The columns tapered by ``rho`` (M, S'): each one's observations stand first in a row that
+    observations without weight fill up."""
+    taper = rho[:, layer.box]
+    column, observation = taper.nonzero(as_tuple=True)
+    count = taper.count_nonzero(dim=1)
+    place = torch.arange(column.numel(), device=x.device) - (count.cumsum(0) - count)[column]
+    chosen = column.new_zeros(rho.shape[0], max(1, int(count.max())))
+    chosen[column, place] = observation
+    root = x.new_zeros(chosen.shape)
+    root[column, place] = taper[column, observation].sqrt()
+    y = layer.members.T[chosen] * root[:, :, None]
+    prior = layer.draws.prior
+    s = y @ y.mT
     s.diagonal(dim1=1, dim2=2).add_(1.0)
-    factor = torch.linalg.cholesky(s)
-    drawn = layer.draws.noise - root * (y.T @ layer.draws.prior)
-    right = torch.cat([root * layer.innovation[:, None], drawn], dim=2)
-    w = y @ (root * torch.cholesky_solve(right, factor))
-    w[:, :, 1:] += layer.draws.prior
-    half = torch.linalg.solve_triangular(factor, root * torch.matmul(y.T, x), upper=False)
-    return w, x.square().sum(dim=1) - half.square().sum(dim=1)
+    drawn = layer.draws.noise[chosen] - y @ prior
+    pulled = (root * layer.innovation[chosen])[:, :, None]
+    right = torch.cat([pulled, drawn, y @ x], dim=2)
+    half = torch.linalg.solve_triangular(cholesky(s), right, upper=False)
+    factor, k = s, prior.shape[1]
+    w = y.mT @ torch.linalg.solve_triangular(factor.mT, half[:, :, : 1 + k], upper=True)
+    w[:, :, 1:] += prior
+    return w, x.square().sum(dim=1) - half[:, :, 1 + k :].square().sum(dim=1)
 
 
 def solve(
@@ -137,12 +235,25 @@ def _solve_layer(
     """Increment and draws (1 + K, C', H, W), and the ratio of analysis to background variance, of
     ``members`` (N, C', H, W), which are ``x`` (N, C', M) at the columns."""
     x = x.permute(2, 0, 1).to(layer.members)
-    weights, variance = (
-        _solve_observations if layer.innovation.numel() <= x.shape[1] else solve_members
-    )(layer, x)
+    weights = x.new_empty(*x.shape[:2], 1 + layer.draws.prior.shape[1])
+    variance = x.new_empty(x.shape[0], x.shape[2])
+    few = _sees_few(layer)
+    for columns, solved in ((few, _solve_observations), (~few, solve_members)):
+        chosen = columns.nonzero()[:, 0]
+        if chosen.numel():
+            weights[chosen], variance[chosen] = solved(layer, x[chosen], chosen)
     ratio = (variance / x.square().sum(dim=1).clamp(min=1e-30)).clamp(0.0, 1.0)
     everywhere = torch.sparse.mm(where.columns.to_grid.to(members), ratio.to(members))
     return combine(members, weights, where), everywhere.T.reshape(members.shape[1:])
+
+
+def _sees_few(layer: Layer) -> torch.Tensor:
+    """The columns (M,) that see so few observations that P x P matrices are cheaper to make and to
+    factorise than N x N ones."""
+    n, seen = layer.members.shape[0], (layer.rho > 0).to(layer.rho)
+    boxes = torch.from_numpy(np.bincount(layer.box, minlength=seen.shape[1])).to(seen)
+    p = seen @ boxes
+    return p.square() * (n + p / 3) <= n**2 * (seen.sum(dim=1) + n / 3)
 
 
 def combine(members: torch.Tensor, weights: torch.Tensor, where: Localisation) -> torch.Tensor:

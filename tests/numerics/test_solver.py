@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
-from phyda_cli.analysis.localisation import Columns, Draws, Localisation, Observed, gaspari_cohn
-from phyda_cli.analysis.solver import Reconstruction, solve
+from phyda_cli.analysis import solver
+from phyda_cli.analysis.localisation import (
+    Columns,
+    Draws,
+    Layer,
+    Localisation,
+    Observed,
+    gaspari_cohn,
+)
+from phyda_cli.analysis.solver import Reconstruction, cholesky, solve
 from phyda_cli.constants import EARTH_RADIUS
 from phyda_cli.fields.grid import Grid
 from phyda_cli.fields.interpolate import bilinear
@@ -147,6 +157,37 @@ def test_both_spaces_agree_with_localisation() -> None:
     for name in ("increment", "spread"):
         torch.testing.assert_close(getattr(ours, name), getattr(others, name), rtol=1e-9, atol=1e-9)
     assert ours.increment.abs().max() > 0.1
+
+
+def test_each_column_may_take_either_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many observations in the east and few in the west: the cheaper space for each column, and
+    what either alone gives."""
+    members = smooth_members(110)
+    lat, lon, channel, d, error = network(300)
+    lon = np.where(np.arange(300) < 4, 250.0, 60 + lon / 6)
+    draws = Draws(torch.randn(110, 2).double(), torch.randn(300, 2).double())
+    found, spaces = [], []
+
+    def choose(rule: Callable[[Layer], torch.Tensor]) -> Reconstruction:
+        monkeypatch.setattr(solver, "_sees_few", rule)
+        return analyse(members, lat, lon, channel, d, error, RADIUS, draws=draws)
+
+    own = solver._sees_few
+    found.append(choose(lambda layer: spaces.append(own(layer)) or spaces[-1]))
+    assert 0 < spaces[0].sum() < spaces[0].numel()
+    found += [choose(lambda layer, all_of=v: torch.full_like(own(layer), all_of)) for v in (1, 0)]
+    for name in ("increment", "spread", "perturbations"):
+        for other in found[1:]:
+            torch.testing.assert_close(
+                getattr(found[0], name), getattr(other, name), rtol=1e-9, atol=1e-9
+            )
+
+
+def test_factors_in_blocks_are_the_factors() -> None:
+    y = torch.randn(3, 130, 200, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    a = y @ y.mT
+    expected = torch.linalg.cholesky(a)
+    torch.testing.assert_close(cholesky(a.tril()).tril(), expected, rtol=1e-10, atol=1e-10)
 
 
 def test_a_single_observation_spreads_by_covariance_times_taper() -> None:
