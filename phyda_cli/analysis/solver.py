@@ -8,7 +8,8 @@ tapered by rho is
 Y)^{-1} X^T
 
 (LETKF, Hunt et al. 2007, with observation-space localisation). Each column is solved in the
-cheaper of the two spaces, on a coarse grid of columns whose weights are then interpolated (Yang et al. 2009).
+cheaper of the two spaces, on a coarse grid of columns whose weights are then interpolated (Yang et
+al. 2009).
 
 Draws from the posterior come from the same factorisation: with eta ~ N(0, I) of the members and eps
 ~ N(0, I) of the observations, the same everywhere, the weights (I + Y^T rho Y)^{-1} (eta + Y^T
