@@ -21,7 +21,7 @@ from phyda_cli.analysis.fine_covariance import Points, SmallScale
 from phyda_cli.analysis.fine_draws import prior_draws
 from phyda_cli.analysis.fine_drift import drift
 from phyda_cli.analysis.fine_estimate import estimate
-from phyda_cli.analysis.fine_solve import fading, interpolate
+from phyda_cli.analysis.fine_solve import interpolate
 from phyda_cli.constants import EARTH_RADIUS
 from phyda_cli.fields.earth import unit_vectors
 from phyda_cli.fields.grid import Fields
@@ -29,6 +29,16 @@ from phyda_cli.observations.table import QC
 from phyda_cli.settings.fine import FineSettings
 
 __all__ = ["FineStage", "fine_stage", "refine"]
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "temperature": ("t2m",),
+    "humidity": ("q2m",),
+    "wind": ("u10", "v10"),
+    "pressure": ("sp", "msl"),
+}
+_REPORT = ["station_id", "time", "latitude", "longitude", "elevation"]
+_ENOUGH = 200_000  # points to tell a share of the area from
+_HUMIDITY = 5e-3  # kg kg-1, where the error of humidity is as it is estimated
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +104,7 @@ def fine_stage(
             continue
         result.estimates[group] = found.small
         result.notes.append(_said(group, found.small))
-        increment, variance = found.at(places, shape)
+        increment, variance, _ = found.at(places, shape, found.values[:, None][:, :0])
         result.at_rows[rows] = increment * unit
         result.sigma_rows[rows] = np.sqrt(variance)[:, None] * unit
         result.noise[rows] = np.sqrt(float(found.small.noise)) * unit
@@ -139,24 +149,35 @@ class _Group:
         noise = float(small.noise) * weight[mask] ** 2
         return cls(name, small, stations, values, noise, coefficients, settings)
 
-    def at(self, targets: Points, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scaled increments (n, V) and the variance left (n,) at ``targets`` (n,)."""
+    def at(
+        self, targets: Points, shape: np.ndarray, seen: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """At ``targets`` (n,), scaled: increments (n, V), the variance left (n,), and what the same
+        analysis makes (n, K, V) of other values ``seen`` (m, K, V) at the stations."""
+        several = np.concatenate([self.values[:, None], seen], axis=1)
         many = self.settings.neighbours, self.settings.radius_km
-        found = interpolate(self.small, targets, self.stations, self.values, self.noise, *many)
-        near = fading(targets, self.stations, self.settings.radius_km)[:, None]
-        parts = groups.components(targets.position, found.increment, self.name)
-        return parts + near * (shape @ self.coefficients), found.variance
+        found = interpolate(
+            *(self.small, targets, self.stations, several.reshape(len(several), -1), self.noise),
+            *many,
+        )
+        made = found.increment.reshape(len(found.increment), *several.shape[1:])
+        parts = groups.components(targets.position, made[:, 0], self.name)
+        return (
+            parts + found.fading[:, None] * (shape @ self.coefficients),
+            found.variance,
+            made[:, 1:],
+        )
 
-    def draws(self, targets: Points, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Of the error left (count, n, V), scaled: what the analysis of drawn errors, seen by
-        stations with drawn noise, leaves of them."""
+    def draw(
+        self, targets: Points, count: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """``count`` draws of the errors at ``targets`` (n, count, V), and as the stations see them
+        (m, count, V), with noise."""
         size = self.values.shape[1]
         drawn, seen = prior_draws(self.small, (targets, self.stations), count * size, rng)
-        seen += np.sqrt(self.noise)[:, None] * rng.standard_normal(seen.shape)
-        many = self.settings.neighbours, self.settings.radius_km
-        drawn -= interpolate(self.small, targets, self.stations, seen, self.noise, *many).increment
-        several = drawn.reshape(len(drawn), count, size).transpose(1, 0, 2)
-        return np.stack([groups.components(targets.position, one, self.name) for one in several])
+        seen = seen + np.sqrt(self.noise)[:, None] * rng.standard_normal(seen.shape)
+        shape = (count, size)
+        return drawn.reshape(len(drawn), *shape), seen.reshape(len(seen), *shape)
 
 
 def _on_grid(
@@ -167,29 +188,36 @@ def _on_grid(
     draws: int,
     rng: np.random.Generator,
 ) -> None:
-    """Add the surface variables ``names`` of ``background`` to ``result``."""
+    """Add the surface variables ``names`` of ``background`` to ``result``. A draw of the error left
+    is what the analysis of a drawn error, seen by the stations, leaves of it."""
     grid, surface, size = groups.grid_points(background), background.surface, background.grid.shape
     fields = [surface[n].ravel() if n in surface else np.zeros(np.prod(size)) for n in names]
     wind = np.stack(fields, axis=1) if found.name == "wind" else np.zeros((len(fields[0]), 1))
-    parts, variance = found.at(grid, groups.predictors(found.name, grid, wind))
-    drawn = found.draws(grid, draws, rng) if draws else None
+    drawn, seen = found.draw(grid, draws, rng)
+    parts, variance, analysed = found.at(grid, groups.predictors(found.name, grid, wind), seen)
+    drawn -= analysed
+    left = [groups.components(grid.position, drawn[:, k], found.name) for k in range(draws)]
     for k, name in enumerate(names):
         if name in surface:
             scale, part = groups.unit(found.name, surface[name]), min(k, parts.shape[1] - 1)
-            result.increment[name] = parts[:, part].reshape(size) * scale
-            result.variance[name] = variance.reshape(size) * scale**2
-            if drawn is not None:
-                result.draws[name] = drawn[:, :, part].reshape(draws, *size) * scale
+            result.increment[name] = (parts[:, part].reshape(size) * scale).astype(np.float32)
+            result.variance[name] = (variance.reshape(size) * scale**2).astype(np.float32)
+            if draws:
+                one = np.stack([each[:, part].reshape(size) for each in left])
+                result.draws[name] = one * scale
 
 
 def _share_far(background: Fields, table: pd.DataFrame, used: np.ndarray, radius: float) -> float:
-    """The share of the area that is farther than ``radius`` [km] from every used row."""
+    """The share of the area that is farther than ``radius`` [km] from every used row; of a fine
+    grid every n-th point says it."""
     if not used.any():
         return 1.0
     latitude, longitude = (table[k].to_numpy()[used] for k in ("latitude", "longitude"))
-    mesh = unit_vectors(*background.grid.mesh)
+    every = int(np.ceil(np.sqrt(background.grid.size / _ENOUGH)))
+    some = np.s_[::every, ::every]
+    mesh = unit_vectors(*(a[some] for a in background.grid.mesh))
     nearest = cKDTree(unit_vectors(latitude, longitude)).query(mesh)[0]
-    weight = np.broadcast_to(background.grid.point_weights, nearest.shape)
+    weight = background.grid.point_weights[some]
     return float(np.average(nearest * EARTH_RADIUS / 1e3 > radius, weights=weight))
 
 

@@ -62,6 +62,14 @@ class Points:
             self.position[index], self.elevation[index], self.land[index], self.log_pressure[index]
         )
 
+    def seen_from(self, middle: np.ndarray, index: np.ndarray) -> Points:
+        """The points ``index`` (T, n) in single precision, with positions relative to the
+        ``middle`` (T, 3) of each row, so that distances are good to a metre."""
+        some = self.take(index)
+        position = (some.position - middle[:, None]).astype(np.float32)
+        rest = (some.elevation, some.land, some.log_pressure)
+        return Points(position, *(a.astype(np.float32) for a in rest))
+
 
 @dataclass(frozen=True, eq=False)
 class Separation:
@@ -101,10 +109,10 @@ def separation(a: Points, b: Points) -> Separation:
     def between(x: np.ndarray, y: np.ndarray) -> Tensor:
         return (torch.from_numpy(x)[..., :, None] - torch.from_numpy(y)[..., None, :]).abs()
 
-    squared = sum(between(a.position[..., k], b.position[..., k]) ** 2 for k in range(3))
-    assert isinstance(squared, Tensor)
+    exact = "donot_use_mm_for_euclid_dist"
+    position = torch.from_numpy(a.position), torch.from_numpy(b.position)
     return Separation(
-        squared.sqrt(),
+        torch.cdist(*position, compute_mode=exact),
         between(a.elevation, b.elevation),
         between(a.land, b.land),
         between(a.log_pressure, b.log_pressure),
@@ -114,7 +122,7 @@ def separation(a: Points, b: Points) -> Separation:
 def taper(share: Tensor) -> Tensor:
     """Wendland's compact correlation at the ``share`` (...) of its radius."""
     q = share.clamp(max=1.0)
-    return (1 - q) ** 4 * (4 * q + 1)
+    return (1 - q).square().square() * (4 * q + 1)
 
 
 def reach(small: SmallScale, most: float) -> Tensor:
@@ -127,11 +135,11 @@ def reach(small: SmallScale, most: float) -> Tensor:
 def covariance(small: SmallScale, apart: Separation, radius: float) -> Tensor:
     """C (..., n, m) at the separations ``apart``; zero beyond :func:`reach`, at most ``radius``
     [km]."""
-    r, dz = apart.distance, apart.height
+    r, squared = apart.distance, apart.height.square()
     near = small.near_variance * torch.exp(
-        -r / small.near_km - 0.5 * (dz / small.near_m) ** 2 - small.land * apart.land
+        r * (-1 / small.near_km) - squared * (0.5 / small.near_m**2) - apart.land * small.land
     )
-    far = small.far_variance * torch.exp(-r / small.far_km - 0.5 * (dz / small.far_m) ** 2)
+    far = small.far_variance * torch.exp(r * (-1 / small.far_km) - squared * (0.5 / small.far_m**2))
     ending = taper(r / reach(small, radius))
     if bool((apart.depth > 0).any()):
         ending = ending * torch.exp(-0.5 * (apart.depth / DEPTH) ** 2)

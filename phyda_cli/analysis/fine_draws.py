@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from phyda_cli.analysis.fine_covariance import Points, SmallScale
 
 __all__ = ["prior_draws"]
 
-_WAVES = 400  # of each of the two ranges
-_POINTS = 20_000  # at once
+_WAVES = 200  # of each of the two ranges
+_POINTS = 4_000  # at once
 
 
 def prior_draws(
@@ -36,14 +37,16 @@ def prior_draws(
         waves.append(np.hstack([across / float(length), upward, ashore]))
         width = np.sqrt(float(variance) / _WAVES)
         amplitudes.append(width * rng.standard_normal((2, _WAVES, count)))
-    number, (cosine, sine) = np.concatenate(waves), np.concatenate(amplitudes, axis=1)
+    number = torch.from_numpy(np.concatenate(waves))
+    cosine, sine = torch.from_numpy(np.concatenate(amplitudes, axis=1)).float()
 
     def at(points: Points) -> np.ndarray:
         where = np.hstack([points.position, points.elevation[:, None], points.land[:, None]])
-        parts = [np.zeros((0, count))]
-        for start in range(0, len(where), _POINTS):
-            phase = where[start : start + _POINTS] @ number.T
-            parts.append(np.cos(phase) @ cosine + np.sin(phase) @ sine)
-        return np.concatenate(parts)
+        drawn = np.zeros((len(where), count), np.float32)
+        for start in range(0, len(where) if count else 0, _POINTS):
+            phase = torch.from_numpy(where[start : start + _POINTS]) @ number.T
+            phase = torch.remainder(phase, 2 * torch.pi).float()
+            drawn[start : start + _POINTS] = phase.cos() @ cosine + phase.sin() @ sine
+        return drawn
 
     return [at(points) for points in places]

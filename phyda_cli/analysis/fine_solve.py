@@ -12,12 +12,12 @@ length and the spacing of the stations are a tile, with one Cholesky decompositi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
-from torch import Tensor
 
 from phyda_cli.analysis.fine_covariance import (
     Points,
@@ -27,22 +27,24 @@ from phyda_cli.analysis.fine_covariance import (
     taper,
 )
 
-__all__ = ["FineIncrement", "fading", "interpolate"]
+__all__ = ["FineIncrement", "interpolate"]
 
-_CUBE = 0.75  # side of a tile over the shorter of the near length and the stations' spacing
-_SMALLEST = 1.0  # km, where several stations stand in one place
-_TILE = 64  # most points of a tile
-_AT_ONCE = 32  # tiles: what they need stays in the cache
+_SHARED = 0.2  # side of a tile over the distance that its farthest station has, at most
+_SMALLEST = 1.0  # km, where many stations stand in one place
+_LEVELS = 14  # doublings from the smallest tile to more than the Earth
+_TILE = 256  # most points of a tile
+_AT_ONCE = 2048  # points, in at least eight tiles: what they need stays in the cache
 
 
 @dataclass(frozen=True, eq=False)
 class FineIncrement:
-    """At n points: the ``increment`` (n, V) of V variables, the ``variance`` (n,) that is left of
-    ``prior``, both in units of the residuals squared."""
+    """At n points: the ``increment`` (n, V) of V variables, the ``variance`` (n,) that is left, in
+    units of the residuals squared, and ``fading`` (n,), from one at a station to zero where all of
+    them are farther than the radius."""
 
     increment: np.ndarray
     variance: np.ndarray
-    prior: float
+    fading: np.ndarray
 
 
 def interpolate(
@@ -64,69 +66,93 @@ def interpolate(
     count = len(targets.elevation)
     increment = np.zeros((count, residual.shape[1]))
     prior = float(small.variance)
-    variance = np.full(count, prior)
+    variance, near = np.full(count, prior), np.zeros(count)
     if not len(residual):
-        return FineIncrement(increment, variance, prior)
-    tree = cKDTree(stations.position)
-    spacing = float(np.median(tree.query(stations.position, min(2, len(residual)))[0][..., -1]))
-    side = _CUBE * max(min(float(small.near_km), float(small.far_km), spacing), _SMALLEST)
-    members = _tiles(targets.position, side)
-    values = torch.from_numpy(np.asarray(residual, np.float64))
-    noise = torch.from_numpy(np.asarray(error_variance, np.float64))
-    for start in range(0, len(members), _AT_ONCE):
-        tile = members[start : start + _AT_ONCE]
-        first = tile[:, :1]
-        padded = np.where(tile < 0, first, tile)
-        middle = targets.position[padded].mean(axis=1)
-        nearest, index = tree.query(middle, min(neighbours, len(residual)))
-        index, nearest = index.reshape(len(tile), -1), nearest.reshape(len(tile), -1)
+        return FineIncrement(increment, variance, near)
+    tree, many = cKDTree(stations.position), min(neighbours, len(residual))
+    values, noise = (np.asarray(a, np.float64) for a in (residual, error_variance))
+    for tile, middle in _tiles(targets.position, tree, many):
+        real = tile >= 0
+        padded = np.where(real, tile, tile[:, :1])
+        nearest, index = tree.query(middle, np.arange(1, many + 1))
         seen = nearest[:, 0] < radius
         if not seen.any():
             continue
-        tile, padded, index = tile[seen], padded[seen], index[seen]
-        found, explained = _solve(
-            small, targets.take(padded), stations.take(index), values[index], noise[index], radius
-        )
-        real = tile >= 0
-        increment[tile[real]] = found.numpy()[real]
-        variance[tile[real]] = np.maximum(prior - explained.numpy()[real], 0.0)
-    return FineIncrement(increment, variance, prior)
-
-
-def fading(targets: Points, stations: Points, radius: float) -> np.ndarray:
-    """From one at ``stations`` (m,) to zero at ``radius`` [km] from them all, at ``targets``
-    (n,)."""
-    distance = torch.from_numpy(cKDTree(stations.position).query(targets.position)[0])
-    return np.asarray(taper(distance / radius))
+        padded, index, middle = padded[seen], index[seen], middle[seen]
+        places = targets.seen_from(middle, padded), stations.seen_from(middle, index)
+        found = _solve(small, *places, values[index], noise[index], radius)
+        real[~seen] = False
+        at, inside = tile[real], real[seen]
+        increment[at], near[at] = found.increment[inside], found.fading[inside]
+        variance[at] = np.maximum(found.variance[inside], 0.0)
+    return FineIncrement(increment, variance, near)
 
 
 def _solve(
     small: SmallScale,
     targets: Points,
     stations: Points,
-    residual: Tensor,
-    noise: Tensor,
+    residual: np.ndarray,
+    noise: np.ndarray,
     radius: float,
-) -> tuple[Tensor, Tensor]:
-    """Increments (T, M, V) at ``targets`` (T, M) from ``residual`` (T, N, V) at ``stations`` (T,
-    N), and the variance explained (T, M)."""
-    system = covariance(small, separation(stations, stations), radius) + torch.diag_embed(noise)
-    cross = covariance(small, separation(targets, stations), radius)
+) -> FineIncrement:
+    """At ``targets`` (T, M) from ``residual`` (T, N, V) and the variance of its ``noise`` (T, N) at
+    ``stations`` (T, N). Covariances are in single precision, the algebra in double."""
+    system = covariance(small, separation(stations, stations), radius).double()
+    system.diagonal(dim1=-2, dim2=-1).add_(torch.from_numpy(noise))
+    apart = separation(targets, stations)
     factor = torch.linalg.cholesky(system)
+    cross = covariance(small, apart, radius).double()
     half = torch.linalg.solve_triangular(factor, cross.mT, upper=False)
-    whitened = torch.linalg.solve_triangular(factor, residual, upper=False)
-    return half.mT @ whitened, (half**2).sum(dim=-2)
+    whitened = torch.linalg.solve_triangular(factor, torch.from_numpy(residual), upper=False)
+    variance = float(small.variance) - half.square().sum(dim=-2)
+    near = taper(apart.distance.amin(dim=-1) / radius)
+    return FineIncrement((half.mT @ whitened).numpy(), variance.numpy(), near.numpy())
 
 
-def _tiles(position: np.ndarray, side: float) -> np.ndarray:
-    """Numbers of the points (T, M) in each tile, -1 where it has fewer: cubes of ``side``."""
-    cube = np.floor(position / side).astype(np.int64)
-    key = (cube[:, 0] * 40_009 + cube[:, 1]) * 40_009 + cube[:, 2]
-    order = np.argsort(key, kind="stable")
-    _, start, size = np.unique(key[order], return_index=True, return_counts=True)
-    within = np.arange(len(key)) - np.repeat(start, size)
+def _tiles(
+    position: np.ndarray, tree: cKDTree, neighbours: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Numbers of the points (T, M) in some tiles at a time, -1 where one has fewer, and the middle
+    of each (T, 3): the largest cubes that are small beside the distance of their ``neighbours``.
+    Tiles of about the same size come together."""
+    code = _cubes(position)
+    order = np.argsort(code, kind="stable")
+    position, code = position[order], code[order]
+    left, runs = np.arange(len(code)), []
+    for level in range(_LEVELS, -1, -1):
+        start = np.flatnonzero(np.diff(code[left] >> 3 * level, prepend=-1))
+        size = np.diff(start, append=len(left))
+        if not len(start):
+            break
+        middle = np.add.reduceat(position[left], start) / size[:, None]
+        reach = tree.query(middle, [neighbours])[0][:, 0]
+        fits = _SMALLEST * 2**level <= np.maximum(_SHARED * reach, _SMALLEST)
+        runs.append((left[start[fits]], size[fits], middle[fits]))
+        left = left[~np.repeat(fits, size)]
+    first, size, middle = (np.concatenate(parts) for parts in zip(*runs, strict=True))
+
     parts = -(-size // _TILE)
-    tile = np.repeat(np.cumsum(parts) - parts, size) + within // _TILE
-    members = np.full((int(parts.sum()), min(_TILE, int(size.max()))), -1)
-    members[tile, within % _TILE] = order
-    return members
+    number = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+    first, size, middle, parts = (np.repeat(a, parts, axis=0) for a in (first, size, middle, parts))
+    start, end = number * size // parts, (number + 1) * size // parts
+    first, size = first + start, end - start
+    by_size, at = np.argsort(size, kind="stable"), 0
+    while at < len(by_size):
+        some = by_size[at : at + max(_AT_ONCE // int(size[by_size[at]]), 8)]
+        within = np.arange(size[some[-1]])
+        known = within < size[some, None]
+        members = order[np.where(known, first[some, None] + within, 0)]
+        yield np.where(known, members, -1), middle[some]
+        at += len(some)
+
+
+def _cubes(position: np.ndarray) -> np.ndarray:
+    """Morton's number (n,) of the smallest cube of each ``position`` (n, 3) [km]: without its last
+    3 k bits it is that of the cube with sides 2^k times as long."""
+    number = np.zeros(len(position), np.int64)
+    cube = np.floor(position / _SMALLEST).astype(np.int64) + 2 ** (_LEVELS - 1)
+    for bit in range(_LEVELS):
+        for axis in range(3):
+            number |= (cube[:, axis] >> bit & 1) << 3 * bit + axis
+    return number

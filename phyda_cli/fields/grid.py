@@ -99,6 +99,12 @@ class Grid:
         lat, lon = np.meshgrid(self.latitude, self.longitude, indexing="ij")
         return lat, lon
 
+    @cached_property
+    def spacing(self) -> float:
+        """Of rows and columns, their geometric mean [degrees]."""
+        steps = (np.median(np.abs(np.diff(a))) for a in (self.latitude, self.longitude))
+        return float(np.sqrt(np.prod([*steps])))
+
     def contains(self, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
         """Which points can be interpolated to: inside the grid, or beyond its last row at a covered
         pole."""

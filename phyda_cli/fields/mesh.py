@@ -22,6 +22,7 @@ _ITERATIONS = 8
 _EDGE = 1e-6  # of a cell, beyond the last row or column
 _REACH = 2.0  # mesh spacings between a point and the nearest of the mesh
 _MOST_STARTS = 100  # along the shorter side
+_ROWS = 128  # at once, where all would take several times the memory of the mesh
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +79,14 @@ class Mesh(Grid):
     @cached_property
     def point_weights(self) -> np.ndarray:
         """Area of each cell divided by the mean (H, W)."""
-        along = [np.gradient(self._position, axis=a) for a in (0, 1)]
-        area = np.linalg.norm(np.cross(*along), axis=-1)
-        return np.asarray(area / area.mean())
+        area = np.empty(self.shape)
+        for row in range(0, len(area), _ROWS):  # and a row on either side
+            first = max(row - 1, 0)
+            some = self._position[first : row + _ROWS + 1]
+            along = [np.gradient(some, axis=a) for a in (0, 1)]
+            size = np.linalg.norm(np.cross(*along), axis=-1)[row - first :][:_ROWS]
+            area[row : row + _ROWS] = size
+        return area / area.mean()
 
     @cached_property
     def mesh(self) -> tuple[np.ndarray, np.ndarray]:

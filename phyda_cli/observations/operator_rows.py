@@ -10,6 +10,7 @@ from phyda_cli.constants import GRAVITY, LAPSE_RATE
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.interpolate import bilinear, log_pressure_weights
 from phyda_cli.fields.layered import plane
+from phyda_cli.fields.mesh import Mesh
 from phyda_cli.fields.remap import present_levels
 from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.atmosphere import standard_height
@@ -18,6 +19,8 @@ from phyda_cli.observations.table import QC
 __all__ = ["EXTRAPOLATION", "OperatorRows", "layer_weights"]
 
 EXTRAPOLATION = 1.15  # a pressure this many times the lowest level's still uses that level
+_TURNING = 3.0  # spacings of a mesh from a pole, within which east turns from point to point
+_AT_A_POINT = 0.999  # weight of the point that an observation is taken to be at
 _NEAR_SURFACE = 84900.0  # Pa: only a level below this one can stand for what is underneath
 
 
@@ -71,8 +74,14 @@ class OperatorRows:
         self.qc[rows[self.qc[rows] == 0]] = code
 
     def horizontal(self, rows: np.ndarray, vector: bool = False) -> sparse.csr_matrix:
+        """Weights (P', H*W) of the points around ``rows``. Winds between the points of a mesh fail
+        where its east turns from one point to the next, beside a pole."""
         weights = bilinear(self.grid, self.latitude[rows], self.longitude[rows], vector)
         weights.eliminate_zeros()  # a NaN beside a point that needs no interpolation does no harm
+        if vector and isinstance(self.grid, Mesh):
+            close = 90 - np.abs(self.latitude[rows]) < _TURNING * self.grid.spacing
+            if close.any():
+                self.fail(rows[close & (weights.max(axis=1).toarray().ravel() < _AT_A_POINT)])
         return weights
 
     def value(self, field: np.ndarray, rows: np.ndarray) -> np.ndarray:

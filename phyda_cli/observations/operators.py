@@ -90,12 +90,14 @@ def build_operator(
       log pressure. thickness: z at the top less z at the bottom, over g. tcwv: q from the station's
       pressure (else the model surface's) to the top level, over g.
     - wind_speed, at the surface or aloft: its tangent at their wind, the one operator here
-    that is not linear in the wind itself. - t2m: 6.5 K/km times station minus model height; q2m:
-    else from q at the standard pressure of the station. - sp: the model's, taken to the station's
-    height; else from msl likewise. u10, v10, msl: as they are. - Where a station is more than
-    ``height_limit`` [m] from the model surface (with sp from msl: the sea) that its value belongs
-    to: QC 17. Without the elevation t2m is taken as it is and sp fails; without the model's
-    orography t2m is as well, with a note.
+      that is not linear in the wind itself.
+    - t2m: 6.5 K/km times station minus model height; q2m: else from q at the standard
+      pressure of the station.
+    - sp: the model's, taken to the station's height; else from msl likewise. u10, v10, msl:
+      as they are.
+    - Where a station is more than ``height_limit`` [m] from the model surface (with sp from
+      msl: the sea) that its value belongs to: QC 17. Without the elevation t2m is taken as it
+      is and sp fails; without the model's orography t2m is as well, with a note.
     """
     h = OperatorRows(fields, table, static_orography, height_limit)
     variable = table["variable"].to_numpy(object)

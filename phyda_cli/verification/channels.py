@@ -6,6 +6,7 @@ import numpy as np
 
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields, Grid
+from phyda_cli.fields.mesh import Mesh
 from phyda_cli.fields.remap import present
 from phyda_cli.names import STATICS, Channel
 
@@ -55,14 +56,13 @@ def _listed(channels: list[Channel]) -> str:
 
 def coarser(a: Grid, b: Grid) -> Grid:
     """The grid with the larger cells; the second of two alike."""
-    cell = [
-        abs(float(np.median(np.diff(g.latitude)) * np.median(np.diff(g.longitude)))) for g in (a, b)
-    ]
-    return a if cell[0] > 1.01 * cell[1] else b
+    return a if a.spacing > 1.005 * b.spacing else b
 
 
 def nested(small: Grid, large: Grid) -> bool:
     """Whether every point of ``small`` is one of ``large``'s, so that nothing is interpolated."""
+    if isinstance(small, Mesh) or isinstance(large, Mesh):
+        return small.same_as(large)
     rows = np.abs(small.latitude[:, None] - large.latitude).min(axis=1)
     away = (small.longitude[:, None] - large.longitude + 180) % 360 - 180
     return bool(rows.max() < 1e-4 and np.abs(away).min(axis=1).max() < 1e-4)

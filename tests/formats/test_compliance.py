@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xarray as xr
 
 from phyda_cli.formats.background import read_background
 from phyda_cli.formats.write import write_analysis, write_fields
+from phyda_cli.observations.feedback import Feedback, write_feedback
+from phyda_cli.observations.table import make
 
 from .samples import atmosphere
 from .test_grib import field, message, saved, t
@@ -69,6 +72,23 @@ def test_grib_with_units_of_its_own(tmp_path: Path) -> None:
     height = message(10 * field(), shortName="gh", typeOfLevel="isobaricInhPa", level=700)
     rain = message(field(), shortName="crain", typeOfLevel="surface", level=0)
     assert errors(analysed(saved(tmp_path, t(500), t(700), height, rain), tmp_path)) == []
+
+
+def test_feedback(tmp_path: Path) -> None:
+    table = make(
+        station_id=["A", "Zürich"],
+        time=np.datetime64("2020-01-01T06", "ns"),
+        latitude=[10.0, 47.4],
+        longitude=[20.0, 8.5],
+        elevation=[5.0, np.nan],
+        variable=["t2m", "t"],
+        pressure=[np.nan, 50000.0],
+        value=[285.0, 260.0],
+        error=1.0,
+    )
+    found = Feedback.as_observed(table, *(np.full(2, x) for x in (284.0, 284.5, 1.0)))
+    write_feedback(tmp_path / "fb.nc", found, {"phyda_status": "ok"})
+    assert errors(tmp_path / "fb.nc") == []
 
 
 @pytest.mark.real_data

@@ -89,6 +89,35 @@ def _convergence(name: str, background: Background, lat: np.ndarray, lon: np.nda
     return -np.rad2deg(np.arctan2((y_east - y) / np.cos(np.deg2rad(lat)), y_north - y))
 
 
+def test_winds_between_points_are_refused_beside_a_pole_only(tmp_path: Path) -> None:
+    """A flow that is uniform along the axes of a polar stereographic grid; east turns from point to
+    point beside the pole, and one component there would be a mean over several easts."""
+    background = forecast(tmp_path, "polar stereographic over the pole")
+    fields, rng = background.fields, np.random.default_rng(1)
+    turn = fields.grid.angle
+    flow = {"u": 10 * np.cos(turn), "v": 10 * np.sin(turn)}
+    upper = {n: np.broadcast_to(a, fields.upper["u"].shape) for n, a in flow.items()}
+    lat, lon = rng.uniform(86, 90, 300), rng.uniform(0, 360, 300)
+    angle = np.deg2rad(_convergence("polar", background, lat, lon))
+    for name, expected in (("u", 10 * np.cos(angle)), ("v", 10 * np.sin(angle))):
+        table = make(
+            latitude=lat,
+            longitude=lon,
+            variable=name,
+            pressure=100.0 * LEVELS[1],
+            value=0.0,
+            station_id="a",
+            time=fields.time,
+        )
+        operator = build_operator(replace(fields, upper=upper), table, None)
+        beside = 90 - lat < 3 * fields.grid.spacing
+        assert not operator.ok[beside].any()
+        inside = fields.grid.contains(lat, lon)
+        assert operator.ok[~beside & inside].all()
+        found = operator.of(replace(fields, upper=upper))
+        np.testing.assert_allclose(found[operator.ok], expected[operator.ok], atol=0.3)
+
+
 @pytest.mark.parametrize("suffix", ["nc", "grib2"])
 @pytest.mark.parametrize("name", NAMES)
 def test_analysis_less_increment_is_the_input(tmp_path: Path, name: str, suffix: str) -> None:
