@@ -125,6 +125,7 @@ def assimilate(
     observations: Observations | Sequence[Observations] = (),
     *,
     ensemble: Fields | Sequence[Fields] = (),
+    lagged: Fields | Sequence[Fields] = (),
     method: str | None = None,
     members: int | None = None,
     keep_members: bool = False,
@@ -140,6 +141,7 @@ def assimilate(
     """Correct a forecast with observations, as ``phyda assimilate`` does.
 
     ``background`` may be left out where there is an ``ensemble``, whose mean it then is.
+    ``lagged`` are forecasts of other starts that hold the valid time.
     ``method`` is phyda (the default), oi, letkf, hybrid, guidance or none. ``settings`` are those
     of ``phyda config show``, by name (``{"qc.window_hours": 1}``) or as an object. ``keep_members``
     returns each member too. ``operators`` are functions of the model's state and the valid time
@@ -154,6 +156,7 @@ def assimilate(
     plugged = operators if isinstance(operators, Mapping) else {}
     own = () if isinstance(operators, Mapping) else operators
     forecasts, more = _sources(ensemble, xr.Dataset)
+    earlier, again = _sources(lagged, xr.Dataset)
     single = _sources(background, xr.Dataset)[0]
     if len(single) > 1:
         raise UsageError(f"background means {len(single)} files", hint="give one, or ensemble=")
@@ -162,6 +165,7 @@ def assimilate(
         background=single[0] if single else None,
         out=None,
         ensemble=forecasts,
+        lagged=earlier,
         checkpoint=BUNDLED if checkpoint is None else Path(checkpoint),
         tables=_tables(obs_map),
         time=None if time is None else _time(time),
@@ -187,7 +191,7 @@ def assimilate(
     )
     rows = analysis.feedback.frame()
     rows.attrs = result.attributes
-    result.report["notes"] += [*doubled, *more]
+    result.report["notes"] += [*doubled, *more, *again]
     decoded = xr.decode_cf(dataset, mask_and_scale=False, decode_timedelta=False)
     return Analysis(decoded, rows, result.report)
 

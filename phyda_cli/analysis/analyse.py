@@ -12,6 +12,7 @@ import pandas as pd
 from phyda_cli.analysis.balance import Constraints
 from phyda_cli.analysis.departures import Departures, observe_background, with_robust_weights
 from phyda_cli.analysis.guided import Guidance, UserObservations
+from phyda_cli.analysis.lagged import lagged_differences, with_lagged
 from phyda_cli.analysis.model_grid import (
     Increment,
     ModelGridSettings,
@@ -116,6 +117,7 @@ def pose(
     forecasts: Forecasts | None = None,
     memory: Memory | None = None,
     change: np.ndarray | None = None,
+    lagged: Sequence[Fields] = (),
 ) -> Problem:
     """The background without its expected error, its prior on the model grid, and what the prepared
     observations of ``table`` say against it.
@@ -123,12 +125,15 @@ def pose(
     ``memory`` is that of the previous analysis; the biases that it knows are subtracted. An
     ensemble's errors are of another kind than those that a checkpoint knows beforehand. ``change``
     (P,) is what the background changes until the time of each observation
-    (:mod:`phyda_cli.analysis.fgat`).
+    (:mod:`phyda_cli.analysis.fgat`). ``lagged`` are forecasts of other starts valid at its time.
     """
     start = background
     if forecasts is None and settings.method != "none":
         start = corrected(background, checkpoint)
     prior = prior_of_fields(start, checkpoint, settings, forecasts)
+    if lagged:
+        differences = lagged_differences(lagged, background, checkpoint.state)
+        prior = with_lagged(prior, differences, settings.ensemble.lagged_weight)
     bias = None
     if memory is not None:
         memory = memory.at(background.time, settings.bias.memory_days)

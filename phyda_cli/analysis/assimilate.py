@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from phyda_cli.analysis.analyse import FILTERS, Analysis, Problem, complete, estimate, pose
+from phyda_cli.analysis.analyse import Analysis, Problem, complete, estimate, pose
 from phyda_cli.analysis.degraded import degradations
 from phyda_cli.analysis.departures import static_orography
 from phyda_cli.analysis.fgat import background_change, brackets
 from phyda_cli.analysis.fine import refine
+from phyda_cli.analysis.forecasts import ENSEMBLE_METHODS, lagged_forecasts, read_forecasts
 from phyda_cli.analysis.guided import UserObservations
 from phyda_cli.analysis.own_operators import OwnOperator, observed_by
 from phyda_cli.analysis.plausibility import (
@@ -24,7 +25,6 @@ from phyda_cli.analysis.plausibility import (
     rms_by_variable,
 )
 from phyda_cli.analysis.points import at_stations, read_points
-from phyda_cli.analysis.prior import Forecasts
 from phyda_cli.analysis.publication import (
     Request,
     attribute,
@@ -42,7 +42,6 @@ from phyda_cli.fields.grid import Fields
 from phyda_cli.files.readable import check_input, in_utf8
 from phyda_cli.files.worker import release
 from phyda_cli.formats.background import Background, read_background
-from phyda_cli.formats.ensemble import member_labels, read_ensemble
 from phyda_cli.formats.inputs import FieldInput, name_of, valid_times
 from phyda_cli.formats.write import check_format
 from phyda_cli.formats.zarr import is_zarr
@@ -64,7 +63,6 @@ __all__ = ["Request", "Result", "assimilate", "assist"]
 
 
 _LARGE = 1 << 27  # bytes, beyond which the memory of the process that read it is worth a new one
-ENSEMBLE_METHODS = (*FILTERS, "phyda")
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,22 +162,24 @@ def _analysed(
 ) -> Result:
     """The rest of :func:`assimilate` once the observations are read; without ``provenance`` it is
     a dry run."""
-    background, forecasts = _read_forecasts(request, settings, read.table["time"])
+    background, forecasts = read_forecasts(request, settings, read.table["time"])
     if request.out is not None:
         check_format(request.out, background, settings.output)
     before, memory = _before(request, background.fields.time)
     table = _prepared(request, settings, read, background, before)
+    lagged = lagged_forecasts(request, settings, background, forecasts)
     observed = observed_by(request.operators, own, checkpoint.state, background.fields.time)
     change, of_times = _change(request, settings, background, table, checkpoint)
     large = background.source.nbytes > _LARGE
     if large:  # everything is read
         release()
-    shared = (request, settings, background.fields, table, forecasts, memory, own, change)
+    fields = background.fields
+    shared = (request, settings, fields, table, forecasts, memory, own, change, lagged.members)
     ranks.broadcast(None if provenance is None else shared)
-    problem = pose(background.fields, table, checkpoint, settings, forecasts, memory, change)
+    problem = pose(fields, table, checkpoint, settings, forecasts, memory, change, lagged.members)
     watch.note("controlled")
     report = _report(request, read, background, problem)
-    report["notes"] += [*_told(observed), *of_times]
+    report["notes"] += [*_told(observed), *of_times, *lagged.notes]
     reasons = _degraded(background, problem)
     if provenance is None:
         if settings.method != "none" and not request.allow_no_obs:
@@ -201,7 +201,7 @@ def _analysed(
         "phyda_verdict": str(verdict),
         "phyda_status": f"{status}: {'; '.join(reasons)}" if status == "degraded" else status,
     }
-    notes = in_utf8("; ".join([*background.notes, *of_times, *analysis.notes]))
+    notes = in_utf8("; ".join([*background.notes, *of_times, *lagged.notes, *analysis.notes]))
     attributes = provenance | stated | {"phyda_notes": notes}
     places = None if request.points is None else read_points(request.points)
     points = None if places is None else at_stations(places, problem, analysis)
@@ -230,9 +230,9 @@ def assist(ranks: Ranks) -> None:
     shared = ranks.broadcast()
     if shared is None:
         return
-    request, settings, background, table, forecasts, memory, own, change = shared
+    request, settings, background, table, forecasts, memory, own, change, lagged = shared
     checkpoint = Checkpoint.open(request.checkpoint)
-    problem = pose(background, table, checkpoint, settings, forecasts, memory, change)
+    problem = pose(background, table, checkpoint, settings, forecasts, memory, change, lagged)
     observed = observed_by(request.operators, own, checkpoint.state, background.time)
     estimate(problem, request.allow_no_obs, [*observed.values()])
 
@@ -257,81 +257,6 @@ def _check_methods(request: Request, settings: AnalysisSettings) -> None:
             hint="use --method letkf, hybrid or phyda; or give the mean of the ensemble as "
             "--background",
         )
-
-
-def _read_forecasts(
-    request: Request, settings: AnalysisSettings, times: pd.Series
-) -> tuple[Background, Forecasts | None]:
-    """The background and, for the methods that use one, the ensemble: that of ``request``, or a
-    background file's own members.
-
-    Of several times the one nearest to the observations, valid when ``valid_time`` says, if it
-    does.
-    """
-    near, middle = request.valid_time, times.dropna().median()
-    if near is None and not pd.isna(middle):
-        near = np.datetime64(middle)
-    single, files = _nearest_source(request, near), request.ensemble
-    forecasts: Forecasts | None = None
-    if (
-        single is not None
-        and not files
-        and request.member is None
-        and settings.method in ENSEMBLE_METHODS
-    ):
-        stated = request.time if request.time is not None else request.valid_time
-        if len(member_labels(single, request.rename, stated)) > 1:
-            files, single = [single], None
-        elif settings.method in FILTERS:
-            raise UsageError(
-                f"the method {settings.method} needs an ensemble: {single} is a single forecast",
-                hint="give its members with --ensemble",
-            )
-    if single is None:
-        found, members = read_ensemble(
-            files, request.time, near, request.rename, request.valid_time
-        )
-        forecasts = Forecasts(members, centred=True)
-    else:
-        found = read_background(
-            single, request.time, near, request.rename, request.member, request.valid_time
-        )
-        if files:
-            time = found.fields.time
-            forecasts = Forecasts(
-                read_ensemble(files, time, None, request.rename, time)[1], centred=False
-            )
-            found = replace(
-                found,
-                notes=[
-                    *found.notes,
-                    f"ensemble of {len(forecasts.members)} members beside the background",
-                ],
-            )
-    found = replace(found, fields=with_specific_humidity(found.fields))
-    if forecasts is not None:
-        members = [with_specific_humidity(member) for member in forecasts.members]
-        forecasts = replace(forecasts, members=members)
-    if request.valid_time is None or request.valid_time == found.fields.time:
-        return found, forecasts
-    note = (
-        f"treated as valid at {request.valid_time} (--valid-time) instead of "
-        f"{str(found.fields.time)[:19]}"
-    )
-    fields = replace(found.fields, time=request.valid_time.astype("datetime64[ns]"))
-    return replace(found, fields=fields, notes=[*found.notes, note]), forecasts
-
-
-def _nearest_source(request: Request, near: np.datetime64 | None) -> FieldInput | None:
-    """Of the background's files the one with the time that is wanted."""
-    wanted = near if request.time is None else request.time
-    if not request.trajectory or wanted is None:
-        return request.background
-
-    def distance(source: FieldInput) -> np.timedelta64:
-        return np.abs(valid_times(source) - wanted).min()
-
-    return min(request.forecast, key=distance)
 
 
 def _change(

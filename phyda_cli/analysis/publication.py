@@ -51,7 +51,8 @@ class Request:
     plug-ins and the file of observations that each is for. Without
     ``background`` it is the mean of ``ensemble``. ``previous`` is the feedback file of the analysis
     before this one. Fields and observations may lie in memory too. ``trajectory`` are more files of
-    the background's forecast, which hold other times of it."""
+    the background's forecast, which hold other times of it; ``lagged`` are forecasts of other
+    starts."""
 
     obs: Sequence[ObservationInput]
     background: FieldInput | None
@@ -60,6 +61,7 @@ class Request:
     previous: Path | None = None
     ensemble: Sequence[FieldInput] = ()
     trajectory: Sequence[FieldInput] = ()
+    lagged: Sequence[FieldInput] = ()
     checkpoint: Path = BUNDLED
     tables: TextTables = field(default_factory=TextTables)
     withhold_file: Path | None = None
@@ -104,7 +106,7 @@ class Request:
     @property
     def files(self) -> list[Path]:
         """The input files."""
-        every = (*self.obs, *self.fields, *self.lists, self.previous)
+        every = (*self.obs, *self.fields, *self.lagged, *self.lists, self.previous)
         return [source for source in every if isinstance(source, Path)]
 
 
@@ -132,6 +134,9 @@ def provenance_of(
     if request.ensemble:
         stated["ensemble_file"] = ", ".join(in_utf8(name_of(p).name) for p in request.ensemble)
         stated["ensemble_sha256"] = ", ".join(_hash(p) for p in request.ensemble)
+    if request.lagged:
+        stated["lagged_file"] = ", ".join(in_utf8(name_of(p).name) for p in request.lagged)
+        stated["lagged_sha256"] = ", ".join(_hash(p) for p in request.lagged)
     if request.tables.decimals:
         stated["obs_decimal"] = ", ".join(request.tables.decimals)
     if request.tables.maps:
@@ -160,7 +165,9 @@ def provenance_of(
     fingerprint = hashlib.sha256(
         json.dumps([stated, *map(str, options)], sort_keys=True).encode()
     ).hexdigest()
-    in_files = all(isinstance(source, Path) for source in (*request.obs, *request.fields))
+    in_files = all(
+        isinstance(source, Path) for source in (*request.obs, *request.fields, *request.lagged)
+    )
     return stated | {"phyda_inputs": fingerprint if in_files else ""}
 
 

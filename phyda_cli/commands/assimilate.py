@@ -61,6 +61,7 @@ FLAGS = (
     Flag("device", RUNNING, hidden=True),
     Flag("background_error_scale", METHOD, hidden=True),
     Flag("ensemble.hybrid_weight", METHOD, hidden=True),
+    Flag("ensemble.lagged_weight", METHOD, hidden=True),
     Flag("ensemble.rtps", METHOD, hidden=True),
     Flag("guidance.rule", METHOD, "--guidance", hidden=True),
     Flag("qc.thinning", QUALITY, hidden=True),
@@ -98,6 +99,16 @@ def assimilate(
             metavar="FILE",
             help="Members of your ensemble: a file or a quoted pattern. Repeatable.",
             rich_help_panel=INPUT,
+        ),
+    ] = None,
+    lagged: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Forecasts of other starts that hold the valid time: they show what forecasts of "
+            "today disagree on. A file or a quoted pattern. Repeatable.",
+            rich_help_panel=INPUT,
+            hidden=True,
         ),
     ] = None,
     obs_map: ObsMap = None,
@@ -317,6 +328,7 @@ def assimilate(
             background=forecast[0] if forecast else None,
             trajectory=forecast[1:],
             ensemble=files_of(ensemble or []),
+            lagged=files_of(lagged or []),
             out=out,
             feedback=feedback,
             previous=previous,

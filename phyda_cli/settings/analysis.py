@@ -194,6 +194,13 @@ class EnsembleSettings(Settings):
         description="Share of your ensemble in the background-error covariance; static members "
         "have the rest.",
     )
+    lagged_weight: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Share of lagged forecasts in the background-error covariance; static members "
+        "have the rest.",
+    )
     rtps: float = Field(
         0.6,
         ge=0,
