@@ -36,6 +36,7 @@ def _group() -> None:
             Flag("method", SIMULATION),
             Flag("forecast_hours", SIMULATION),
             Flag("regime_days", SIMULATION),
+            Flag("lagged", SIMULATION),
             Flag("reports", SIMULATION),
         )
     },

@@ -59,6 +59,12 @@ class TwinSettings(Settings):
     forecast_hours: int = Field(
         24, ge=6, multiple_of=6, description="Length of the forecast from every analysis [h]."
     )
+    lagged: int = Field(
+        0,
+        ge=0,
+        description="Use up to this many forecasts of earlier analyses as members too, those that "
+        "started 12, 18, ... h ago.",
+    )
     regime_days: int = Field(
         6, ge=1, description="An observing network keeps its size for this many days."
     )
@@ -73,6 +79,15 @@ class TwinSettings(Settings):
     @classmethod
     def _in_order(cls, reports: tuple[int, int]) -> tuple[int, int]:
         return in_order(reports)
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> TwinSettings:
+        if 6 * (1 + self.lagged) > self.forecast_hours and self.lagged:
+            raise ValueError(
+                f"{self.lagged} lagged forecasts need forecasts of {6 * (1 + self.lagged)} h, not "
+                f"of {self.forecast_hours}"
+            )
+        return self
 
 
 class RetrySettings(Settings):

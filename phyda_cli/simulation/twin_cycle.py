@@ -17,6 +17,7 @@ import xarray as xr
 
 from phyda_cli import cf
 from phyda_cli.analysis.background_scale import BackgroundScale
+from phyda_cli.analysis.lagged import with_lagged
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.model_grid import ModelGridSettings, Networks, analyse
 from phyda_cli.analysis.prior import Prior, expected_error
@@ -25,6 +26,7 @@ from phyda_cli.fields.state import StateSpec
 from phyda_cli.files.arrays import read_arrays, write_arrays
 from phyda_cli.files.resume import claim
 from phyda_cli.model.checkpoint import Checkpoint
+from phyda_cli.settings.analysis import EnsembleSettings
 from phyda_cli.settings.data import TwinSettings
 from phyda_cli.simulation.jcm import (
     STEPS_PER_DAY,
@@ -41,6 +43,7 @@ from phyda_cli.simulation.speedy_link import SpeedyLink
 __all__ = ["cycle_network", "network_size", "run_twin_cycle"]
 
 HOURS = 24 // STEPS_PER_DAY
+LAGGED_WEIGHT = EnsembleSettings().lagged_weight
 FIRST_SCALE = (
     2.0  # of the background error before there is an estimate: the first background is days old
 )
@@ -74,6 +77,11 @@ def network_size(settings: TwinSettings, index: int) -> tuple[int, int]:
     return max(1, int(0.8 * total)), int(1.25 * total) + 1
 
 
+def forecast_path(folder: Path, start: np.datetime64) -> Path:
+    """The file of the forecast from ``start``."""
+    return folder / f"forecast_{str(start)[:13]}.nc"
+
+
 def cycle_network(spec: StateSpec, land: np.ndarray, settings: TwinSettings, index: int) -> Network:
     """The network of one analysis: of its regime's size, its places drawn anew. ``land`` is the
     land fraction (H, W)."""
@@ -84,8 +92,14 @@ def cycle_network(spec: StateSpec, land: np.ndarray, settings: TwinSettings, ind
 
 class _TwinCycle:
     def __init__(
-        self, nature: Path, link: SpeedyLink, checkpoint: Checkpoint, settings: TwinSettings
+        self,
+        nature: Path,
+        out: Path,
+        link: SpeedyLink,
+        checkpoint: Checkpoint,
+        settings: TwinSettings,
     ) -> None:
+        self.out = out
         chunks = [load_states(path) for path in chunk_paths(nature)]
         self.times = np.concatenate([times for times, _ in chunks])
         self.truth: list[Native] = [state for _, states in chunks for state in states]
@@ -118,8 +132,11 @@ class _TwinCycle:
         network = cycle_network(spec, checkpoint.statics["lsm"], self.settings, index)
         rng = np.random.default_rng([self.settings.seed, 3, index])
         error = (truth - state) / spec.column("background_std")
+        prior = Prior.static(checkpoint, state, time, HOURS, self.localisation)
+        if differences := [forecast - state for forecast in self.lagged(time)]:
+            prior = with_lagged(prior, np.stack(differences), LAGGED_WEIGHT)
         found = analyse(
-            Prior.static(checkpoint, state, time, HOURS, self.localisation),
+            prior,
             simulate(spec, error, network, rng),
             self.networks,
             ModelGridSettings(expected_scale=self.position.prior),
@@ -128,6 +145,15 @@ class _TwinCycle:
         if correction is not None:
             increment = increment + correction
         return self.link.add(background, increment), found.scale
+
+    def lagged(self, time: np.datetime64) -> Iterator[np.ndarray]:
+        """Forecasts (C, H, W) of earlier analyses than the background's, valid at ``time``."""
+        for step in range(2, 2 + self.settings.lagged):
+            start = time - np.timedelta64(step * HOURS, "h")
+            path = forecast_path(self.out, start)
+            if path.exists():
+                with xr.open_dataset(path) as data:
+                    yield np.stack([data[key].values[step - 1] for key in self.spec.channels])
 
     def dataset(self, index: int, forecast: list[Native]) -> xr.Dataset:
         """Forecasts from the analysis at ``index`` on the model grid, one variable a channel."""
@@ -175,7 +201,7 @@ def run_twin_cycle(
             f"{out} is the nature run's own folder, where twins have the same names",
             hint="choose another --out",
         )
-    cycle = _TwinCycle(nature, SpeedyLink(checkpoint.state), checkpoint, settings)
+    cycle = _TwinCycle(nature, out, SpeedyLink(checkpoint.state), checkpoint, settings)
     record = {
         "nature": str(nature.resolve()),
         "checkpoint": checkpoint.sha256,
@@ -189,7 +215,7 @@ def run_twin_cycle(
         time = cycle.times[position.index]
         analysis, scale = cycle.analyse(position.index, position.background)
         forecast = cycle.model.forecast(analysis, time)
-        path = out / f"forecast_{str(time)[:13]}.nc"
+        path = forecast_path(out, time)
         write_netcdf(cycle.dataset(position.index, forecast), path)
         position.background = forecast[0]
         position.index += 1

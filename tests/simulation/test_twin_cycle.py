@@ -80,6 +80,25 @@ def test_a_stopped_cycle_continues_as_if_it_had_not(
 
 
 @pytest.mark.usefixtures("toy_model")
+def test_lagged_forecasts_are_members_once_there_are_any(
+    toy_run: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    """The first and the second analysis have none. At the third, the first's forecast is 12 h old. A
+    stopped cycle finds them again."""
+    lagged = SETTINGS.model_copy(update={"lagged": 1})
+    list(islice(run_twin_cycle(toy_run, tmp_path / "without", checkpoint, SETTINGS), 4))
+    list(islice(run_twin_cycle(toy_run, tmp_path / "with", checkpoint, lagged), 4))
+    for count in (3, 1):
+        list(islice(run_twin_cycle(toy_run, tmp_path / "parts", checkpoint, lagged), count))
+    found, others = contents(tmp_path / "with"), contents(tmp_path / "without")
+    assert [found[n] == others[n] for n in sorted(found)[:2]] == [True, True]
+    assert found[max(found)] != others[max(found)]
+    assert contents(tmp_path / "parts") == found
+    with pytest.raises(ValueError, match="2 lagged forecasts need forecasts of 18 h, not of 12"):
+        TwinSettings(lagged=2, forecast_hours=12)
+
+
+@pytest.mark.usefixtures("toy_model")
 def test_an_encoder_that_corrects_nothing_leaves_the_analyses_of_stage_one(
     toy_run: Path, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
