@@ -83,8 +83,8 @@ def test_a_stopped_cycle_continues_as_if_it_had_not(
 def test_lagged_forecasts_are_members_once_there_are_any(
     toy_run: Path, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
-    """The first and the second analysis have none. At the third, the first's forecast is 12 h old. A
-    stopped cycle finds them again."""
+    """The first and the second analysis have none. At the third, the first's forecast is 12 h old.
+    A stopped cycle finds them again."""
     lagged = SETTINGS.model_copy(update={"lagged": 1})
     list(islice(run_twin_cycle(toy_run, tmp_path / "without", checkpoint, SETTINGS), 4))
     list(islice(run_twin_cycle(toy_run, tmp_path / "with", checkpoint, lagged), 4))
