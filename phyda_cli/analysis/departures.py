@@ -21,7 +21,7 @@ from phyda_cli.analysis.background_scale import BOUNDS, FAR_OFF, BackgroundScale
 from phyda_cli.analysis.prior import Prior, as_fields, in_channel_order
 from phyda_cli.analysis.reconstruction import Observations, in_units, reconstruct
 from phyda_cli.fields.grid import Fields
-from phyda_cli.fields.interpolate import grid_to_grid
+from phyda_cli.fields.interpolate import regrid
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.observations.operators import Operator, build_operator, operator_check
 from phyda_cli.observations.qc import (
@@ -270,5 +270,4 @@ def static_orography(checkpoint: Checkpoint, background: Fields) -> np.ndarray |
         not checkpoint.statics["orography"].any() or "sp" in background.surface
     ):  # sp belongs to its own orography only
         return None
-    matrix = grid_to_grid(spec.grid, background.grid, False)
-    return (matrix @ checkpoint.statics["orography"].ravel()).reshape(background.grid.shape)
+    return regrid(spec.grid, background.grid, checkpoint.statics["orography"])

@@ -11,7 +11,7 @@ from scipy import sparse
 from phyda_cli.fields.grid import Grid
 from phyda_cli.fields.mesh import Mesh
 
-__all__ = ["bilinear", "grid_to_grid", "log_pressure_weights"]
+__all__ = ["bilinear", "grid_to_grid", "log_pressure_weights", "regrid"]
 
 
 def _bracket(knots: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -33,39 +33,23 @@ def bilinear(
     if isinstance(grid, Mesh):
         return grid.bilinear(latitude, longitude, vector)
     lat, lon = np.asarray(latitude, float).ravel(), np.asarray(longitude, float).ravel()
-    rows, columns, weights = [], [], []
-    n_lat, n_lon = grid.shape
-    descending = grid.latitude[0] > grid.latitude[-1]
-    lat_knots = grid.latitude[::-1] if descending else grid.latitude
+    n_lon = grid.shape[1]
     inside = np.flatnonzero(grid.contains(lat, lon))
-
-    def row_index(i: np.ndarray) -> np.ndarray:
-        return n_lat - 1 - i if descending else i
-
-    lon_knots = (
-        np.append(grid.longitude, grid.longitude[0] + 360) if grid.periodic else grid.longitude
-    )
-    x = grid.longitude[0] + (lon[inside] - grid.longitude[0] + 1e-6) % 360 - 1e-6
-    j, fx = _bracket(lon_knots, np.clip(x, lon_knots[0], lon_knots[-1]))
-    y = lat[inside]
-    i, fy = _bracket(lat_knots, np.clip(y, lat_knots[0], lat_knots[-1]))
-
-    polar = np.zeros(y.size)  # weight of the pole's own value
-    for pole, edge in ((-90.0, lat_knots[0]), (90.0, lat_knots[-1])):
-        beyond = (y - edge) * np.sign(pole) > 1e-9
-        polar = np.where(beyond, (y - edge) / (pole - edge) if pole != edge else 0.0, polar)
-    for di, wy in ((0, 1 - fy), (1, fy)):
-        for dj, wx in ((0, 1 - fx), (1, fx)):
+    (i, fy, polar), (j, fx) = _rows_beside(grid, lat[inside]), _columns_beside(grid, lon[inside])
+    rows, columns, weights = [], [], []
+    for row, wy in zip(i, (1 - fy, fy), strict=True):
+        for column, wx in zip(j, (1 - fx, fx), strict=True):
             rows.append(inside)
-            columns.append(row_index(i + di) * n_lon + (j + dj) % n_lon)
+            columns.append(row * n_lon + column)
             weights.append(wy * wx * (1 - polar))
     at_pole = np.flatnonzero(polar > 0)
     if at_pole.size:
-        edge_row = row_index(np.where(y[at_pole] > 0, n_lat - 1, 0))
-        angle = np.deg2rad(lon[inside][at_pole, None] - grid.longitude[None, :])
-        w = (2 * np.cos(angle) if vector else np.ones_like(angle)) / n_lon * polar[at_pole, None]
+        edge = np.where(
+            lat[inside][at_pole] > 0, np.argmax(grid.latitude), np.argmin(grid.latitude)
+        )
+        w = _cap(grid, lon[inside][at_pole], vector) * polar[at_pole, None]
         rows.append(np.repeat(inside[at_pole], n_lon))
-        columns.append((edge_row[:, None] * n_lon + np.arange(n_lon)).ravel())
+        columns.append((edge[:, None] * n_lon + np.arange(n_lon)).ravel())
         weights.append(w.ravel())
     matrix = sparse.coo_matrix(
         (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))),
@@ -74,12 +58,82 @@ def bilinear(
     return matrix.tocsr()
 
 
+def _rows_beside(
+    grid: Grid, latitude: np.ndarray
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
+    """The rows on both sides of ``latitude`` (P,) within the grid, the fraction towards the second
+    one, and the weight of the pole's own value."""
+    order = np.argsort(grid.latitude)
+    knots = grid.latitude[order]
+    i, fraction = _bracket(knots, np.clip(latitude, knots[0], knots[-1]))
+    polar = np.zeros(latitude.size)
+    for pole, edge in ((-90.0, knots[0]), (90.0, knots[-1])):
+        beyond = (latitude - edge) * np.sign(pole) > 1e-9
+        polar = np.where(beyond, (latitude - edge) / (pole - edge) if pole != edge else 0.0, polar)
+    return (order[i], order[i + 1]), fraction, polar
+
+
+def _columns_beside(
+    grid: Grid, longitude: np.ndarray
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """The columns on both sides of ``longitude`` (P,) within the grid, and the fraction towards the
+    second one."""
+    first = grid.longitude[0]
+    knots = np.append(grid.longitude, first + 360) if grid.periodic else grid.longitude
+    x = first + (longitude - first + 1e-6) % 360 - 1e-6
+    j, fraction = _bracket(knots, np.clip(x, knots[0], knots[-1]))
+    return (j, (j + 1) % grid.longitude.size), fraction
+
+
+def _cap(grid: Grid, longitude: np.ndarray, vector: bool) -> np.ndarray:
+    """Weights (P, W) of the points of the last row for the pole's value at ``longitude`` (P,)."""
+    angle = np.deg2rad(longitude[:, None] - grid.longitude)
+    return (2 * np.cos(angle) if vector else np.ones_like(angle)) / grid.longitude.size
+
+
 @lru_cache(maxsize=2)
 def grid_to_grid(source: Grid, target: Grid, vector: bool = False) -> sparse.csr_matrix:
     """Bilinear interpolation matrix (target.size, source.size), kept for the increments, spreads
     and members of one analysis."""
     lat, lon = target.mesh
     return bilinear(source, lat, lon, vector)
+
+
+def regrid(source: Grid, target: Grid, values: np.ndarray, vector: bool = False) -> np.ndarray:
+    """``values`` (H, W) of ``source`` on ``target`` as :func:`bilinear` has them, zero outside.
+    Between regular grids it goes by rows, then by columns, which needs no large matrix."""
+    if isinstance(source, Mesh) or isinstance(target, Mesh):
+        matrix = grid_to_grid(source, target, vector)
+        return np.asarray(matrix @ values.ravel()).reshape(target.shape)
+    along, across, caps = _separable(source, target, vector)
+    found = along @ np.asarray(values, float) @ across.T
+    for row, weight, cap in caps:
+        found[weight > 0] += weight[weight > 0, None] * (cap @ values[row])
+    return np.asarray(found)
+
+
+@lru_cache(maxsize=4)
+def _separable(
+    source: Grid, target: Grid, vector: bool
+) -> tuple[np.ndarray, np.ndarray, list[tuple[int, np.ndarray, np.ndarray]]]:
+    """Weights of the source's rows (H', H) and columns (W', W), and for each pole its row, the
+    weights (H',) of the pole's value and those of the row's points (W', W) for that value."""
+    latitude, longitude = target.latitude, target.longitude
+    within = (
+        source.contains(latitude, np.full(latitude.size, source.longitude[0])),
+        source.contains(np.full(longitude.size, source.latitude[0]), longitude),
+    )
+    (i, fy, polar), (j, fx) = _rows_beside(source, latitude), _columns_beside(source, longitude)
+    along = np.zeros((latitude.size, source.latitude.size))
+    across = np.zeros((longitude.size, source.longitude.size))
+    for matrix, index, fraction, known in ((along, i, fy, within[0]), (across, j, fx, within[1])):
+        for one, weight in zip(index, (1 - fraction, fraction), strict=True):
+            np.add.at(matrix, (np.arange(len(matrix)), one), weight * known)
+    along *= (1 - polar)[:, None]
+    cap = _cap(source, longitude, vector)
+    ends = (np.argmin(source.latitude), -1), (np.argmax(source.latitude), 1)
+    caps = [(int(row), polar * within[0] * (latitude * side > 0), cap) for row, side in ends]
+    return along, across, caps
 
 
 def log_pressure_weights(

@@ -15,7 +15,7 @@ from scipy import sparse
 from phyda_cli.errors import GateError, UsageError
 from phyda_cli.fields.conservative import conservative
 from phyda_cli.fields.grid import Fields, Grid
-from phyda_cli.fields.interpolate import grid_to_grid, log_pressure_weights
+from phyda_cli.fields.interpolate import grid_to_grid, log_pressure_weights, regrid
 from phyda_cli.fields.layered import Layered, is_absent, plane
 from phyda_cli.fields.mesh import Mesh
 from phyda_cli.names import VARIABLES, Channel
@@ -232,8 +232,7 @@ def increments_to_fields(
     def horizontally(values: np.ndarray, variable: str) -> np.ndarray:
         if same:
             return np.array(values)
-        matrix = grid_to_grid(grid, target.grid, VARIABLES[variable].vector)
-        return np.asarray(matrix @ values.ravel()).reshape(target.grid.shape)
+        return regrid(grid, target.grid, values, VARIABLES[variable].vector)
 
     on_levels, surface = {}, {}
     for name in target.upper:

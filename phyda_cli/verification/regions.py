@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from phyda_cli.fields.grid import Fields, Grid
-from phyda_cli.fields.interpolate import grid_to_grid
+from phyda_cli.fields.interpolate import regrid
 from phyda_cli.fields.remap import to_grid
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.names import Channel
@@ -38,8 +38,7 @@ def _static(name: str, fields: Fields, grid: Grid) -> np.ndarray | None:
         return None
     model = Checkpoint.open(BUNDLED)
     inside = model.state.grid.contains(*grid.mesh)
-    values = grid_to_grid(model.state.grid, grid) @ model.statics[name].ravel()
-    return np.where(inside, values.reshape(grid.shape), np.nan)
+    return np.where(inside, regrid(model.state.grid, grid, model.statics[name]), np.nan)
 
 
 def region_masks(fields: Fields, grid: Grid, box: Area | None = None) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phyda_cli.fields.grid import Grid
-from phyda_cli.fields.interpolate import bilinear, grid_to_grid, log_pressure_weights
+from phyda_cli.fields.interpolate import bilinear, grid_to_grid, log_pressure_weights, regrid
 
 POLES = Grid(np.linspace(90, -90, 37), np.arange(72) * 5.0)
 CENTRED = Grid(np.linspace(-87.1875, 87.1875, 32), np.arange(64) * 5.625)
@@ -54,6 +54,15 @@ def test_reproduces_the_nodes(grid: Grid) -> None:
     np.testing.assert_allclose(
         (grid_to_grid(grid, grid) @ field.ravel()).reshape(grid.shape), field, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("source", GRIDS)
+@pytest.mark.parametrize("target", [*GRIDS, Grid(np.linspace(90, 40, 91), np.arange(-60, 99.0))])
+@pytest.mark.parametrize("vector", [False, True])
+def test_by_rows_and_columns_as_by_the_matrix(source: Grid, target: Grid, vector: bool) -> None:
+    field = np.random.default_rng(0).standard_normal(source.shape)
+    wanted = (grid_to_grid(source, target, vector) @ field.ravel()).reshape(target.shape)
+    np.testing.assert_allclose(regrid(source, target, field, vector), wanted, atol=1e-12)
 
 
 def test_wraps_between_the_last_and_the_first_column() -> None:
