@@ -131,6 +131,7 @@ def _tiles(
         runs.append((left[start[fits]], size[fits], middle[fits]))
         left = left[~np.repeat(fits, size)]
     first, size, middle = (np.concatenate(parts) for parts in zip(*runs, strict=True))
+    del position, code, left  # a fine grid's take much memory
 
     parts = -(-size // _TILE)
     number = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)

@@ -81,6 +81,17 @@ class Background:
         self.__dict__.update(state | {"source": left[order] if twice else left})
 
 
+def _sharing(dataset: xr.Dataset, fields: Fields, sources: Sequence[Source]) -> Fields:
+    """``fields`` without a second copy of what ``dataset`` has as it is."""
+    upper, surface = dict(fields.upper), dict(fields.surface)
+    for source in sources:
+        if _is_stored(dataset, fields, source):
+            group = upper if source.variable in upper else surface
+            shape = group[source.variable].shape
+            group[source.variable] = dataset[source.name].values.reshape(shape)
+    return replace(fields, upper=upper, surface=surface)
+
+
 def _is_stored(dataset: xr.Dataset, fields: Fields, source: Source) -> bool:
     """Whether the field that ``source`` stands for is the variable of the file as it is."""
     field = fields.surface.get(source.variable, fields.upper.get(source.variable))
@@ -138,6 +149,7 @@ def background_of(
     if not fields.upper and not fields.surface:
         raise InputError(f"{path} has no usable value: {'; '.join(suspects)}")
     check_columns(fields, path)
+    fields = _sharing(dataset, fields, sources)
     leftovers = [
         f"{s.name}{suffix}" for s in sources for suffix in ("_increment", "_spread", "_members")
     ]
