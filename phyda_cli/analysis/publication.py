@@ -24,7 +24,7 @@ from phyda_cli.files.publish import check_target, publish_text, sha256, together
 from phyda_cli.files.readable import in_utf8
 from phyda_cli.formats.background import Background
 from phyda_cli.formats.inputs import FieldInput, attributes_of, name_of
-from phyda_cli.formats.write import write_analysis
+from phyda_cli.formats.write import write_analysis, write_tendency
 from phyda_cli.formats.zarr import is_zarr, store_stamp
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.observations.feedback import write_feedback
@@ -52,7 +52,7 @@ class Request:
     ``background`` it is the mean of ``ensemble``. ``previous`` is the feedback file of the analysis
     before this one. Fields and observations may lie in memory too. ``trajectory`` are more files of
     the background's forecast, which hold other times of it; ``lagged`` are forecasts of other
-    starts."""
+    starts. The rate of the increment over ``iau_hours`` is written where that is given."""
 
     obs: Sequence[ObservationInput]
     background: FieldInput | None
@@ -79,6 +79,7 @@ class Request:
     allow_no_obs: bool = False
     save_members: bool = False
     points: Path | None = None
+    iau_hours: float | None = None
 
     @property
     def points_out(self) -> Path | None:
@@ -86,6 +87,13 @@ class Request:
         if self.points is None or self.out is None:
             return None
         return self.out.with_name(f"{self.out.stem}_points.csv")
+
+    @property
+    def tendency_out(self) -> Path | None:
+        """The file of the increment's rate, beside the analysis."""
+        if self.iau_hours is None or self.out is None:
+            return None
+        return self.out.with_name(f"{self.out.stem}_tendency.nc")
 
     @property
     def lists(self) -> tuple[Path | None, ...]:
@@ -137,6 +145,8 @@ def provenance_of(
     if request.lagged:
         stated["lagged_file"] = ", ".join(in_utf8(name_of(p).name) for p in request.lagged)
         stated["lagged_sha256"] = ", ".join(_hash(p) for p in request.lagged)
+    if request.iau_hours is not None:
+        stated["iau_hours"] = request.iau_hours
     if request.tables.decimals:
         stated["obs_decimal"] = ", ".join(request.tables.decimals)
     if request.tables.maps:
@@ -183,7 +193,8 @@ def _hash(path: FieldInput | ObservationInput) -> str:
 def up_to_date(request: Request, provenance: dict[str, Any]) -> bool:
     """Whether every output exists and was made from the same inputs; other existing outputs are
     refused here, early."""
-    outputs = [p for p in (request.out, request.feedback, request.points_out) if p is not None]
+    every = request.out, request.feedback, request.points_out, request.tendency_out
+    outputs = [p for p in every if p is not None]
     existing = [p for p in outputs if os.path.exists(p)]
     if (
         existing
@@ -253,6 +264,16 @@ def publish_outputs(
             overwrite = _replaces(request.points_out, request, attributes)
             publish_text(
                 request.points_out, points.to_csv(index=False, float_format="%.7g"), overwrite
+            )
+        if request.tendency_out is not None and request.iau_hours is not None:
+            write_tendency(
+                request.tendency_out,
+                background,
+                analysis.fields,
+                analysis.increment,
+                request.iau_hours,
+                attributes,
+                _replaces(request.tendency_out, request, attributes),
             )
         if request.out is not None:
             write_analysis(

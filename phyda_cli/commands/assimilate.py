@@ -259,6 +259,16 @@ def assimilate(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    iau_hours: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            help="Write the increment as a rate over this window [h] to OUT_tendency.nc, for a "
+            "model that adds it slowly.",
+            rich_help_panel=OUTPUT,
+            hidden=True,
+        ),
+    ] = None,
     save_members: Annotated[
         bool,
         typer.Option(
@@ -349,6 +359,7 @@ def assimilate(
             allow_no_obs=allow_no_obs,
             save_members=save_members,
             points=points,
+            iau_hours=iau_hours,
         )
         if page is not None and not dry_run:
             check_target(page, overwrite)

@@ -26,7 +26,14 @@ from phyda_cli.formats.netcdf import CHUNK_CACHE
 from phyda_cli.formats.times import as_time
 from phyda_cli.settings.output import OutputSettings
 
-__all__ = ["analysis_dataset", "check_format", "format_of", "write_analysis", "write_fields"]
+__all__ = [
+    "analysis_dataset",
+    "check_format",
+    "format_of",
+    "write_analysis",
+    "write_fields",
+    "write_tendency",
+]
 
 _GRIB_SUFFIXES = (".grib", ".grib1", ".grib2", ".grb", ".grb1", ".grb2", ".gb2")
 
@@ -127,6 +134,42 @@ def analysis_dataset(
     """
     outcome = Outcome.of(background, analysis, increment, spread, members)
     return _described(with_analysis(outcome), background, analysis.time, attributes).load()
+
+
+def write_tendency(
+    path: Path,
+    background: Background,
+    analysis: Fields,
+    increment: Fields,
+    hours: float,
+    attributes: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write the increment as a rate over a window of ``hours`` around the analysis's time, for a
+    model that adds it slowly (incremental analysis update, Bloom et al. 1996, Mon. Wea. Rev. 124,
+    1256): X_tendency [units of X per second] for each variable X, the time with bounds. Raises
+    OutputError."""
+    outcome = Outcome.of(background, analysis, increment, None, None)
+    dataset = _described(with_analysis(outcome), background, analysis.time, attributes).load()
+    names = [str(n) for n in dataset.data_vars if str(n).endswith("_increment")]
+    rates = dataset[names].astype(np.float64) / (3600 * hours)
+    rates = rates.astype(np.float32).assign_attrs(dataset.attrs)
+    for name in names:
+        variable = name.removesuffix("_increment")
+        units = str(dataset[name].attrs.get("units", "1"))
+        rates[name].attrs = {
+            "long_name": f"rate of the analysis increment of {variable}",
+            "units": "s-1" if units == "1" else f"{units} s-1",
+            "cell_methods": f"{background.time_name or 'time'}: mean",
+        }
+    rates = rates.rename({n: f"{n.removesuffix('_increment')}_tendency" for n in names})
+    time = rates[background.time_name or "time"]
+    half = round(1800 * hours)
+    edges = np.stack([time.values - half, time.values + half], axis=-1)
+    bounds = f"{time.name}_bnds"
+    time.attrs["bounds"] = bounds
+    rates = rates.assign_coords({str(time.name): time, bounds: ((*time.dims, "bnds"), edges)})
+    _publish(rates.assign_attrs(iau_hours=hours), path, overwrite)
 
 
 def _described(
