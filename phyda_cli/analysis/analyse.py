@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.analysis.balance import Constraints
+from phyda_cli.analysis.climatology import with_climate_errors
 from phyda_cli.analysis.departures import Departures, observe_background, with_robust_weights
 from phyda_cli.analysis.guided import Guidance, UserObservations
 from phyda_cli.analysis.lagged import lagged_differences, with_lagged
@@ -27,6 +28,7 @@ from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.layered import Layered, plane
 from phyda_cli.fields.remap import increments_to_fields
 from phyda_cli.model.checkpoint import Checkpoint
+from phyda_cli.model.climate import Climate
 from phyda_cli.model.encoder import MIN_SPREAD
 from phyda_cli.names import VARIABLES
 from phyda_cli.observations.bias import Memory, remember, station_bias
@@ -118,6 +120,7 @@ def pose(
     memory: Memory | None = None,
     change: np.ndarray | None = None,
     lagged: Sequence[Fields] = (),
+    climate: Climate | None = None,
 ) -> Problem:
     """The background without its expected error, its prior on the model grid, and what the prepared
     observations of ``table`` say against it.
@@ -126,11 +129,14 @@ def pose(
     ensemble's errors are of another kind than those that a checkpoint knows beforehand. ``change``
     (P,) is what the background changes until the time of each observation
     (:mod:`phyda_cli.analysis.fgat`). ``lagged`` are forecasts of other starts valid at its time.
+    With a ``climate`` the background is that, and its errors are as large as its deviation.
     """
     start = background
-    if forecasts is None and settings.method != "none":
+    if forecasts is None and climate is None and settings.method != "none":
         start = corrected(background, checkpoint)
     prior = prior_of_fields(start, checkpoint, settings, forecasts)
+    if climate is not None:
+        prior = with_climate_errors(prior, climate)
     if lagged:
         differences = lagged_differences(lagged, background, checkpoint.state)
         prior = with_lagged(prior, differences, settings.ensemble.lagged_weight)

@@ -12,11 +12,17 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.analysis.analyse import Analysis, Problem, complete, estimate, pose
+from phyda_cli.analysis.climatology import climate_of
 from phyda_cli.analysis.degraded import degradations
 from phyda_cli.analysis.departures import static_orography
 from phyda_cli.analysis.fgat import background_change, brackets
 from phyda_cli.analysis.fine import refine
-from phyda_cli.analysis.forecasts import ENSEMBLE_METHODS, lagged_forecasts, read_forecasts
+from phyda_cli.analysis.forecasts import (
+    ENSEMBLE_METHODS,
+    lagged_forecasts,
+    read_climate,
+    read_forecasts,
+)
 from phyda_cli.analysis.guided import UserObservations
 from phyda_cli.analysis.own_operators import OwnOperator, observed_by
 from phyda_cli.analysis.plausibility import (
@@ -162,7 +168,11 @@ def _analysed(
 ) -> Result:
     """The rest of :func:`assimilate` once the observations are read; without ``provenance`` it is
     a dry run."""
-    background, forecasts = read_forecasts(request, settings, read.table["time"])
+    climate = climate_of(checkpoint) if request.climatology else None
+    if climate is None:
+        background, forecasts = read_forecasts(request, settings, read.table["time"])
+    else:
+        background, forecasts = read_climate(request, checkpoint, read.table["time"]), None
     if request.out is not None:
         check_format(request.out, background, settings.output)
     before, memory = _before(request, background.fields.time)
@@ -176,7 +186,9 @@ def _analysed(
     fields = background.fields
     shared = (request, settings, fields, table, forecasts, memory, own, change, lagged.members)
     ranks.broadcast(None if provenance is None else shared)
-    problem = pose(fields, table, checkpoint, settings, forecasts, memory, change, lagged.members)
+    problem = pose(
+        fields, table, checkpoint, settings, forecasts, memory, change, lagged.members, climate
+    )
     watch.note("controlled")
     report = _report(request, read, background, problem)
     report["notes"] += [*_told(observed), *of_times, *lagged.notes]
@@ -232,7 +244,10 @@ def assist(ranks: Ranks) -> None:
         return
     request, settings, background, table, forecasts, memory, own, change, lagged = shared
     checkpoint = Checkpoint.open(request.checkpoint)
-    problem = pose(background, table, checkpoint, settings, forecasts, memory, change, lagged)
+    climate = climate_of(checkpoint) if request.climatology else None
+    problem = pose(
+        background, table, checkpoint, settings, forecasts, memory, change, lagged, climate
+    )
     observed = observed_by(request.operators, own, checkpoint.state, background.time)
     estimate(problem, request.allow_no_obs, [*observed.values()])
 
@@ -246,6 +261,13 @@ def _told(observed: Mapping[str, UserObservations]) -> list[str]:
 
 def _check_methods(request: Request, settings: AnalysisSettings) -> None:
     """Raise UsageError where method and files do not go together."""
+    if request.climatology:
+        if request.fields or request.lagged or settings.method != "oi":
+            raise UsageError(
+                "the climate as background goes with the method oi and without other forecasts",
+                hint="give --method oi, without --ensemble and --lagged",
+            )
+        return
     if not request.fields:
         raise UsageError(
             "there is nothing to correct: no background and no ensemble",

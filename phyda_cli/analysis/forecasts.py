@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from phyda_cli.analysis.analyse import FILTERS
+from phyda_cli.analysis.climatology import climate_background
 from phyda_cli.analysis.prior import Forecasts
 from phyda_cli.analysis.publication import Request
 from phyda_cli.errors import UsageError
@@ -15,13 +17,27 @@ from phyda_cli.formats.background import Background, read_background
 from phyda_cli.formats.ensemble import member_labels, read_ensemble
 from phyda_cli.formats.inputs import FieldInput, valid_times
 from phyda_cli.formats.lagged import Lagged, read_lagged
+from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.observations.surface_air import with_specific_humidity
 from phyda_cli.settings.analysis import AnalysisSettings
 
-__all__ = ["ENSEMBLE_METHODS", "lagged_forecasts", "read_forecasts"]
+__all__ = ["ENSEMBLE_METHODS", "lagged_forecasts", "read_climate", "read_forecasts"]
 
 ENSEMBLE_METHODS = (*FILTERS, "phyda")
 LAGGED_METHODS = ("oi", "phyda")
+
+
+def read_climate(request: Request, checkpoint: Checkpoint, times: pd.Series) -> Background:
+    """The checkpoint's climate as the background, at the time that is asked for, else the full hour
+    nearest to the middle of the observations."""
+    time, middle = request.time or request.valid_time, times.dropna().median()
+    if time is None and pd.isna(middle):
+        raise UsageError("no observation has a time", hint="say with --time which climate to take")
+    if time is None:
+        time = np.datetime64(pd.Timestamp(middle).round("h"))
+    found = read_background(climate_background(checkpoint, time))
+    note = f"no forecast: the climate of {str(time)[:16]} with its variance is the background"
+    return replace(found, path=Path("climatology"), notes=[note])
 
 
 def read_forecasts(

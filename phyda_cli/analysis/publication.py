@@ -52,7 +52,8 @@ class Request:
     ``background`` it is the mean of ``ensemble``. ``previous`` is the feedback file of the analysis
     before this one. Fields and observations may lie in memory too. ``trajectory`` are more files of
     the background's forecast, which hold other times of it; ``lagged`` are forecasts of other
-    starts. The rate of the increment over ``iau_hours`` is written where that is given."""
+    starts. The rate of the increment over ``iau_hours`` is written where that is given.
+    With ``climatology`` the background is the checkpoint's climate."""
 
     obs: Sequence[ObservationInput]
     background: FieldInput | None
@@ -80,6 +81,7 @@ class Request:
     save_members: bool = False
     points: Path | None = None
     iau_hours: float | None = None
+    climatology: bool = False
 
     @property
     def points_out(self) -> Path | None:
@@ -132,7 +134,7 @@ def provenance_of(
         "model_sha256": checkpoint.sha256,
         "obs_file": ", ".join(in_utf8(name_of(p).name) for p in request.obs),
         "obs_sha256": ", ".join(_hash(p) for p in request.obs),
-        "background_file": "mean of the ensemble"
+        "background_file": _without_file(request)
         if request.background is None
         else ", ".join(in_utf8(name_of(p).name) for p in request.forecast),
         "background_sha256": ", ".join(_hash(p) for p in request.forecast),
@@ -179,6 +181,11 @@ def provenance_of(
         isinstance(source, Path) for source in (*request.obs, *request.fields, *request.lagged)
     )
     return stated | {"phyda_inputs": fingerprint if in_files else ""}
+
+
+def _without_file(request: Request) -> str:
+    """What the background is where no file holds it."""
+    return "climatology" if request.climatology else "mean of the ensemble"
 
 
 def _hash(path: FieldInput | ObservationInput) -> str:

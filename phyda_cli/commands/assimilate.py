@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["assimilate"]
 
 QUALITY = "Quality control"
+CLIMATOLOGY = "climatology"
 FLAGS = (
     Flag("method", METHOD),
     Flag("members", METHOD, hidden=True),
@@ -87,7 +88,8 @@ def assimilate(
         typer.Option(
             "--background",
             metavar="FILE",
-            help="Forecast to correct: a file, or a quoted pattern of the files of its times. "
+            help="Forecast to correct: a file, or a quoted pattern of the files of its times; or "
+            "climatology: the model's own, without a forecast. "
             "[default: the mean of --ensemble]",
             rich_help_panel=INPUT,
             readable=False,
@@ -329,7 +331,9 @@ def assimilate(
             assist(place)
             return
         settings = chosen.settings(AnalysisSettings)
-        forecast = [] if background is None else files_of([background])
+        climatology = background == CLIMATOLOGY and not Path(CLIMATOLOGY).exists()
+        no_file = background is None or climatology
+        forecast = [] if no_file else files_of([str(background)])
         if settings.output.format == "auto":
             check_name(out, "--out", "GRIB", "Zarr")
         check_name(feedback, "--feedback", "CSV")
@@ -360,6 +364,7 @@ def assimilate(
             save_members=save_members,
             points=points,
             iau_hours=iau_hours,
+            climatology=climatology,
         )
         if page is not None and not dry_run:
             check_target(page, overwrite)

@@ -25,9 +25,10 @@ from phyda_cli.fields.earth import DAYS, day_of_year
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.files.publish import publish_folder, sha256
 from phyda_cli.model.background_spread import BackgroundSpread
+from phyda_cli.model.climate import Climate
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import Encoder
-from phyda_cli.model.mean_error import MeanError
+from phyda_cli.model.mean_error import N_SEASON, MeanError
 from phyda_cli.model.metadata import DESCRIPTION, Metadata, read_metadata, require_files
 from phyda_cli.plugins import DENOISERS, plugin
 from phyda_cli.settings.model import NetworkSettings
@@ -47,6 +48,7 @@ Network = TypeVar("Network", Encoder, Denoiser, BackgroundSpread)
 Shapes = dict[str, tuple[int | None, ...]]
 STATICS = ("orography", "lsm")
 MEAN_ERROR = "mean_error.safetensors"
+CLIMATE = "climate.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +99,16 @@ class Checkpoint:
                 f"{len(found.patterns)} patterns"
             )
         return found
+
+    @cached_property
+    def climate(self) -> Climate | None:
+        """The climate of the training data by date, where the training kept it."""
+        if CLIMATE not in self.metadata.files:
+            return None
+        fields = (self.state.n_channels, *self.state.grid.shape)
+        shapes: Shapes = {"weights": (N_SEASON, *fields), "deviation": fields}
+        found = self._tensors(CLIMATE, shapes)
+        return Climate(**{k: v.float().numpy() for k, v in found.items()})
 
     def _load(self, name: str) -> dict[str, torch.Tensor]:
         try:
@@ -240,6 +252,7 @@ def save_checkpoint(
     denoiser: Denoiser,
     spread: BackgroundSpread | None = None,
     mean_error: MeanError | None = None,
+    climate: Climate | None = None,
 ) -> Path:
     """Write a checkpoint; ``metadata`` lacks ``files``, which is filled here. The folder appears,
     or is replaced, when all is written."""
@@ -265,6 +278,10 @@ def save_checkpoint(
         contents[MEAN_ERROR] = {
             k: torch.from_numpy(getattr(mean_error, k)).contiguous()
             for k in ("origin", "patterns", "weights")
+        }
+    if climate is not None:
+        contents[CLIMATE] = {
+            k: torch.from_numpy(getattr(climate, k)).contiguous() for k in ("weights", "deviation")
         }
     folder.parent.mkdir(parents=True, exist_ok=True)
     with publish_folder(folder, check=Checkpoint.open) as temporary:

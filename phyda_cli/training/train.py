@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from phyda_cli.files.resume import claim
 from phyda_cli.model.checkpoint import save_checkpoint
+from phyda_cli.model.climate import fit_climate
 from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.training.data import TrainingData, simulate_cases, training_data
 from phyda_cli.training.estimate import Estimate, estimate
@@ -85,7 +87,9 @@ def train(run: Run, store_path: Path, found: Estimate | None = None) -> Path:
         "license": run.settings.license or "",
         "training": _summary(run, store_path, store, data, scores, time.monotonic() - began),
     }
-    made = encoder.cpu(), denoiser.cpu(), spread, data.mean_error
+    truths = np.unique(store.pairs[data.split.training, 1])
+    climate = fit_climate(data.states, truths, store.time[truths])
+    made = encoder.cpu(), denoiser.cpu(), spread, data.mean_error, climate
     folder = run.folder / "checkpoint"
     return run.ranks.first(
         lambda: save_checkpoint(folder, metadata, store.statics, data.members, *made)
