@@ -25,7 +25,14 @@ __all__ = [
     "two_places",
 ]
 
-AGAINST_BACKGROUND = (QC.PASS, QC.PASSIVE, QC.FIRST_GUESS, QC.BUDDY, QC.PARTNER)
+AGAINST_BACKGROUND = (
+    QC.PASS,
+    QC.PASSIVE,
+    QC.FIRST_GUESS,
+    QC.BUDDY,
+    QC.SPATIAL,
+    QC.PARTNER,
+)
 WINDS = (("u", "v"), ("u10", "v10"))
 FEWEST_WINDS = 10
 JITTER_KM = 25.0  # two networks give the same station a little apart

@@ -20,6 +20,7 @@ from scipy import sparse
 from phyda_cli.analysis.background_scale import BOUNDS, FAR_OFF, BackgroundScale, estimate_scale
 from phyda_cli.analysis.prior import Prior, as_fields, in_channel_order
 from phyda_cli.analysis.reconstruction import Observations, in_units, reconstruct
+from phyda_cli.analysis.spatial_check import spatial_check
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.interpolate import regrid
 from phyda_cli.model.checkpoint import Checkpoint
@@ -124,7 +125,7 @@ def observe_background(
     bias = np.zeros(len(table)) if bias is None else bias
     innovation = table["value"].to_numpy() - bias - hofx0
     members = prior.ensemble.observed(in_units(matrix, prior.unit))
-    table, scale = _check(table, innovation, members, settings)
+    table, scale = _check(table, background, innovation, members, settings)
     used = _thinned(table, innovation, background.time, settings.qc)
     notes = list(operator.notes)
     if scale.at_bound:
@@ -202,12 +203,13 @@ def reweighted(
 
 def _check(
     table: pd.DataFrame,
+    background: Fields,
     innovation: np.ndarray,
     anomalies: np.ndarray,
     settings: AnalysisSettings,
 ) -> tuple[pd.DataFrame, BackgroundScale]:
-    """The first-guess check, the buddy check, both components of a wind, and the scale of the
-    background error they are made with.
+    """The first-guess check, the buddy check, the spatial check, both components of a wind, and the
+    scale of the background error they are made with.
 
     ``anomalies`` (P, N) is the ensemble at the observations. The checks need the scale and the
     scale good observations: a first one, which gross errors hardly move, serves the checks, the
@@ -239,6 +241,9 @@ def _check(
     table = first_guess_check(table, innovation, first * sigma_b, settings.qc.first_guess_factor)
     if settings.qc.buddy_factor is not None:
         table = buddy_check(table, innovation, anomalies, settings.qc.buddy_factor, first)
+    if settings.qc.spatial_factor is not None:
+        fine = settings.fine
+        table = spatial_check(table, background, innovation, settings.qc.spatial_factor, fine)
     table = wind_pairs(table)
     return table, scale(table)
 

@@ -11,7 +11,7 @@ from phyda_cli.settings.cycle import GateSettings
 
 __all__ = ["failed_gates", "unusual"]
 
-AGAINST_THE_BACKGROUND = (QC.FIRST_GUESS, QC.BUDDY, QC.PARTNER)
+AGAINST_THE_BACKGROUND = (QC.FIRST_GUESS, QC.BUDDY, QC.SPATIAL, QC.PARTNER)
 FEWEST_WITHHELD = 30
 
 

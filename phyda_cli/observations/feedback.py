@@ -34,6 +34,7 @@ _MODEL_CODES = (
     QC.SUPEROBBED,
     QC.PARTNER,
     QC.USED_BEFORE,
+    QC.SPATIAL,
 )
 _MEMORY = "StationBias"
 _MEMORY_NUMBERS = {

@@ -68,6 +68,7 @@ class QC(IntEnum):
     SUPEROBBED = 43
     PARTNER = 44
     USED_BEFORE = 45
+    SPATIAL = 46
 
     @property
     def meaning(self) -> str:
@@ -95,6 +96,7 @@ _MEANINGS = {
     QC.SUPEROBBED: "merged into another",
     QC.PARTNER: "its other wind component is rejected",
     QC.USED_BEFORE: "used by the previous analysis",
+    QC.SPATIAL: "inconsistent with the stations around it",
 }
 
 RAW = frozenset({"wind_direction", "d2m", "rh2m", "td", "r", "qnh", "gh", "tv", "tv2m"})

@@ -65,6 +65,13 @@ class QualityControlSettings(Settings):
         description="Reject an observation whose O-B differs by this many standard deviations from "
         "what its neighbours predict; none turns the check off.",
     )
+    spatial_factor: float | None = Field(
+        None,
+        gt=0,
+        description="Reject a surface observation that differs by this many standard deviations "
+        "from what the stations close to it predict, such as 5 for a network with many bad "
+        "stations; none turns the check off.",
+    )
     obs_error_scale: float = Field(
         1.0,
         gt=0,
