@@ -35,7 +35,7 @@ test: lint type
 
 # All tests once more, with the share of lines they run, the least covered modules first.
 coverage: $(VENV)/installed
-	$(BIN)/python -m pytest --cov=phyda_cli --cov-report=
+	$(BIN)/python -m pytest --cov=phyda_cli --cov-report= --numprocesses auto --maxprocesses 4 --dist worksteal
 	$(BIN)/python -m coverage report --sort=cover --skip-covered
 
 docs: $(VENV)/docs

@@ -1,6 +1,6 @@
 """Wall time and peak memory of whole processes, and reproducibility: the demo and ``--help``.
 
-    python -m benchmarks.cost [--repeats 3] [--quick]
+    python -m benchmarks.cost [--repeats 3] [--quick] [--json FILE]
 
 Prints the best of the repeats beside each limit, and whether two runs with one seed give
 byte-identical values.
@@ -18,6 +18,8 @@ from pathlib import Path
 
 import netCDF4
 import numpy as np
+
+from benchmarks.outcome import finish
 
 PHYDA = [sys.executable, "-m", "phyda_cli"]
 LIMITS = {  # seconds, MB
@@ -56,8 +58,10 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="one repeat")
+    parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     failed = []
+    costs = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, (limit, memory) in LIMITS.items():
             out = (
@@ -69,6 +73,7 @@ def main() -> None:
                 measure([*name.split(), *out]) for _ in range(1 if args.quick else args.repeats)
             ]
             seconds, peak = min(r[0] for r in runs), max(r[1] for r in runs)
+            costs[name] = {"seconds": seconds, "peak_mb": peak}
             failed += [name] * (seconds > limit or (memory is not None and peak > memory))
             print(
                 f"phyda {name:20} {seconds:6.2f} s (limit {limit:g}) {peak:6.0f} MB"
@@ -90,8 +95,7 @@ def main() -> None:
     ).stdout.strip()
     print(f"heavy modules loaded by the command line itself: {found}")
     failed += ["reproducibility"] * (not same) + ["imports"] * (found != "[]")
-    print("limits: " + (f"missed by {', '.join(failed)}" if failed else "all met"))
-    raise SystemExit(bool(failed))
+    finish(failed, costs, args.json)
 
 
 if __name__ == "__main__":

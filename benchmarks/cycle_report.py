@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.outcome import write
+
 __all__ = ["Scores", "noise_ratios", "read_scores", "write_report"]
 
 SPIN_UP_DAYS = 10
@@ -115,10 +117,7 @@ def write_report(folder: Path) -> None:
                 f"{name} ({own}): {told}.",
             ]
     (folder / "cycles.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (folder / "cycles.json").write_text(
-        json.dumps({"analyses": length, "left_out": first, "methods": rows}, indent=1),
-        encoding="utf-8",
-    )
+    write(folder / "cycles.json", {"analyses": length, "left_out": first, "methods": rows})
     print("\n".join(lines))
     _picture(folder / "cycles.png", scores)
 

@@ -268,7 +268,7 @@ def main() -> None:
             f"{checks['good_flagged']:.2%} of the good observations flagged",
         ),
     ]
-    finish([text for missed, text in bars if missed], rows, args.json)
+    finish([text for missed, text in bars if missed], {"rows": rows}, args.json)
 
 
 if __name__ == "__main__":

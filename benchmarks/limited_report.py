@@ -3,11 +3,12 @@ and Markdown."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.outcome import write
 
 __all__ = ["missed", "summary", "write_report"]
 
@@ -105,7 +106,7 @@ def missed(result: dict[str, Any]) -> list[str]:
 
 def write_report(folder: Path, result: dict[str, Any], name: str) -> None:
     """``limited-area.json`` and ``limited-area.md``."""
-    (folder / "limited-area.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    write(folder / "limited-area.json", result)
     channels = list(next(iter(result.values()))["oi"]["rmse"])
     lines = [
         f"{name}: {' / '.join(channels)}; CRPS in SI units",

@@ -1,7 +1,7 @@
 """A million observations from a text table to the analysis: seconds of each stage and the peak of
 memory.
 
-    python -m benchmarks.million [--observations 1000000] [--columns 40] [--keep FOLDER]
+    python -m benchmarks.million [--observations 1000000] [--columns 40] [--json FILE]
     python -m benchmarks.million --quick
 
 Surface stations, soundings and aircraft are drawn around the bundled case, each a place of its own,
@@ -159,6 +159,7 @@ def main() -> None:
     parser.add_argument("--observations", type=int, default=1_000_000)
     parser.add_argument("--columns", type=int, default=40)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", type=Path)
     parser.add_argument("--task", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.task:
@@ -196,7 +197,8 @@ def main() -> None:
             f"{wide['peak_mb']} MB with {args.columns} more columns, {plain['peak_mb']} without",
         ),
     ]
-    finish([text for missed, text in bars if missed])
+    result = {"assimilate": whole, "read": [plain, wide]}
+    finish([text for missed, text in bars if missed], result, args.json)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from benchmarks.osse_cost import costs
+from benchmarks.outcome import write
 from phyda_cli.model.checkpoint import Checkpoint
 
 __all__ = ["write_report"]
@@ -168,6 +168,18 @@ def rows_of(
     return rows
 
 
+def summary_of(group: Group, method: str) -> Record:
+    """What the table shows of ``method``, averaged over channels."""
+    spread = list(group.spread_skill(method).values())
+    return {
+        "method": method,
+        "ratio": float(group.rmse(method, group.cases(method)).mean()),
+        "against_oi": dict(zip(("value", "low", "high"), group.against_oi(method), strict=True)),
+        "crps": group.crps(method),
+        "spread": {"low": min(spread), "high": max(spread)},
+    }
+
+
 def table_of(group: Group) -> list[str]:
     """Lines of Markdown, a row for each method."""
     equations = list(group.residuals("oi"))
@@ -217,6 +229,7 @@ def write_report(out: Path, records: list[Record], checkpoint: Checkpoint) -> No
     variables = [c.variable for c in checkpoint.state.channel_list]
     cost = costs(checkpoint.path)
     rows: list[Record] = []
+    summaries: list[Record] = []
     lines = [f"# Single analyses, model {checkpoint.metadata.name}", ""]
     for network, noise in dict.fromkeys((r["network"], r["noise"]) for r in records):
         group = Group(
@@ -225,12 +238,15 @@ def write_report(out: Path, records: list[Record], checkpoint: Checkpoint) -> No
         if "oi" not in group.by_method:
             continue
         rows += rows_of(group, network, noise, checkpoint, cost)
+        summaries += [
+            {"network": network, "noise": noise, **summary_of(group, m)} for m in group.by_method
+        ]
         lines += [f"## {network}, noise x{noise:g}", "", *table_of(group), ""]
     lines += ["## Cost", "", "| method | seconds | peak MB |", "|---|---|---|"]
     lines += [f"| {m} | {c['seconds']:.2f} | {c['peak_mb']:.0f} |" for m, c in cost.items()]
     (out / "osse.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (out / "osse.json").write_text(
-        json.dumps({"model": checkpoint.metadata.name, "cost": cost, "rows": rows}),
-        encoding="utf-8",
+    write(
+        out / "osse.json",
+        {"model": checkpoint.metadata.name, "cost": cost, "summary": summaries, "rows": rows},
     )
     print("\n".join(lines))

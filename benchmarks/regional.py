@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the real data")
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--members", type=int, default=16)
+    parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     case, sondes = (
         args.data / "cases" / "2008-12-08T12",
@@ -99,7 +100,8 @@ def main() -> None:
             )
     missed = [f"oi {n}" for n, v in results["oi"].items() if v > 1.05 * REFERENCE[n]]
     missed += [f"phyda {n}" for n, v in results["phyda"].items() if v > results["oi"][n]]
-    finish(missed)
+    rmses = {"background": before, "reference": REFERENCE} | results
+    finish(missed, {"rmse": rmses}, args.json)
 
 
 if __name__ == "__main__":
