@@ -269,7 +269,7 @@ def complete(problem: Problem, found: Estimate, keep_members: bool = False) -> A
         increment=increment,
         spread=widths,
         members=kept,
-        feedback=_feedback(problem, found, hofx1),
+        feedback=_feedback(problem, found, hofx1, spread),
         status=found.status,
         notes=problem.notes,
     )
@@ -282,16 +282,12 @@ def on_user_grid(increment: np.ndarray, problem: Problem) -> Fields:
     return increments_to_fields(increment, spec.channel_list, spec.grid, problem.background)
 
 
-def _feedback(problem: Problem, found: Estimate, hofx1: np.ndarray) -> Feedback:
+def _feedback(problem: Problem, found: Estimate, hofx1: np.ndarray, spread: np.ndarray) -> Feedback:
     departures, hofx0, corrected_hofx0 = found.departures, found.departures.hofx0, None
-    before = problem.memory or Memory(problem.background.time)
-    memory = remember(
-        before,
-        departures.table,
-        departures.table["value"].to_numpy() - hofx0,
-        departures.sigma_b,
-        problem.settings.bias,
-    )
+    memory = problem.memory or Memory(problem.background.time)
+    if found.status != "background_only":
+        left_out = departures.left_out(hofx1, spread)
+        memory = remember(memory, departures.table, *left_out, problem.settings.bias)
     if problem.start is not problem.background:
         # H of the user's own background: where it is not linear it is not that of the corrected one
         corrected_hofx0 = hofx0

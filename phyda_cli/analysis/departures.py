@@ -39,6 +39,7 @@ from phyda_cli.settings.analysis import AnalysisSettings, QualityControlSettings
 __all__ = [
     "Departures",
     "huber_weights",
+    "left_out",
     "observe_background",
     "reweighted",
     "static_orography",
@@ -55,7 +56,8 @@ class Departures:
     holds the ``change`` (P,) of the background until the observation's own time.
     ``innovation`` and ``error`` (P,) are what the analysis uses: those of the row, or of the
     superobservation of ``merged`` (P,) rows that it stands for; the error holds the robust
-    ``weight`` (P,), and the known ``bias`` (P,) of the station is subtracted from the innovation.
+    ``weight`` (P,) and what is in doubt of the station's ``bias`` (P,), which is subtracted from
+    the innovation.
     ``operator`` is H on the user's fields, made with ``orography`` (H, W) where these have none,
     ``matrix`` (P, C*H*W) H on the model grid's increment in physical units.
     ``scale`` multiplies the prior's unit.
@@ -81,6 +83,17 @@ class Departures:
         """The rows that passed every check (n,)."""
         return np.flatnonzero((self.table["qc"] == QC.PASS).to_numpy())
 
+    def left_out(self, hofx1: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The departure of each row (P,), before its bias is subtracted, from an analysis that is
+        made without the row, and the standard deviation (P,) of the error of that analysis.
+
+        ``hofx1`` (P,) is the analysis, and ``spread`` (C, H, W) that of its error on the model grid
+        [physical units]."""
+        oman = self.table["value"].to_numpy() - self.bias - hofx1
+        sigma_a = abs(self.matrix) @ spread.ravel()
+        departure, sigma = left_out(oman, sigma_a, self.error, self.sigma_b)
+        return self.bias + departure, sigma
+
     def observations(self, rows: np.ndarray) -> Observations:
         """``rows`` (n,) as observations of the increment in physical units."""
         table = self.table.iloc[rows]
@@ -100,13 +113,14 @@ def observe_background(
     prior: Prior,
     checkpoint: Checkpoint,
     settings: AnalysisSettings,
-    bias: np.ndarray | None = None,
+    bias: tuple[np.ndarray, np.ndarray] | None = None,
     change: np.ndarray | None = None,
 ) -> Departures:
     """Operators, background-error spread at the observations, the checks against both, and
     thinning, for a prepared ``table``; ``prior`` is that of ``background``. The
-    known ``bias`` of stations (P,) is subtracted first. ``change`` (P,) is what the background
-    changes until the time of each observation.
+    known ``bias`` of stations (P,) is subtracted first, and the standard deviation (P,) of what is
+    wrong with it adds to the error. ``change`` (P,) is what the background changes until the time
+    of each observation.
 
     All ranks of an analysis repeat this, so it must come out the same for each."""
     spec = checkpoint.state
@@ -122,8 +136,8 @@ def observe_background(
     matrix = in_channel_order(model.matrix, layout, spec)
     change = np.zeros(len(table)) if change is None else change
     hofx0 = operator.of(background) + change
-    bias = np.zeros(len(table)) if bias is None else bias
-    innovation = table["value"].to_numpy() - bias - hofx0
+    known, doubt = (np.zeros(len(table)),) * 2 if bias is None else bias
+    innovation = table["value"].to_numpy() - known - hofx0
     members = prior.ensemble.observed(in_units(matrix, prior.unit))
     table, scale = _check(table, background, innovation, members, settings)
     used = _thinned(table, innovation, background.time, settings.qc)
@@ -143,10 +157,10 @@ def observe_background(
         hofx0=hofx0,
         sigma_b=prior.ensemble.spread_at(in_units(matrix, prior.scaled(scale).unit)),
         innovation=used.innovation,
-        error=used.error,
+        error=used.error if bias is None else np.hypot(used.error, doubt),
         weight=np.ones(len(table)),
         merged=used.size,
-        bias=bias,
+        bias=known,
         scale=scale,
         notes=tuple(notes),
     )
@@ -176,6 +190,22 @@ def with_robust_weights(
         settings.robust_iterations,
     )
     return replace(departures, weight=weight, error=departures.error / np.sqrt(weight))
+
+
+def left_out(
+    oman: np.ndarray, sigma_a: np.ndarray, error: np.ndarray, sigma_b: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What O-A (P,) is for an analysis without the observation, and the standard deviation (P,) of
+    the error of that analysis there.
+
+    Of a change of an observation the analysis takes the share h = sigma_a^2 / sigma_o^2. Without it
+    the departure is (O-A) / (1 - h), of the variance sigma_o^2 / (1 - h) (the influence matrix:
+    Cardinali et al. 2004, QJRMS 130, 2767). No share is larger than that of an observation on its
+    own, sigma_b^2 / (sigma_o^2 + sigma_b^2).
+    """
+    own = error**2
+    share = np.minimum(sigma_a**2 / own, sigma_b**2 / (own + sigma_b**2))
+    return oman / (1 - share), error * np.sqrt(share / (1 - share))
 
 
 def huber_weights(misfit: np.ndarray, k: float) -> np.ndarray:

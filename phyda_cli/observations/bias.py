@@ -1,21 +1,28 @@
-r"""The memory of what is biased: a running mean of O-B for each station and variable.
+r"""The memory of what is biased: a running mean of departures for each station and variable.
 
-A station's departure d_k = O - B holds its bias, which hardly changes, and the errors of the
-observation and of the background with the variance r_k = sigma_o^2 + sigma_b^2. Old departures
-count less, with the memory tau, so that after a step of time Delta t
+A report's departure d_k from an analysis made without it holds the station's bias, which hardly
+changes, the error of the observation and that of the analysis. Their variance is r_k = sigma_o^2 +
+kappa sigma_a^2: errors of a background last, and where rho is their correlation from one analysis
+to the next the mean of many has kappa = (1 + rho) / (1 - rho) times the variance of independent
+ones. Old departures count less, with the memory tau, so that after a step of time Delta t
 
 .. math:: W_k = e^{-\Delta t/\tau} W_{k-1} + 1/r_k, \qquad
           m_k = m_{k-1} + (d_k - m_{k-1}) / (r_k W_k).
 
 This is the Kalman filter of a bias that walks at random, b_k = b_{k-1} + w_k, where w_k has the
 variance (e^{Delta t/tau} - 1) P_{k-1}; P = 1/W is the variance of m (a discount filter: West and
-Harrison 1997, Bayesian Forecasting and Dynamic Models, section 6.3). What is subtracted is the
-mean of the posterior when a bias is N(0, sigma^2) before anything is known of the station,
+Harrison 1997, Bayesian Forecasting and Dynamic Models, section 6.3).
 
-.. math:: \hat b = m W / (W + 1/\sigma^2):
+Most stations have no bias, and some a large one: with the probability p it is N(0, sigma^2) before
+anything is known of the station, and otherwise zero (spike and slab: Mitchell and Beauchamp 1988,
+J. Am. Stat. Assoc. 83, 1023). What is subtracted is the mean of the posterior,
 
-few reports, or old ones, give almost nothing, and many the mean itself. An error that all stations
-share is the background's, and the memory cannot tell it from theirs: anchors are never corrected.
+.. math:: \hat b = q\, m W / (W + 1/\sigma^2), \qquad
+          \frac{q}{1-q} = \frac{p}{1-p} (1 + W \sigma^2)^{-1/2}
+          \exp\Big(\frac{m^2 W}{2} \frac{W \sigma^2}{1 + W \sigma^2}\Big),
+
+and its variance is added to that of the observation's error: few reports or small means give almost
+nothing, many that agree the mean itself. Anchors are never corrected.
 """
 
 from __future__ import annotations
@@ -59,7 +66,7 @@ class Memory:
     """What is known at ``time`` of the biases of stations.
 
     ``table`` has a row for each station and variable: ``station_id``, ``variable``, the ``mean`` of
-    O-B [units of the variable], its ``weight``, 1 / variance, and the discounted number of
+    departures [units of the variable], its ``weight``, 1 / variance, and the discounted number of
     ``reports``.
     """
 
@@ -91,38 +98,50 @@ def running_mean(
     return mean + (departure - mean) / (variance * total), total
 
 
-def shrunk(mean: np.ndarray, weight: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """The bias (N,) that a running ``mean`` of this ``weight`` suggests, where biases have the
-    standard deviation ``sigma`` (N,)."""
-    return np.asarray(mean * weight / (weight + sigma**-2.0))
+def shrunk(
+    mean: np.ndarray, weight: np.ndarray, sigma: np.ndarray, share: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance (N,) of the bias after a running ``mean`` of this ``weight``, where the
+    ``share`` of stations is biased with the standard deviation ``sigma`` (N,)."""
+    ratio = weight * sigma**2
+    gain = ratio / (1 + ratio)
+    odds = share / (1 - share) / np.sqrt(1 + ratio)
+    probability = 1 / (1 + np.exp(-0.5 * mean**2 * weight * gain) / odds)
+    expected = probability * gain * mean
+    variance = probability * (sigma**2 / (1 + ratio) + (gain * mean) ** 2) - expected**2
+    return expected, variance
 
 
-def station_bias(memory: Memory, table: pd.DataFrame, settings: BiasSettings) -> np.ndarray:
-    """The bias of each row of a prepared ``table`` (P,) [units of the row], which is to be
-    subtracted from its value; zero where nothing is known, and for anchors."""
-    bias = np.zeros(len(table))
+def station_bias(
+    memory: Memory, table: pd.DataFrame, settings: BiasSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """The bias of each row of a prepared ``table`` (P,), which is to be subtracted from its value,
+    and the standard deviation of what is wrong with that (P,) [units of the row]; zero where
+    nothing is known, and for anchors."""
+    bias, doubt = np.zeros(len(table)), np.zeros(len(table))
     rows = _correctable(table, settings)
     if not rows.size or memory.table.empty:
-        return bias
+        return bias, doubt
     found = _keys(table, rows).merge(memory.table, how="left", on=["station_id", "variable"])
     mean, weight = (found[n].to_numpy(float) for n in ("mean", "weight"))
     sigma = settings.sigma * table["error"].to_numpy()[rows]
-    bias[rows] = np.nan_to_num(shrunk(mean, weight, sigma))
-    return bias
+    expected, variance = shrunk(mean, weight, sigma, settings.share)
+    bias[rows], doubt[rows] = np.nan_to_num(expected), np.sqrt(np.nan_to_num(variance))
+    return bias, doubt
 
 
 def remember(
     memory: Memory,
     table: pd.DataFrame,
     departure: np.ndarray,
-    sigma_b: np.ndarray,
+    sigma_a: np.ndarray,
     settings: BiasSettings,
 ) -> Memory:
     """``memory``, which is that of now, after an analysis.
 
-    ``departure`` (P,) is O-B before anything was subtracted and ``sigma_b`` (P,) the standard
-    deviation of the background's error, in the units of the rows of ``table``. The rows of one
-    station share the error of the background, so that only the errors of observation average out.
+    ``departure`` (P,) is that of the values as reported from an analysis without them and
+    ``sigma_a`` (P,) the standard deviation of the error of that, in the units of the rows of
+    ``table``. The rows of one station share it, so that only the errors of observation average out.
     """
     rows = _correctable(table, settings)
     good = np.isin(table["qc"].to_numpy()[rows], _LEARNT_FROM) & np.isfinite(departure[rows])
@@ -132,11 +151,12 @@ def remember(
     new = _keys(table, rows).assign(
         departure=departure[rows],
         of_observation=table["error"].to_numpy()[rows] ** 2,
-        of_background=sigma_b[rows] ** 2,
+        of_analysis=sigma_a[rows] ** 2,
     )
     groups = new.groupby(["station_id", "variable"], sort=True)
     means = groups.mean()
-    means["variance"] = means["of_observation"] / groups.size() + means["of_background"]
+    lasting = (1 + settings.correlation) / (1 - settings.correlation)
+    means["variance"] = means["of_observation"] / groups.size() + lasting * means["of_analysis"]
     both = memory.table.merge(
         means[["departure", "variance"]].reset_index(), how="outer", on=["station_id", "variable"]
     )

@@ -234,10 +234,23 @@ class BiasSettings(Settings):
         10.0, gt=0, description="A departure counts 1/e as much after so many days."
     )
     sigma: float = Field(
-        1.0,
+        2.0,
         gt=0,
-        description="Standard deviation of the biases of stations, in observation errors: the "
-        "smaller, the more reports it takes before a bias is believed.",
+        description="Standard deviation of the biases of biased stations, in observation errors.",
+    )
+    share: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="Share of stations that are biased: the smaller, the more reports it takes "
+        "before a bias is believed.",
+    )
+    correlation: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="Correlation of the background's errors from one analysis to the next: more "
+        "for hourly analyses than for those of every six hours.",
     )
     variables: tuple[str, ...] = Field(
         ("t2m", "q2m", "sp", "msl", "t", "q"),

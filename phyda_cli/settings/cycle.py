@@ -188,7 +188,7 @@ class CycleSettings(Settings):
         "before its cut-off.",
     )
     remember: bool = Field(
-        False,
+        True,
         description="Whether an analysis gets the feedback of the cycle before it (--previous), "
         "for its memory of biased stations and of reports that are used already.",
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from phyda_cli.analysis.departures import huber_weights, reweighted
+from phyda_cli.analysis.departures import huber_weights, left_out, reweighted
 
 
 def test_weights() -> None:
@@ -41,3 +41,24 @@ def test_good_observations_keep_their_weight() -> None:
         reweighted(lambda _: np.zeros(3), np.array([0.1, -1.0, 1.9]), np.ones(3), 2.0, 3).tolist()
         == [1.0] * 3
     )
+
+
+def test_a_departure_without_the_observation_is_that_of_an_analysis_without_it() -> None:
+    rng = np.random.default_rng(3)
+    members = rng.standard_normal((5, 40)) / np.sqrt(40)
+    b, error, ombg = members @ members.T, rng.uniform(0.5, 2.0, 5), rng.standard_normal(5)
+    gain = b @ np.linalg.inv(b + np.diag(error**2))
+    analysed = b - gain @ b
+    oman, sigma_b = ombg - gain @ ombg, np.sqrt(np.diag(b))
+    departure, sigma = left_out(oman, np.sqrt(np.diag(analysed)), error, sigma_b)
+    for i in range(5):
+        rest = np.delete(np.arange(5), i)
+        weights = b[i, rest] @ np.linalg.inv(b[np.ix_(rest, rest)] + np.diag(error[rest] ** 2))
+        assert departure[i] == pytest.approx(ombg[i] - weights @ ombg[rest], rel=1e-9)
+        assert sigma[i] ** 2 == pytest.approx(b[i, i] - weights @ b[rest, i], rel=1e-9)
+
+
+def test_no_observation_counts_more_than_on_its_own() -> None:
+    departure, sigma = left_out(*(np.array([v]) for v in (0.5, 5.0, 1.0, 1.0)))
+    assert departure[0] == pytest.approx(1.0)  # h = 1/2, whatever the spread of the analysis
+    assert sigma[0] == pytest.approx(1.0)

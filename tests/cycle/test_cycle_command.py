@@ -85,7 +85,6 @@ def test_a_cycle_that_was_never_made_cannot_be_replayed(
 def test_the_memory_of_the_cycle_before_is_replayed(
     phyda: Run, config: Path, tmp_path: Path
 ) -> None:
-    config.write_text("remember = true\n" + config.read_text())
     later = np.timedelta64(6, "h")
     with xr.open_dataset(tmp_path / "fc_2011012006_f006.nc") as data:
         moved = data.assign_coords(time=data["time"] + later)

@@ -183,19 +183,19 @@ def test_a_command_has_no_other_fields(feeds: Feeds, field: str) -> None:
 
 def test_memory_lost(feeds: Feeds) -> None:
     feeds.both(FIRST, hours(6), hours(12), hours(18))
-    assert feeds.run(FIRST, remember=True)[0].reasons == ()
+    assert feeds.run(FIRST)[0].reasons == ()
     kept = feeds.root / "cycle" / "cycles" / stamp(FIRST) / "feedback.nc"
     kept.write_text("half")
-    assert feeds.run(hours(6), policy="strict", remember=True)[0].code == 3
-    assert feeds.run(hours(6), remember=True)[0].reasons == ("memory_lost",)
+    assert feeds.run(hours(6), policy="strict")[0].code == 3
+    assert feeds.run(hours(6))[0].reasons == ("memory_lost",)
     assert "--previous" not in feeds.report(hours(6))["command"]
-    assert feeds.run(hours(12), remember=True)[0].reasons == ()
+    assert feeds.run(hours(12))[0].reasons == ()
     report = feeds.report(hours(12))
     at = report["command"].index("--previous") + 1
     assert report["command"][at] == f"../{stamp(hours(6))}/feedback.nc"
     assert report["memory"]["cycle"] == stamp(hours(6))
     assert report["memory"]["sha256"] == feeds.report(hours(6))["outputs"]["feedback.nc"]
-    assert feeds.run(hours(18))[0].reasons == ()
+    assert feeds.run(hours(18), remember=False)[0].reasons == ()
     assert feeds.report(hours(18))["memory"] == {}
 
 

@@ -67,25 +67,52 @@ def test_the_running_mean_is_the_kalman_filter_of_a_random_walk() -> None:
         assert weight[0] == pytest.approx(1 / variance, rel=1e-12)
 
 
+def test_the_bias_is_the_mean_of_the_posterior() -> None:
+    mean, weight, sigma, share = 1.7, 2.5, 2.0, 0.1
+    biases = np.linspace(-20, 20, 400_001)
+
+    def normal(x: np.ndarray, variance: float) -> np.ndarray:
+        return np.asarray(np.exp(-0.5 * x**2 / variance) / np.sqrt(2 * np.pi * variance))
+
+    biased = share * normal(biases, sigma**2) * normal(mean - biases, 1 / weight)
+    step = biases[1] - biases[0]
+    total = biased.sum() * step + (1 - share) * normal(np.array([mean]), 1 / weight)[0]
+    first, second = ((biased * biases**k).sum() * step / total for k in (1, 2))
+    found = shrunk(*(np.array([v]) for v in (mean, weight, sigma)), share)
+    assert found[0][0] == pytest.approx(first, rel=1e-6)
+    assert found[1][0] == pytest.approx(second - first**2, rel=1e-6)
+
+
+def test_small_means_are_left_alone_and_large_ones_hardly_shrunk() -> None:
+    mean, weight, sigma = np.array([0.3, 3.0]), np.full(2, 5.0), np.full(2, 2.0)
+    small, large = shrunk(mean, weight, sigma, 0.1)[0]
+    assert small < 0.1 * 0.3
+    assert large > 0.9 * 3.0
+    assert np.isfinite(shrunk(np.array([1e4]), np.array([1e9]), np.ones(1), 0.1)).all()
+
+
 def test_a_constant_bias_converges_and_few_reports_shrink() -> None:
     table = stations("a")
-    once = station_bias(after(Memory(), table, 2.0, 1), table, SETTINGS)[0]
-    assert once == pytest.approx(2 / 3)  # r = 2, sigma = 1: W = 1/2 beside a prior of 1
-    last, biases = once, [once]
-    for steps in (2, 5, 20, 80, 320):
-        biases.append(station_bias(after(Memory(), table, 2.0, steps), table, SETTINGS)[0])
-        assert last < biases[-1] < 2.0
-        last = biases[-1]
-    full = 0.5 / (1 - np.exp(-0.25 / 10))  # the weight of endless reports
-    assert last == pytest.approx(2 * full / (full + 1), rel=1e-3)
-    assert shrunk(np.array([2.0]), np.array([1e9]), np.array([1.0]))[0] == pytest.approx(2.0)
+    last, doubts = 0.0, []
+    for steps in (1, 2, 5, 100):
+        bias, doubt = (
+            a[0] for a in station_bias(after(Memory(), table, 2.0, steps), table, SETTINGS)
+        )
+        assert last < bias < 2.0
+        last = bias
+        doubts.append(doubt)
+    assert last > 1.9
+    assert doubts[-1] < 0.5 < max(doubts)
+    left = np.exp(-0.25 / SETTINGS.memory_days)
+    full = 0.25 * (1 - left**100) / (1 - left)  # r = 1 + 3
+    assert after(Memory(), table, 2.0, 100).table["weight"][0] == pytest.approx(full, rel=1e-9)
 
 
 def test_a_station_that_is_silent_keeps_its_memory_decayed() -> None:
     both, one = stations("a", "b"), stations("a")
     known = after(Memory(), both, 2.0, 40)
     later = after(known, one, 2.0, 40)  # ten days without b
-    before, now = station_bias(known, both, SETTINGS), station_bias(later, both, SETTINGS)
+    before, now = (station_bias(m, both, SETTINGS)[0] for m in (known, later))
     assert now[0] > before[0]
     assert 0 < now[1] < before[1]
     row, old = (m.table.set_index("station_id").loc["b"] for m in (later, known))
@@ -111,9 +138,9 @@ def test_anchors_are_untouched() -> None:
     settings = BiasSettings(anchors=("mine",))
     memory = remember(Memory(START), table, np.full(6, 3.0), np.ones(6), settings)
     assert memory.table["station_id"].tolist() == ["a"]
-    assert np.flatnonzero(station_bias(memory, table, settings)).tolist() == [0]
+    assert np.flatnonzero(station_bias(memory, table, settings)[0]).tolist() == [0]
     learnt = remember(Memory(START), table, np.full(6, 3.0), np.ones(6), SETTINGS)
-    assert np.flatnonzero(station_bias(learnt, table, settings)).tolist() == [0]
+    assert np.flatnonzero(station_bias(learnt, table, settings)[0]).tolist() == [0]
 
 
 def test_only_good_rows_teach() -> None:
@@ -136,7 +163,7 @@ def test_reports_of_one_station_share_the_background() -> None:
     )
     memory = remember(Memory(START), table, np.arange(4.0), np.ones(4), SETTINGS)
     assert memory.table["mean"].tolist() == [1.5]
-    assert memory.table["weight"].tolist() == [1 / (0.25 + 1)]
+    assert memory.table["weight"].tolist() == [1 / (0.25 + 3)]  # that lasts
     assert memory.table["reports"].tolist() == [1]
 
 
@@ -144,7 +171,7 @@ def test_round_trip_through_the_feedback(tmp_path: Path) -> None:
     table = stations("Zürich", "b", value=[280.5, 281])
     memory = after(Memory(), table, 1.25, 3)
     fields = (np.full(2, 279.0), np.full(2, 280.0), np.ones(2))
-    bias = station_bias(memory, table, SETTINGS)
+    bias, _ = station_bias(memory, table, SETTINGS)
     feedback = replace(Feedback.as_observed(table, *fields), bias=bias, memory=memory)
     write_feedback(tmp_path / "f.nc", feedback, {})
     back, rows = read_memory(tmp_path / "f.nc"), read_feedback(tmp_path / "f.nc")
