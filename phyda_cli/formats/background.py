@@ -44,7 +44,8 @@ class Background:
     ``times`` (T,) are all times of the file, sorted; ``empty`` are the variables that it has
     without a value anywhere.
     ``angle`` (H, W) [radians] is that of the file's winds, where they are along the axes of its
-    mesh: the winds of ``fields`` are eastward and northward.
+    mesh: the winds of ``fields`` are eastward and northward. ``starts`` counts the forecasts of the
+    file that are valid at the time, which started at different times.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class Background:
     empty: tuple[str, ...] = ()
     frame: int | None = None
     angle: np.ndarray | None = None
+    starts: int = 1
 
     def __getstate__(self) -> dict[str, Any]:
         """Values that ``source`` and ``fields`` have in common go to another process once, and are
@@ -174,6 +176,7 @@ def background_of(
         empty=tuple(sorted({s.variable for s in sources} - {*fields.upper, *fields.surface})),
         frame=index,
         angle=angle,
+        starts=int(np.unique(series.lead[series.valid == series.valid[index]]).size),
     )
 
 

@@ -40,6 +40,8 @@ def read_lagged(
     time, start = background.fields.time, _start(background.fields)
     found: dict[object, Fields] = {}
     without = []
+    if background.starts == 1:  # it need not be read again
+        own = [path for path in own if name_of(path) != background.path]
     for path in [*given, *own]:
         of_background = any(path is other for other in own)
         there = _valid_at(path, time, of_background, rename)
