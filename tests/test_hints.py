@@ -35,6 +35,8 @@ FED_BACK = {  # where a hint is given: the tests that follow it
     "formats/grib_write.py check_background": f"{OBS}::test_output_in_grib",
     "formats/inputs.py file_kind": f"{FORECAST}::test_copies_that_are_whole",
     "formats/inputs.py find_inputs": f"{FORECAST}::test_folders_in_hints",
+    "formats/lagged.py read_lagged": "commands/test_assimilate_lagged.py::"
+    "test_older_forecasts_are_members",
     "formats/netcdf.py open_netcdf": "formats/test_bad_background.py::test_truncated_netcdf",
     "formats/recognise.py find_sources": f"{BAD_FORECAST}::test_unknown_names_and_how_to_map_them",
     "formats/recognise.py _source": f"{FORECAST}::test_a_variable_left_out",

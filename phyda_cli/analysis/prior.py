@@ -227,6 +227,12 @@ def model_background(fields: Fields, spec: StateSpec) -> tuple[np.ndarray, np.nd
     values, available = to_grid(fields, spec.channel_list, spec.grid)
     if not available.any():
         found = sorted({c.key for c in fields.channels})
+        if {c.key for c in spec.channel_list} & set(found):
+            raise InputError(
+                "the background covers no point of the model's grid, whose points are "
+                f"{spec.grid.spacing:.3g} degrees apart",
+                hint="take a forecast of a larger area, or a checkpoint trained for this region",
+            )
         raise InputError(
             "the background shares no level and variable with the model; found "
             f"{', '.join(found[:12])}; "

@@ -11,7 +11,7 @@ from scipy import sparse
 from phyda_cli.fields.grid import Grid
 from phyda_cli.fields.mesh import Mesh
 
-__all__ = ["bilinear", "grid_to_grid", "log_pressure_weights", "regrid"]
+__all__ = ["bilinear", "grid_to_grid", "log_pressure_weights", "on_covering", "regrid"]
 
 
 def _bracket(knots: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,6 +110,13 @@ def regrid(source: Grid, target: Grid, values: np.ndarray, vector: bool = False)
     for row, weight, cap in caps:
         found[weight > 0] += weight[weight > 0, None] * (cap @ values[row])
     return np.asarray(found)
+
+
+def on_covering(mesh: Mesh, values: np.ndarray) -> np.ndarray:
+    """``values`` (H, W) of ``mesh`` on its covering grid, NaN where the mesh is not."""
+    matrix = grid_to_grid(mesh, mesh.covering)
+    found = np.where(matrix.getnnz(axis=1) > 0, matrix @ np.ravel(values), np.nan)
+    return found.reshape(mesh.covering.shape)
 
 
 @lru_cache(maxsize=4)

@@ -22,6 +22,8 @@ _ITERATIONS = 8
 _EDGE = 1e-6  # of a cell, beyond the last row or column
 _REACH = 2.0  # mesh spacings between a point and the nearest of the mesh
 _MOST_STARTS = 100  # along the shorter side
+_MOST_COVERING = 400
+_AROUND = 300.0  # degrees of longitude: the mesh goes around a pole
 _ROWS = 128  # at once, where all would take several times the memory of the mesh
 
 
@@ -100,6 +102,21 @@ class Mesh(Grid):
             float(np.median(np.linalg.norm(np.diff(self._position, axis=a), axis=-1)))
             for a in (0, 1)
         ) * (180 / np.pi)
+
+    @cached_property
+    def covering(self) -> Grid:
+        """A regular grid over what the mesh covers, about as fine but of no more than
+        :data:`_MOST_COVERING` rows or columns: for pictures and cuts."""
+        south, north = float(self.latitude.min()), float(self.latitude.max())
+        middle = float(self.longitude[tuple(n // 2 for n in self.shape)])
+        east = (self.longitude - middle + 180) % 360 - 180 + middle
+        width = float(np.ptp(east))
+        step = max(self.spacing, (north - south) / _MOST_COVERING, width / _MOST_COVERING)
+        rows = np.linspace(south, north, max(round((north - south) / step), 1) + 1)
+        if width > _AROUND:
+            return Grid(rows, np.arange(-180, 180, 360 / round(360 / step)))
+        columns = np.linspace(float(east.min()), float(east.max()), max(round(width / step), 1) + 1)
+        return Grid(rows, columns)
 
     @cached_property
     def _position(self) -> np.ndarray:

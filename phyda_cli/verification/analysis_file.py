@@ -14,6 +14,7 @@ import xarray as xr
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.mesh import turned, turned_spread
 from phyda_cli.files.worker import apart
+from phyda_cli.formats.axes import in_rows
 from phyda_cli.formats.background import Background, level_index, read_background, values_of
 from phyda_cli.formats.inputs import FieldInput, file_kind, name_of
 from phyda_cli.formats.netcdf import open_netcdf
@@ -63,12 +64,12 @@ def read_analysis(path: FieldInput, time: np.datetime64 | None = None) -> Analys
     if isinstance(path, Path) and file_kind(path) != "netcdf":
         return AnalysisFile(name, file.fields)
     with open_netcdf(path) if isinstance(path, Path) else nullcontext(path) as dataset:
-        pick = _Picker(file, dataset)
+        pick = _Picker(file, in_rows(dataset, {}))
         background = pick.fields(
             lambda s: pick.values(s, "") - pick.values(s, "_increment"), "_increment"
         )
         spread = pick.fields(lambda s: pick.values(s, "_spread"), "_spread", relative=False)
-        count = dataset.sizes.get("realization", 0) if pick.has("_members") else 0
+        count = pick.dataset.sizes.get("realization", 0) if pick.has("_members") else 0
 
         def member(index: int) -> Fields | None:
             return pick.fields(lambda s: pick.values(s, "_members", index), "_members")

@@ -19,6 +19,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from phyda_cli.fields.grid import Grid
+from phyda_cli.fields.interpolate import on_covering
+from phyda_cli.fields.mesh import Mesh
 from phyda_cli.names import Channel
 
 __all__ = [
@@ -89,9 +91,11 @@ def _limit(values: np.ndarray) -> float:
 
 class View:
     """A grid as drawn: the globe from 180°W to 180°E, a limited area as it lies, or an ``area`` of
-    either."""
+    either; a mesh on the regular grid that covers it."""
 
     def __init__(self, grid: Grid, area: Area | None = None) -> None:
+        self._mesh = grid if isinstance(grid, Mesh) else None
+        grid = grid.covering if isinstance(grid, Mesh) else grid
         centre = 0.0 if area is None else (area[0] + area[2]) / 2
         lon = grid.longitude
         if grid.periodic:
@@ -110,14 +114,15 @@ class View:
         self.south = max(-90.0, float(self.latitude.min()) - step)
         self.north = min(90.0, float(self.latitude.max()) + step)
         if area is not None:
-            west = self.fold(np.array(area[0])).item()
-            east = west + (area[2] - area[0])
-            self.west, self.east = max(self.west, west), min(self.east, east)
+            turns = 360 * round(((self.west + self.east) / 2 - centre) / 360)
+            self.west = max(self.west, area[0] + turns)
+            self.east = min(self.east, area[2] + turns)
             self.south, self.north = max(self.south, area[1]), min(self.north, area[3])
 
     def roll(self, values: np.ndarray) -> np.ndarray:
         """``values`` (H, W) in the order drawn."""
-        return values[:, self.order]
+        shown = values if self._mesh is None else on_covering(self._mesh, values)
+        return shown[:, self.order]
 
     def fold(self, longitude: np.ndarray) -> np.ndarray:
         """Longitudes within the picture, where they can be."""

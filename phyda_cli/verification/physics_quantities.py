@@ -67,8 +67,8 @@ class Physics:
 
     def __init__(self, layout: CommonLayout) -> None:
         self.layout = layout
-        self._residuals = Residuals(layout.levels, layout.grid)
         self._weights = layout.grid.area_weights[:, None]
+        self._residuals = Residuals(layout.levels, layout.grid)
         latitude = layout.grid.latitude
         # A row on a boundary belongs to the band towards its pole, as it does where balance is
         # looked at.

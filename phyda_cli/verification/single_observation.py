@@ -10,6 +10,8 @@ import pandas as pd
 from phyda_cli.constants import EARTH_RADIUS
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields
+from phyda_cli.fields.interpolate import on_covering
+from phyda_cli.fields.mesh import Mesh
 from phyda_cli.observations.table import QC
 from phyda_cli.verification.analysis_file import AnalysisFile
 
@@ -109,6 +111,9 @@ def single_observation(
     name = str(row["variable"])
     increment, level = increment_at(file.fields, background, name, float(row["pressure"]))
     grid = file.fields.grid
+    if isinstance(grid, Mesh):
+        increment = np.stack([on_covering(grid, values) for values in increment])
+        grid = grid.covering
     i = int(np.abs(grid.latitude - row["latitude"]).argmin())
     away = np.abs((grid.longitude - row["longitude"] + 180) % 360 - 180)
     j = int(away.argmin())

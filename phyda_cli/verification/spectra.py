@@ -15,6 +15,8 @@ from scipy.fft import dctn
 
 from phyda_cli.constants import EARTH_RADIUS
 from phyda_cli.fields.grid import Fields, Grid
+from phyda_cli.fields.mesh import Mesh
+from phyda_cli.fields.reduced import Reduced
 from phyda_cli.fields.remap import to_grid
 from phyda_cli.names import Channel
 from phyda_cli.verification.channels import coarser, common_channels
@@ -59,7 +61,8 @@ class Spectrum:
 
 
 def spectra_of(analysis: Fields, background: Fields | None, truth: Fields | None) -> list[Spectrum]:
-    """Spectra of the usual fields that all states have; none where the grid has gaps."""
+    """Spectra of the usual fields that all states have; none where the grid has gaps, or rows of
+    unequal length."""
     states = [s for s in (background, truth) if s is not None]
     channels = [Channel(c.variable, c.level) for c in common_channels(analysis, analysis)]
     grid = analysis.grid
@@ -67,6 +70,8 @@ def spectra_of(analysis: Fields, background: Fields | None, truth: Fields | None
         shared = {c.key for c in common_channels(analysis, state)}
         channels = [c for c in channels if c.key in shared]
         grid = coarser(grid, state.grid)
+    if isinstance(grid, Reduced):
+        return []
     chosen = [c for c in channels if c.key in _SHOWN] or channels[:3]
     found = []
     for channel in chosen:
@@ -133,10 +138,13 @@ def coefficients(values: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray
     if _spherical(grid):
         return _harmonics(values, grid)
     height, width = values.shape
-    middle = np.cos(np.deg2rad(grid.latitude.mean()))
     degree = np.pi / 180 * EARTH_RADIUS / 1000
-    dy = abs(float(np.diff(grid.latitude).mean())) * degree
-    dx = float(np.diff(grid.longitude).mean()) * degree * middle
+    if isinstance(grid, Mesh):
+        dy = dx = grid.spacing * degree
+    else:
+        middle = np.cos(np.deg2rad(grid.latitude.mean()))
+        dy = abs(float(np.diff(grid.latitude).mean())) * degree
+        dx = float(np.diff(grid.longitude).mean()) * degree * middle
     found = dctn(values - values.mean(), norm="ortho") / np.sqrt(values.size)
     ky, kx = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
     cycles = np.hypot(ky / (2 * height * dy), kx / (2 * width * dx))  # per km

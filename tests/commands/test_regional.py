@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from formats.grids import GRIDS, grib
 
 import phyda_cli
 from phyda_cli.errors import EXIT_INPUT
@@ -90,6 +91,43 @@ def test_verify(phyda: Run, tmp_path: Path, truth: Fields) -> None:
     assert scores["t850"]["background_rmse"] == pytest.approx(2.0, abs=1e-4)
     for wind in ("u850", "v850"):
         assert scores[wind]["rmse"] == pytest.approx(0.0, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lambert",
+        "polar stereographic over the pole",
+        "polar stereographic over the date line",
+        "rotated",
+        "reduced",
+    ],
+)
+def test_pictures_and_report(phyda: Run, tmp_path: Path, name: str) -> None:
+    """Of an analysis of one observation: it comes back from its file, and every page is drawn."""
+    forecast = grib(tmp_path / "fc.grib2", GRIDS[name])
+    fields = read_background(forecast).fields
+    place = [a.ravel()[a.size // 2] for a in fields.grid.mesh]
+    warm = fields.upper["t"][fields.levels.argmax()].ravel()[fields.grid.size // 2] + 1
+    (tmp_path / "one.csv").write_text(
+        "station_id,time,latitude,longitude,variable,pressure,value,error\n"
+        f"A,2020-06-15T12:00:00Z,{place[0]},{place[1]},t,85000,{warm},1\n"
+    )
+    an, feedback = tmp_path / "an.nc", tmp_path / "fb.nc"
+    made = phyda(
+        *("assimilate", "--obs", tmp_path / "one.csv", "--background", forecast, "--out", an),
+        *("--feedback", feedback, "--method", "oi"),
+    )
+    assert made.code == 0, made.err
+    report, picture, single = (tmp_path / n for n in ("r.html", "t.png", "one.png"))
+    for command in (
+        ("verify", an, "--feedback", feedback, "--single-observation", "--report", report),
+        ("plot", "increment", an, "--field", "t850", "--feedback", feedback, "--out", picture),
+        ("plot", "single", an, "--feedback", feedback, "--out", single),
+    ):
+        outcome = phyda(*command)
+        assert outcome.code == 0, outcome.err
+    assert all(path.stat().st_size > 10_000 for path in (report, picture, single))
 
 
 def test_points_go_to_the_height_of_the_station(phyda: Run, tmp_path: Path) -> None:
