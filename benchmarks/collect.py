@@ -24,6 +24,7 @@ Found = dict[str, Entries]
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results.json"
 STATION_CASES = {"a": ("gfs", "raw GFS"), "b": ("close", "close background")}
 STATION_VARIABLES = ("t2m", "q2m", "u10", "v10", "sp")
+PLANTED = {"temperature": "t2m", "humidity": "q2m", "wind": "wind", "pressure": "pressure"}
 PERCENT_BELOW = -100.0
 
 
@@ -139,6 +140,32 @@ def validation(found: Mapping[str, Any]) -> Found:
     return {"validation": {name: _entry(scores[name], {}, 4) for name in ("oi", "encoder")}}
 
 
+def planted(found: Mapping[str, Any]) -> Found:
+    """Of ``planted.json``: shares of planted errors found, by the check, by default and by SCT."""
+    out: Entries = {}
+    for group, variable in PLANTED.items():
+        for case, (_, title) in STATION_CASES.items():
+            rows = found[case][group]
+            shares = {
+                "spatial check": rows["spatial check, 5"]["found"],
+                "defaults": rows["defaults"]["found"],
+                "SCT": rows["spatial check, 5"]["SCT"],
+            }
+            out |= {f"{variable}, {title}, {n}": _entry(100 * v, {}, 0) for n, v in shares.items()}
+    return {"planted": out}
+
+
+def fgat(found: Mapping[str, Any]) -> Found:
+    """Of ``fgat.json``: the RMSE over that with simultaneous observations."""
+    rows = {name: found[name] for name in ("FGAT", "no FGAT")}
+    return {
+        "fgat": {
+            name: _entry(row["ratio"], dict(zip(("low", "high"), row["bounds"], strict=True)), 3)
+            for name, row in rows.items()
+        }
+    }
+
+
 # Three dots stand for the inputs: nature runs, stores of pairs, checkpoints; ``--help`` names them.
 FILES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Found]]] = {
     "cycles/cycles.json": ("python -m benchmarks.cycles … --out FOLDER/cycles", cycles),
@@ -155,6 +182,8 @@ FILES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Found]]] = {
     "regional.json": ("python -m benchmarks.regional … --json FOLDER/regional.json", regional),
     "million.json": ("python -m benchmarks.million --json FOLDER/million.json", million),
     "cost.json": ("python -m benchmarks.cost --json FOLDER/cost.json", demo),
+    "planted.json": ("python -m benchmarks.planted … --json FOLDER/planted.json", planted),
+    "fgat.json": ("python -m benchmarks.fgat … --json FOLDER/fgat.json", fgat),
     "model.json": ("phyda model inspect --json > FOLDER/model.json", validation),
 }
 

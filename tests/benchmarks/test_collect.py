@@ -98,3 +98,14 @@ def test_the_cycle_and_the_costs(tmp_path: Path) -> None:
         "demo": {"value": 8},
         "demo, memory": {"value": 1.4},
     }
+
+
+def test_planted_errors_and_times_of_reports(tmp_path: Path) -> None:
+    rates = {"spatial check, 5": {"found": 0.64, "SCT": 0.52}, "defaults": {"found": 0.6}}
+    written(tmp_path, "planted.json", {c: dict.fromkeys(collect.PLANTED, rates) for c in "ab"})
+    variants = {n: {"ratio": 1.0071, "bounds": [1.0, 1.01]} for n in ("FGAT", "no FGAT")}
+    written(tmp_path, "fgat.json", variants)
+    found = {name: entries for name, (entries, _) in collect.collect(tmp_path).items()}
+    assert found["planted"].keys() == measurement(RESULTS, "planted")["values"].keys()
+    assert found["planted"]["wind, raw GFS, SCT"] == {"value": 52}
+    assert found["fgat"]["FGAT"] == {"value": 1.007, "low": 1.0, "high": 1.01}
