@@ -64,6 +64,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.physics --quick
 	$(BIN)/python -m benchmarks.stations --quick
 	$(BIN)/python -m benchmarks.planted --quick
+	$(BIN)/python -m benchmarks.fine_cost --quick
 	$(BIN)/python -m benchmarks.osse --quick --out out/osse-quick
 
 benchmark-quick: bench
