@@ -22,7 +22,7 @@ from phyda_cli.observations.convert import write_csv
 from phyda_cli.observations.read.bufr import read_bufr
 from phyda_cli.observations.read.csv import parse_csv
 from phyda_cli.observations.read.decode import decode, decode_apart
-from phyda_cli.observations.read.read import decode_all
+from phyda_cli.observations.read.read import decode_all, read_observations
 from phyda_cli.observations.table import check, make
 
 LONG = b"""station_id,time,latitude,longitude,variable,pressure,value
@@ -194,3 +194,24 @@ def test_every_message_of_any_bufr_is_counted(kinds: list[str]) -> None:
     expected = (readable + kinds.count("damaged"), readable, kinds.count("damaged"))
     assert (result.rows_read, result.rows_with_values, result.rows_unreadable) == expected
     assert len(result.problems) == kinds.count("damaged") + kinds.count("no time")
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_an_error_of_the_disk_at_any_reading_is_one_of_the_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Also while it is found out what the file is."""
+    path, calls, opened = tmp_path / "obs.csv", 0, Path.open
+    path.write_bytes(LONG)
+
+    def failing(self: Path, *args: object, **options: object) -> object:
+        nonlocal calls
+        calls += self == path
+        if self == path and calls == number:
+            raise OSError(5, os.strerror(5))
+        return opened(self, *args, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", failing)
+    with pytest.raises(InputError):
+        read_observations([path])
+    assert calls == number

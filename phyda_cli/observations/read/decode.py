@@ -64,17 +64,14 @@ class Source:
     def opened(self) -> Iterator[io.BufferedReader]:
         """The bytes of the file."""
         check_input(self.path)
-        try:
-            with self.path.open("rb") as file:
-                yield _unpacked(file, self.path) if self.packed else file
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"cannot read observation file {self.path}: {error}") from error
+        with _reading(self.path), self.path.open("rb") as file:
+            yield _unpacked(file, self.path) if self.packed else file
 
     @cached_property
     def packed(self) -> bool:
         """Whether the file is packed by gzip."""
         check_input(self.path)
-        with self.path.open("rb") as file:
+        with _reading(self.path), self.path.open("rb") as file:
             return file.read(2) == _GZIP
 
     @cached_property
@@ -105,6 +102,15 @@ class Source:
             file.write(self.content)
             file.flush()
             yield Path(file.name)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """InputError for what the system says of ``path`` while it is read."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"cannot read observation file {path}: {error}") from error
 
 
 def _unpacked(file: io.BufferedReader, path: Path) -> io.BufferedReader:
