@@ -30,15 +30,7 @@ from phyda_cli.settings.fine import FineSettings
 
 __all__ = ["FineStage", "fine_stage", "refine"]
 
-GROUPS: dict[str, tuple[str, ...]] = {
-    "temperature": ("t2m",),
-    "humidity": ("q2m",),
-    "wind": ("u10", "v10"),
-    "pressure": ("sp", "msl"),
-}
-_REPORT = ["station_id", "time", "latitude", "longitude", "elevation"]
 _ENOUGH = 200_000  # points to tell a share of the area from
-_HUMIDITY = 5e-3  # kg kg-1, where the error of humidity is as it is estimated
 
 
 @dataclass(frozen=True, eq=False)
