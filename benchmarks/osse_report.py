@@ -11,6 +11,7 @@ from scipy.stats import chi2
 from benchmarks.osse_cost import costs
 from benchmarks.outcome import write
 from phyda_cli.model.checkpoint import Checkpoint
+from phyda_cli.verification.significance import bounds_of, resampled_ratios
 
 __all__ = ["write_report"]
 
@@ -41,17 +42,17 @@ class Group:
             self.stack(method, "square", cases).mean(0) / self.stack(method, "prior", cases).mean(0)
         )
 
+    def draws(self, method: str, cases: np.ndarray) -> np.ndarray:
+        """The same in resamples of the cases (DRAWS, C), which lie days apart."""
+        square, prior = (self.stack(method, name, cases) for name in ("square", "prior"))
+        return resampled_ratios(square, prior, block=1, count=DRAWS)
+
     def against_oi(self, method: str) -> tuple[float, float, float]:
         """Ratio of the RMSE, averaged over channels, to that of oi on the same cases, with its 95 %
         interval over cases."""
         cases = self.cases(method)
-        draws = np.random.default_rng(0).integers(0, cases.size, (DRAWS, cases.size))
-        prior = self.stack("oi", "prior", cases)[draws].mean(1)
-        ours, theirs = (
-            np.sqrt(self.stack(m, "square", cases)[draws].mean(1) / prior).mean(1)
-            for m in (method, "oi")
-        )
-        low, high = np.percentile(ours / theirs, [2.5, 97.5])
+        ours, theirs = (self.draws(m, cases).mean(1) for m in (method, "oi"))
+        low, high = bounds_of(ours / theirs)
         return (
             float(self.rmse(method, cases).mean() / self.rmse("oi", cases).mean()),
             float(low),
@@ -145,12 +146,7 @@ def rows_of(
             ),
             "peak_mb": cost.get(method, {}).get("peak_mb"),
         }
-        draws = np.random.default_rng(0).integers(0, cases.size, (DRAWS, cases.size))
-        resampled = np.sqrt(
-            group.stack(method, "square", cases)[draws].mean(1)
-            / group.stack(method, "prior", cases)[draws].mean(1)
-        )
-        low, high = np.percentile(resampled, [2.5, 97.5], axis=0)
+        low, high = bounds_of(group.draws(method, cases))
         for i, channel in enumerate(checkpoint.state.channel_list):
             rows.append(
                 shared

@@ -24,6 +24,7 @@ from phyda_cli.commands.download import download
 from phyda_cli.commands.inspect import inspect
 from phyda_cli.commands.model import model
 from phyda_cli.commands.obs import obs
+from phyda_cli.commands.osse import osse
 from phyda_cli.commands.plot import plot
 from phyda_cli.commands.preprocess import preprocess
 from phyda_cli.commands.simulate import simulate
@@ -53,7 +54,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 ok, 1 internal, 2 usage, 3 input, 4 no usable observations, 5 gate "
     "failed, 75 busy, 128+n signal.",
 )
-for command in (download, train, assimilate, verify, demo, doctor):
+for command in (download, train, assimilate, verify, osse, demo, doctor):
     app.command(cls=SettingsCommand)(command)
 app.command()(inspect)
 app.command()(plot)

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from phyda_cli.commands.arguments import Decimal, ObsMap, files_of
+from phyda_cli.commands.arguments import (
+    INPUT,
+    METHOD,
+    OUTPUT,
+    AsJson,
+    Checkpoint,
+    Decimal,
+    ObsMap,
+    files_of,
+    parse_time,
+)
+from phyda_cli.commands.arguments import Overwrite as OverwriteOutputs
 from phyda_cli.commands.console import emit, emit_json, emit_text, say, warn
 from phyda_cli.errors import UsageError
+from phyda_cli.settings.analysis import AnalysisSettings
+from phyda_cli.settings.options import RUNNING, Chosen, Flag, SettingsCommand, takes_settings
 
 if TYPE_CHECKING:
     from phyda_cli.observations.report import ReadResult
@@ -202,6 +215,105 @@ def merge(
     written, left_out = write_observations(out, table, kind, overwrite)
     say(f"{duplicates} duplicates left out")
     _tell(read, out, written, left_out)
+
+
+@obs.command(cls=SettingsCommand)
+@takes_settings({AnalysisSettings: (Flag("seed", METHOD),)}, (INPUT, METHOD, OUTPUT, RUNNING))
+def simulate(
+    fields: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FIELD…",
+            help="What is observed: forecasts or analyses (NetCDF, GRIB or Zarr), quoted patterns.",
+            readable=False,
+        ),
+    ],
+    chosen: Chosen,
+    network: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="A list of stations (CSV), or a file of observations whose values and times do "
+            "not matter.",
+            rich_help_panel=INPUT,
+            readable=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Observations to write, .csv or .nc.",
+            rich_help_panel=OUTPUT,
+            readable=False,
+        ),
+    ],
+    times: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--times",
+            metavar="TIME",
+            help="Valid time to observe. Repeatable. [default: every one of the fields]",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    obs_map: ObsMap = None,
+    decimal: Decimal = None,
+    errors: Annotated[
+        Literal["on", "off"],
+        typer.Option(
+            help="Add random errors to the values, or leave them exact.", rich_help_panel=METHOD
+        ),
+    ] = "on",
+    checkpoint: Checkpoint = None,
+    overwrite: OverwriteOutputs = False,
+    as_json: AsJson = False,
+) -> None:
+    """Observations that a network would make of known fields, with random errors.
+
+    The values come from the observation operators that `phyda assimilate` compares with. Each gets
+    an error of its own standard deviation, that of the network file or the default. The same seed
+    gives the same errors.
+
+    ```
+    phyda obs simulate truth.nc --network network.csv --out obs.csv --seed 1
+    phyda obs simulate truth.nc --network metar.csv --out exact.csv --errors off
+    ```
+    """
+    from phyda_cli.commands.tables import left_out_text, simulated_table
+    from phyda_cli.files.publish import check_target
+    from phyda_cli.model.checkpoint import BUNDLED
+    from phyda_cli.model.checkpoint import Checkpoint as Model
+    from phyda_cli.observations.convert import format_of, write_observations
+    from phyda_cli.observations.read.read import TextTables
+    from phyda_cli.simulation.network_file import read_network
+    from phyda_cli.simulation.simulated_reports import simulate_files
+
+    settings = chosen.settings(AnalysisSettings)
+    kind = format_of(out, None)
+    check_target(out, overwrite)
+    wanted = [time for text in times or [] if (time := parse_time(text, "--times")) is not None]
+    found = read_network(network, TextTables(tuple(obs_map or ()), tuple(decimal or ())))
+    seed = settings.seed if errors == "on" else None
+    model = Model.open(checkpoint or BUNDLED)
+    reports = simulate_files(files_of(fields), found, model, settings.qc, seed, wanted)
+    write_observations(out, reports.table, kind, overwrite)
+    account = reports.account()
+    if as_json:
+        emit_json(
+            {"schema": 1, "out": str(out), "seed": seed, "notes": list(found.notes)} | account
+        )
+        return
+    for note in found.notes:
+        say(note)
+    emit(simulated_table(account))
+    for group in account["left_out"]:
+        say(f"left out: {left_out_text(group)}")
+    if reports.clipped:
+        say(f"{reports.clipped} values were set to the edge of their plausible range")
+    with_errors = "without errors" if seed is None else f"with errors of seed {seed}"
+    say(f"wrote {out}: {account['simulated']} observations {with_errors}")
 
 
 def _read(patterns: list[Path], maps: list[str] | None, decimals: list[str] | None) -> ReadResult:

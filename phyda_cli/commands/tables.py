@@ -20,10 +20,12 @@ __all__ = [
     "field_table",
     "filled",
     "inventory_tables",
+    "left_out_text",
     "new_table",
     "number",
     "observation_table",
     "readable_units",
+    "simulated_table",
     "store_tables",
     "summary_table",
     "value_table",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 MOST_GROUPS = 24  # rows of one kind of group
+MOST_NAMED = 8  # stations in a line
 
 
 _Column = Callable[[Any, float], str]
@@ -193,6 +196,30 @@ def inventory_tables(report: Mapping[str, Any]) -> list[Table]:
             others.add_row("", f"… and {len(groups) - MOST_GROUPS} more")
         others.add_section()
     return [variables, ranges, others]
+
+
+def simulated_table(account: Mapping[str, Any]) -> Table:
+    """``phyda obs simulate``: what was simulated and left out, by variable."""
+    table = new_table("Simulated observations", ("variable",), ("stations", "simulated"))
+    table.add_column("left out", justify="right")
+    table.add_column("why")
+    rows = {**account["variables"], "all": account}
+    for name, c in rows.items():
+        if name == "all":
+            table.add_section()
+        why = ", ".join(f"{n} {reason}" for reason, n in c["reasons"].items())
+        left_out = str(sum(c["reasons"].values()))
+        table.add_row(name, str(c["stations"]), str(c["simulated"]), left_out, why)
+    return table
+
+
+def left_out_text(group: Mapping[str, Any]) -> str:
+    """Which stations have no observation of a variable, and why."""
+    stations = group["stations"]
+    shown = ", ".join(stations[:MOST_NAMED])
+    more = len(stations) - MOST_NAMED
+    shown += f" and {more} more" if more > 0 else ""
+    return f"{group['observations']} {group['variable']} of {shown}: {group['reason']}"
 
 
 def store_tables(found: Mapping[str, Any]) -> list[Table]:

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.errors import InputError
-from phyda_cli.fields.grid import Fields
-from phyda_cli.formats.background import read_background
+from phyda_cli.formats.by_time import FieldsByTime, span_of
 from phyda_cli.formats.inputs import FieldInput, attributes_of, name_of, valid_times
 from phyda_cli.observations.feedback import read_feedback
 from phyda_cli.observations.read.read import ObservationInput, TextTables, read_observations
@@ -64,8 +63,8 @@ def collect(
     """
     found = Collected()
     alone = len(inputs.analyses) == 1
-    truths = _Index("truth", inputs.truths, alone)
-    backgrounds = _Index("background", inputs.backgrounds, alone)
+    truths = FieldsByTime("truth", inputs.truths, alone)
+    backgrounds = FieldsByTime("background", inputs.backgrounds, alone)
     feedbacks = _feedback_index(inputs.feedbacks)
     observations = _observations(inputs)
     unmatched: list[np.datetime64] = []
@@ -129,62 +128,18 @@ def _analyses(inputs: Inputs) -> Iterator[tuple[FieldInput, np.datetime64 | None
         yield from ((path, time) for time in (valid if valid.size else [None]))
 
 
-class _Index:
-    """Fields of several files by valid time; with one file for one analysis, as its reader finds
-    them, whose errors then say what the file has."""
-
-    def __init__(self, name: str, paths: Sequence[FieldInput], alone: bool) -> None:
-        self.name, self.paths = name, list(paths)
-        self.times: dict[np.datetime64, FieldInput] = {}
-        if alone and len(paths) == 1:
-            return
-        if len(paths) > 1:
-            for path in paths:
-                for time in valid_times(path):
-                    if time in self.times:
-                        raise InputError(
-                            f"{name_of(self.times[time])} and {name_of(path)} both hold the "
-                            f"{name} of {np.datetime_as_string(time, unit='m')}Z",
-                            hint="give each time once",
-                        )
-                    self.times[time] = path
-        elif paths:
-            self.times = dict.fromkeys(valid_times(paths[0]), paths[0])
-
-    def __bool__(self) -> bool:
-        return bool(self.paths)
-
-    def at(self, time: np.datetime64) -> Fields | None:
-        """The fields of ``time``, None where no file has it. A file that states no time is read as
-        valid at any."""
-        path = self.times.get(time)
-        if path is None and len(self.paths) == 1 and not self.times:
-            path = self.paths[0]
-        return None if path is None else read_background(path, time).fields
-
-    @property
-    def span(self) -> str:
-        """First and last time."""
-        return _span(list(self.times))
-
-
-def _span(times: Sequence[np.datetime64]) -> str:
-    if not times:
-        return "no time"
-    first, last = (np.datetime_as_string(t, unit="m") + "Z" for t in (min(times), max(times)))
-    return first if first == last else f"{first} to {last}"
-
-
-def _check_times(truths: _Index, unmatched: Sequence[np.datetime64], found: Collected) -> None:
+def _check_times(
+    truths: FieldsByTime, unmatched: Sequence[np.datetime64], found: Collected
+) -> None:
     if not unmatched:
         return
     if not any(key.source == "fields" for key in found.sums.rows):
         raise InputError(
-            f"the truth has no time of the analyses: they are of {_span(unmatched)}, the truth "
+            f"the truth has no time of the analyses: they are of {span_of(unmatched)}, the truth "
             f"of {truths.span}",
             hint="give a truth that is valid when the analyses are",
         )
-    found.note(f"{len(unmatched)} analyses have no truth of their time: {_span(unmatched)}")
+    found.note(f"{len(unmatched)} analyses have no truth of their time: {span_of(unmatched)}")
 
 
 def _feedback_index(paths: Sequence[FeedbackInput]) -> list[tuple[FeedbackInput, str]]:

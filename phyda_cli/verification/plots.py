@@ -225,6 +225,13 @@ def save_png(path: Path, overwrite: bool) -> Iterator[Path]:
 
 def draw_observations(path: Path, table: pd.DataFrame, title: str, overwrite: bool = False) -> None:
     """Write a PNG of the stations in ``table``. Raises OutputError."""
+    figure = stations_figure(table, title)
+    with save_png(path, overwrite) as temporary:
+        figure.savefig(temporary, **_PNG)
+
+
+def stations_figure(table: pd.DataFrame, title: str) -> Figure:
+    """A map of the stations in ``table``."""
     latitude, longitude = table["latitude"].to_numpy(), table["longitude"].to_numpy()
     stations = stations_of(latitude, longitude, table["qc"].to_numpy())
     everywhere = Grid(np.linspace(-90, 90, 37), np.arange(0, 360, 5.0))
@@ -235,5 +242,4 @@ def draw_observations(path: Path, table: pd.DataFrame, title: str, overwrite: bo
     figure.suptitle(title, fontsize=13)
     decorate(ax, view)
     _legend(figure, draw_stations(ax, view, stations))
-    with save_png(path, overwrite) as temporary:
-        figure.savefig(temporary, **_PNG)
+    return figure

@@ -10,9 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-
-from phyda_cli import __version__
 from phyda_cli.files.publish import publish_text
 from phyda_cli.settings.verification import VerificationSettings
 from phyda_cli.verification.collect import Inputs
@@ -21,6 +18,7 @@ from phyda_cli.verification.examine import Examination, examine
 from phyda_cli.verification.history import control_limits
 from phyda_cli.verification.largest import largest_increments
 from phyda_cli.verification.limits import Broken
+from phyda_cli.verification.page import render_page
 from phyda_cli.verification.readable import READABLE
 from phyda_cli.verification.report_blocks import Section
 from phyda_cli.verification.report_sections import sections_of
@@ -62,14 +60,10 @@ def render(examination: Examination, broken: Sequence[Broken] = (), history: int
     found, rows, head = examination.collected, examination.rows, examination.headline
     stations = examination.stations
     sections = sections_of(found, rows, stations, examination.card, examination.physics, history)
-    template = Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     suspicious = [s for s in stations if s.reasons]
-    return environment.from_string(template).render(
+    return render_page(
+        "report.html.j2",
         title=f"Analysis of {span_of(head.times)}",
-        version=__version__,
         head=_head(found, head, broken),
         withheld=_withheld(rows),
         used=_used(found, head, history),

@@ -10,7 +10,16 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import t as student
 
-__all__ = ["FEWEST_TIMES", "block_length", "bootstrap_bounds", "diebold_mariano", "discoveries"]
+__all__ = [
+    "FEWEST_TIMES",
+    "block_length",
+    "bootstrap_bounds",
+    "bounds_of",
+    "diebold_mariano",
+    "discoveries",
+    "independent_blocks",
+    "resampled_ratios",
+]
 
 FEWEST_TIMES = 10
 """Independent times without which nothing is said of significance."""
@@ -20,6 +29,14 @@ def block_length(count: int) -> int:
     """Times that are resampled together: the cube root of their number, two days of 6-hourly
     analyses at most."""
     return int(np.clip(round(count ** (1 / 3)), 1, 8))
+
+
+def independent_blocks(times: np.ndarray) -> int:
+    """Of sorted ``times`` (T,) those that are resampled together: :func:`block_length` where the
+    usual gap is a day or less, else one."""
+    if len(times) < 2 or np.median(np.diff(times).astype("timedelta64[h]").astype(int)) > 24:
+        return 1
+    return block_length(len(times))
 
 
 def diebold_mariano(difference: np.ndarray, horizon: int = 1) -> tuple[float, float]:
@@ -57,9 +74,22 @@ def bootstrap_bounds(
     values: np.ndarray, level: float = 0.95, count: int = 1000, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bounds (...) that hold ``level`` of the resampled means of ``values`` (T, ...)."""
-    means = resampled_means(values, block_length(len(values)), count, seed)
+    return bounds_of(resampled_means(values, block_length(len(values)), count, seed), level)
+
+
+def resampled_ratios(
+    above: np.ndarray, below: np.ndarray, block: int, count: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """Ratios of root mean squares (``count``, ...) in circular block resamples of the squares
+    ``above`` and ``below`` (T, ...) of the same times."""
+    a, b = (resampled_means(values, block, count, seed) for values in (above, below))
+    return np.asarray(np.sqrt(a / b))
+
+
+def bounds_of(draws: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds (...) that hold ``level`` of ``draws`` (count, ...)."""
     tail = 50 * (1 - level)
-    low, high = np.percentile(means, [tail, 100 - tail], axis=0)
+    low, high = np.percentile(draws, [tail, 100 - tail], axis=0)
     return np.asarray(low), np.asarray(high)
 
 
