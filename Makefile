@@ -9,15 +9,14 @@ TORCH_FROM = $(if $(TORCH_INDEX),$(shell curl -sfI -m 5 -o /dev/null $(TORCH_IND
 .PHONY: demo audit sbom lint type test coverage docs bench benchmark-quick clean
 .DELETE_ON_ERROR:
 
-$(VENV)/installed: pyproject.toml constraints.txt
+# Every file that is installed is known by its hash; torch, whose builds differ by machine, by its version.
+$(VENV)/installed: pyproject.toml constraints.txt requirements/all.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "phyda needs Python 3.11 or newer, found " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(TORCH_FROM) 'torch==2.13.0'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
-	touch $@
-
-$(VENV)/docs: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/all.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check --quiet
 	touch $@
 
 demo: $(VENV)/installed
@@ -38,7 +37,7 @@ coverage: $(VENV)/installed
 	$(BIN)/python -m pytest --cov=phyda_cli --cov-report= --numprocesses auto --maxprocesses 4 --dist worksteal
 	$(BIN)/python -m coverage report --sort=cover --skip-covered
 
-docs: $(VENV)/docs
+docs: $(VENV)/installed
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 	@echo "the documentation is in build/docs/index.html"
 
