@@ -27,7 +27,7 @@ from phyda_cli.analysis.fine_covariance import (
     separation,
 )
 
-__all__ = ["PRIOR", "estimate"]
+__all__ = ["PRIOR", "drawn", "estimate"]
 
 PRIOR = SmallScale(0.3, 0.3, 150.0, 700.0, 800.0, 2000.0, 0.5, 0.25)
 """Where the estimate starts from and stays without evidence, for residuals of unit variance."""
@@ -90,14 +90,15 @@ def estimate(
         radius: where all influence ends [km].
         components: how many of the V are independent; a horizontal wind in three has two.
         prior: in a cycle, the estimate of the analysis before instead of :data:`PRIOR`.
-        sample: most stations to leave out, drawn with ``seed``.
+        sample: most stations to leave out, drawn with ``seed``; who is in it depends on where a
+            station is, so that one more or less changes nothing for the others.
     """
     components = residual.shape[1] if components is None else components
     unit = float(np.mean(residual**2) * residual.shape[1] / components)
     if unit == 0.0:
         return None
     start = PRIOR if prior is None else _scaled(prior, 1 / unit)
-    everybody = np.random.default_rng(seed).permutation(len(residual))
+    everybody = drawn(stations.position, seed)
     scaled = residual / np.sqrt(unit)
     problem = _problem(stations, scaled, components, everybody[:sample])
     logs = torch.zeros(len(_NAMES), dtype=torch.float64, requires_grad=True)
@@ -129,6 +130,18 @@ def estimate(
         variance, misfit = several.predicted(best, radius)
         square = variance * misfit.clamp(max=_GROSS**2)
     return _scaled(best, unit * float(square.mean() / variance.mean()))
+
+
+def drawn(position: np.ndarray, seed: int) -> np.ndarray:
+    """All points in an order that looks random: that of a number made from each ``position``
+    (m, 3) [km], to a metre (splitmix64, Steele et al. 2014, OOPSLA)."""
+    number = np.full(len(position), seed, np.uint64)
+    for metre in np.round(1e3 * position.T).astype(np.int64).view(np.uint64):
+        number = (number ^ metre) + np.uint64(0x9E3779B97F4A7C15)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            number = (number ^ (number >> np.uint64(shift))) * np.uint64(factor)
+        number ^= number >> np.uint64(31)
+    return np.argsort(number, kind="stable")
 
 
 def _scaled(small: SmallScale, factor: float) -> SmallScale:

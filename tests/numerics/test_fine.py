@@ -18,7 +18,7 @@ from phyda_cli.analysis.fine_covariance import (
 )
 from phyda_cli.analysis.fine_draws import prior_draws
 from phyda_cli.analysis.fine_drift import drift
-from phyda_cli.analysis.fine_estimate import estimate
+from phyda_cli.analysis.fine_estimate import drawn, estimate
 from phyda_cli.analysis.fine_solve import interpolate
 
 NO_RADIUS = 1e9
@@ -202,6 +202,16 @@ def test_residuals_of_a_smooth_error_lose_under_one_percent() -> None:
         before = np.sqrt(np.mean(truth[held] ** 2))
         after = np.sqrt(np.mean((truth[held] - fine.increment[:, 0]) ** 2))
         assert after < 1.01 * before
+
+
+def test_a_station_more_changes_nobody_elses_place_in_the_sample() -> None:
+    points = scattered(300, np.random.default_rng(4))
+    everybody, others = np.arange(300), np.delete(np.arange(300), 77)
+    order, without = drawn(points.position, 3), others[drawn(points.take(others).position, 3)]
+    np.testing.assert_array_equal(order[order != 77], without)
+    assert (np.sort(order) == everybody).all()
+    assert abs(np.corrcoef(order, everybody)[0, 1]) < 0.2
+    assert (order != drawn(points.position, 4)).any()
 
 
 def test_a_gross_error_hardly_moves_the_estimate() -> None:
