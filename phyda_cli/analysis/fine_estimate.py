@@ -3,7 +3,7 @@ r"""The small-scale covariance, estimated from the residuals at hand.
 Each station of a sample is predicted from its nearest neighbours without itself, and the parameters
 maximise the likelihood of what it reports (leave-one-out, Sundararajan and Keerthi 2001, Neural
 Comput. 13, 1103) times a log-normal prior. This is what the analysis is for, and costs little: a
-hundred small matrices. Outliers count no more than at 3.5 standard deviations.
+thousand small matrices. Outliers count no more than at 3.5 standard deviations.
 
 The estimate is taken only where it predicts the stations better than the background alone does, by
 more than its parameters would on noise (Akaike's criterion): errors as smooth as the model grid
@@ -80,7 +80,7 @@ def estimate(
     radius: float,
     components: int | None = None,
     prior: SmallScale | None = None,
-    sample: int = 400,
+    sample: int = 1000,
     seed: int = 0,
 ) -> SmallScale | None:
     """The parameters for ``residual`` (m, V) at ``stations`` (m,), or None where there is nothing

@@ -8,7 +8,6 @@ depend on the choice.
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from phyda_cli.constants import EPSILON
 from phyda_cli.physics.thermodynamics import (
@@ -27,18 +26,16 @@ def saturation(t: np.ndarray) -> np.ndarray:
     flat = np.array(t, np.float64).ravel()
     for start in range(0, flat.size, _AT_ONCE):
         part = flat[start : start + _AT_ONCE]
-        part[:] = saturation_vapour_pressure(torch.from_numpy(part)).numpy()
+        part[:] = saturation_vapour_pressure(part)
     return flat.reshape(np.shape(t))
 
 
 def specific_humidity(r: np.ndarray, t: np.ndarray, p: np.ndarray | float) -> np.ndarray:
     """Specific humidity [kg kg-1] of relative humidity ``r`` [%] at ``t`` [K] and ``p`` [Pa], which
     broadcast; float64."""
-    vapour = torch.from_numpy(np.array(r, np.float64)) / 100 * torch.from_numpy(saturation(t))
-    pressure = torch.from_numpy(np.array(np.broadcast_to(p, vapour.shape), np.float64))
-    return saturation_specific_humidity(
-        torch.from_numpy(np.array(t, np.float64)), pressure, vapour
-    ).numpy()
+    vapour = np.asarray(r, np.float64) / 100 * saturation(t)
+    pressure = np.asarray(p, np.float64)
+    return saturation_specific_humidity(np.asarray(t, np.float64), pressure, vapour)
 
 
 def relative_humidity(
