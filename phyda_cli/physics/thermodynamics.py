@@ -75,9 +75,7 @@ def saturation_vapour_pressure(t: Array) -> Array:
     ) * saturation_vapour_pressure_ice(t)
 
 
-def saturation_specific_humidity(
-    t: Array, p: Array, vapour_pressure: Array | None = None
-) -> Array:
+def saturation_specific_humidity(t: Array, p: Array, vapour_pressure: Array | None = None) -> Array:
     """epsilon e_s / (p - (1 - epsilon) e_s) [kg kg-1] at ``t`` [K] and ``p`` [Pa], which broadcast.
 
     ``vapour_pressure`` [Pa] replaces the mixed-phase e_s. It is limited to p/2, since hot thin air
