@@ -11,6 +11,7 @@ import pandas as pd
 
 from phyda_cli.analysis.balance import Constraints
 from phyda_cli.analysis.climatology import with_climate_errors
+from phyda_cli.analysis.correction_weight import CorrectionWeight
 from phyda_cli.analysis.departures import Departures, observe_background, with_robust_weights
 from phyda_cli.analysis.guided import Guidance, UserObservations
 from phyda_cli.analysis.lagged import lagged_differences, with_lagged
@@ -186,8 +187,12 @@ def estimate(
     observations = departures.observations(rows)
     observed = bool(rows.size or extra)
     sampled = settings.method in ("phyda", "guidance") and observed
+    given = settings.correction_weight
     on_model_grid = ModelGridSettings(
-        members=settings.members if sampled else 0, seed=settings.seed, scale=departures.scale
+        members=settings.members if sampled else 0,
+        seed=settings.seed,
+        scale=departures.scale,
+        weight=None if given == "auto" else CorrectionWeight.uniform(float(given)),
     )
     if problem.filtered:
         increment = _filtered(problem, departures, on_model_grid)

@@ -199,9 +199,8 @@ def _analysed(
         report |= _stated(verdict_of(problem), settings, reasons)
         report |= {"status": "dry run", "seconds": watch.seconds}
         return Result(report, None, background, read, problem)
-    analysis = complete(
-        problem, estimate(problem, request.allow_no_obs, [*observed.values()]), request.save_members
-    )
+    found = estimate(problem, request.allow_no_obs, [*observed.values()])
+    analysis = complete(problem, found, request.save_members)
     analysis = refine(background.fields, analysis, settings.fine, settings.seed)
     report["notes"] += [n for n in analysis.notes if n not in problem.notes]
     watch.note("analysed")
@@ -209,6 +208,9 @@ def _analysed(
     report |= _stated(verdict, settings, reasons)
     status = "degraded" if reasons and analysis.status == "ok" else analysis.status
     provenance |= {"background_error_scale": json.dumps(_scale(problem))}
+    weight = None if found.increment.weight is None else found.increment.weight.rounded
+    if weight is not None:
+        provenance |= {"correction_weight": json.dumps(weight)}
     stated = {
         "phyda_verdict": str(verdict),
         "phyda_status": f"{status}: {'; '.join(reasons)}" if status == "degraded" else status,
@@ -223,6 +225,7 @@ def _analysed(
     watch.note("written")
     report |= {
         "status": status,
+        "correction_weight": weight,
         "stages": watch.stages,
         "departures": {
             kind: {found.variable: found.as_dict() for found in rows}

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import brentq
 
-__all__ = ["GROUPS", "BackgroundScale", "estimate_scale"]
+__all__ = ["GROUPS", "BackgroundScale", "cell_weights", "estimate_scale", "group_of"]
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "mass": ("z", "thickness", "msl", "sp"),
@@ -46,6 +46,11 @@ MEDIAN = 0.67449  # of the modulus of a normal variable
 CELL = 9.0  # degrees of latitude: 1000 km
 
 
+def group_of(variable: str) -> str:
+    """The group of a variable; its own name where it belongs to none."""
+    return _GROUP_OF.get(variable, variable)
+
+
 @dataclass(frozen=True)
 class BackgroundScale:
     """Factors on sigma_b: ``groups`` by name where it was observed, ``pooled`` for everything
@@ -61,7 +66,7 @@ class BackgroundScale:
 
     def of(self, variables: Sequence[str]) -> np.ndarray:
         """The factor of each variable (n,)."""
-        return np.array([self.groups.get(_GROUP_OF.get(v, ""), self.pooled) for v in variables])
+        return np.array([self.groups.get(group_of(v), self.pooled) for v in variables])
 
 
 def estimate_scale(
@@ -87,8 +92,8 @@ def estimate_scale(
     """
     if innovation.size == 0:
         return BackgroundScale(prior)
-    group = np.array([_GROUP_OF.get(v, v) for v in variable])
-    weight = _cell_weights(group, latitude, longitude)
+    group = np.array([group_of(v) for v in variable])
+    weight = cell_weights(group, latitude, longitude)
 
     def estimate(rows: np.ndarray, centre: float, width: float) -> float:
         high = largest if rows.size >= AGREEING else BOUNDS[1]
@@ -107,7 +112,7 @@ def estimate_scale(
     )
 
 
-def _cell_weights(group: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+def cell_weights(group: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
     """One over the number of observations of the same group in the same cell of about 1000 km,
     (P,)."""
     row = np.floor((latitude + 90) / CELL)

@@ -56,9 +56,10 @@ def sample_members(
     seed: int,
     settings: SamplerSettings,
     guide: Guide | None = None,
+    weight: torch.Tensor | None = None,
 ) -> Sampled:
     """Draw ``members`` of the posterior, each rank some of them. Their mean variance in each
-    channel is the encoder's, which was calibrated; sampling in few steps comes out some percent
+    channel is the posterior's, which was calibrated; sampling in few steps comes out some percent
     narrower.
 
     Sampling from stage 1's draws keeps their balance of mass and wind, which a network that starts
@@ -70,29 +71,31 @@ def sample_members(
         virtual: with ceil(members / 2) perturbations where sampling starts from them.
         conditions: (N_CONDITIONS, H, W), which the encoder saw.
         guide: brings in observations that the encoder did not see.
+        weight: of the denoiser in them (C, 1, 1); the rest are stage 1's draws. None: one.
     """
     mean, std = posterior.mean[0], posterior.std[0]
     denoise = denoiser.conditioned(posterior.latent)
     levels = noise_levels(settings.steps, settings.sigma_min, settings.sigma_max)
+    drawn = antithetic(virtual.perturbations / virtual.spread.clamp(min=MIN_SPREAD), members)
     noise = initial_noise(members, tuple(mean.shape), seed, mean.device)
     if guide is None:
         sample, together = partial(heun, denoise), 2  # antithetic pairs
         start = levels[0].item() * noise
         if settings.start == "linear":
-            start += antithetic(
-                virtual.perturbations / virtual.spread.clamp(min=MIN_SPREAD), members
-            )
+            start += drawn
     else:
         # members that share a centre
         sample, together = partial(guided_samples, guide(denoise, posterior)), MEMBERS_AT_ONCE
         start = noise
 
-    def drawn(groups: slice) -> torch.Tensor:
+    def sampled(groups: slice) -> torch.Tensor:
         chosen = start[groups.start * together : groups.stop * together]
         return torch.cat([sample(part, levels) for part in chosen.split(MEMBERS_AT_ONCE)])
 
-    residual = in_parts(-(-members // together), drawn, start)
+    residual = in_parts(-(-members // together), sampled, start)
     if guide is None:
+        if weight is not None:
+            residual = drawn.lerp(residual, weight)
         residual = of_unit_variance(residual, cosine_of_latitude(conditions))
     return Sampled(posterior.mean + posterior.std * residual, mean, std)
 

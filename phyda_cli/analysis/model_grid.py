@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from phyda_cli.analysis.background_scale import BackgroundScale, estimate_scale
+from phyda_cli.analysis.correction_weight import CorrectionWeight, estimate_weight, held_out
 from phyda_cli.analysis.ensemble_filter import filter_members
 from phyda_cli.analysis.errors_of_the_day import with_errors_of_the_day
 from phyda_cli.analysis.generative import sample_members
@@ -22,8 +23,8 @@ from phyda_cli.analysis.reconstruction import Observations, Virtual, reconstruct
 from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.model.denoiser import Denoiser
-from phyda_cli.model.encoder import Encoder
-from phyda_cli.settings.model import SamplerSettings
+from phyda_cli.model.encoder import Encoder, Posterior
+from phyda_cli.settings.model import CorrectionSettings, SamplerSettings
 
 __all__ = [
     "Increment",
@@ -37,12 +38,14 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Networks:
-    """What a checkpoint has learned: stages 2 and 3, and ``errors_of_the_day`` for stage 1."""
+    """What a checkpoint has learned: stages 2 and 3, ``errors_of_the_day`` for stage 1, and the
+    weight to expect of the ``correction`` that stages 2 and 3 are."""
 
     encoder: Encoder | None = None
     denoiser: Denoiser | None = None
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     errors_of_the_day: BackgroundSpread | None = None
+    correction: CorrectionSettings = field(default_factory=CorrectionSettings)
 
     @classmethod
     def of(
@@ -55,6 +58,7 @@ class Networks:
             denoiser=denoiser.to(device),
             sampler=checkpoint.metadata.sampler,
             errors_of_the_day=checkpoint.background_spread() if today else None,
+            correction=checkpoint.metadata.correction,
         )
 
 
@@ -63,20 +67,22 @@ class ModelGridSettings:
     """``members`` to draw with ``seed``; none: the encoder's mean is the analysis.
 
     ``scale`` of the background's errors where it is known already; else its estimate starts from
-    ``expected_scale``.
+    ``expected_scale``. ``weight`` of the learned correction; none: it is estimated.
     """
 
     members: int = 0
     seed: int = 0
     scale: BackgroundScale | None = None
     expected_scale: float = 1.0
+    weight: CorrectionWeight | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Increment:
     """``mean`` and ``spread`` (C, H, W) and ``members`` (M, C, H, W) of the normalised increment,
     ``linear_spread`` (C, H, W) what stage 1 alone claims. Times ``unit`` (C, 1, 1) they are in
-    physical units. ``virtual`` is stage 1's analysis, which an ensemble filter does not make.
+    physical units. ``virtual`` is stage 1's analysis, which an ensemble filter does not make, and
+    ``weight`` that of the learned correction, where there is one.
     """
 
     mean: np.ndarray
@@ -86,6 +92,7 @@ class Increment:
     unit: np.ndarray
     scale: BackgroundScale
     virtual: Virtual | None = None
+    weight: CorrectionWeight | None = None
 
 
 @torch.no_grad()
@@ -114,16 +121,17 @@ def analyse(
     if networks is None or networks.encoder is None:
         return _increment(virtual.increment, virtual.spread, None, virtual, prior, scale)
 
-    # Stage 2, the encoder: posterior mean, its standard deviation and a latent.
-    device = virtual.increment.device
-    background, conditions = (
-        torch.from_numpy(a).to(device) for a in (prior.normalised, prior.conditions)
-    )
-    posterior = networks.encoder(
-        *(a[None].to(background) for a in (background, *virtual.seen, conditions))
-    )
+    # Stage 2, the encoder: posterior mean, its standard deviation and a latent. How far it moves
+    # them from stage 1's is decided by observations that it was not given.
+    posterior = encoded(networks.encoder, prior, virtual)
+    weight, share = None, None
+    if not guided:
+        weight = settings.weight or weight_of_today(prior, observations, networks, settings.seed)
+        share = torch.from_numpy(weight.of(prior.variables)).to(virtual.increment)[:, None, None]
+        posterior = posterior.towards(virtual.increment, virtual.spread, share)
     if networks.denoiser is None or settings.members == 0:
-        return _increment(posterior.mean[0], posterior.std[0], None, virtual, prior, scale)
+        mean, spread = posterior.mean[0], posterior.std[0]
+        return _increment(mean, spread, None, virtual, prior, scale, weight)
 
     # Stage 3, the diffusion: members of (d - mean) / std, conditioned on the latent.
     guide, sampler = None, networks.sampler
@@ -138,8 +146,36 @@ def analyse(
         settings.seed,
         sampler,
         guide,
+        share,
     )
-    return _increment(sampled.mean, sampled.spread, sampled.members, virtual, prior, scale)
+    return _increment(sampled.mean, sampled.spread, sampled.members, virtual, prior, scale, weight)
+
+
+def encoded(encoder: Encoder, prior: Prior, virtual: Virtual) -> Posterior:
+    """What ``encoder`` makes of stage 1's analysis."""
+    device = virtual.increment.device
+    background, conditions = (
+        torch.from_numpy(a).to(device) for a in (prior.normalised, prior.conditions)
+    )
+    inputs = (a[None].to(background) for a in (background, *virtual.seen, conditions))
+    found: Posterior = encoder(*inputs)
+    return found
+
+
+def weight_of_today(
+    prior: Prior, observations: Observations, networks: Networks, seed: int
+) -> CorrectionWeight:
+    """The weight of the encoder's correction that normalised ``observations`` ask for."""
+    encoder = networks.encoder
+    assert encoder is not None, "no correction to weigh"
+
+    def repeat(some: Observations) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        virtual = reconstruct(prior.ensemble, some)
+        linear = virtual.increment
+        change = encoded(encoder, prior, virtual).mean[0] - linear
+        return linear.cpu().numpy(), virtual.spread.cpu().numpy(), change.cpu().numpy()
+
+    return estimate_weight(held_out(observations, repeat, seed), networks.correction)
 
 
 def scaled_to_today(
@@ -200,6 +236,7 @@ def _increment(
     virtual: Virtual | None,
     prior: Prior,
     scale: BackgroundScale,
+    weight: CorrectionWeight | None = None,
 ) -> Increment:
     linear = spread if virtual is None else virtual.spread
     return Increment(
@@ -210,4 +247,5 @@ def _increment(
         unit=prior.unit,
         scale=scale,
         virtual=virtual,
+        weight=weight,
     )

@@ -6,7 +6,7 @@ Everything here is in normalised increments, d = (x - x_b) / s_b.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import torch
@@ -90,6 +90,11 @@ class Observations:
             latitude=nothing,
             longitude=nothing,
         )
+
+    def chosen(self, rows: np.ndarray) -> Observations:
+        """Some ``rows`` of them, by number or by a mask."""
+        arrays = {f.name: getattr(self, f.name)[rows] for f in fields(self)}
+        return replace(self, **arrays)
 
     def in_units(self, unit: np.ndarray) -> Observations:
         """The same of increments divided by ``unit`` (C, 1, 1)."""

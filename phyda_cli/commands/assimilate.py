@@ -61,6 +61,7 @@ FLAGS = (
     Flag("seed", METHOD, hidden=True),
     Flag("device", RUNNING, hidden=True),
     Flag("background_error_scale", METHOD, hidden=True),
+    Flag("correction_weight", METHOD, hidden=True),
     Flag("ensemble.hybrid_weight", METHOD, hidden=True),
     Flag("ensemble.lagged_weight", METHOD, hidden=True),
     Flag("ensemble.rtps", METHOD, hidden=True),
@@ -439,6 +440,9 @@ def _show(report: dict[str, Any], ranks: int) -> None:
     if "departures" not in report:
         say(f"dry run: nothing is written ({verdict})")
         return
+    if report["correction_weight"] is not None:
+        weights = ", ".join(f"{k} {v:.2f}" for k, v in report["correction_weight"].items())
+        say(f"weight of the learned correction: {weights}")
     emit(summary_table(report))
     files = " and ".join(report[n] for n in ("out", "feedback", "points") if report[n])
     by = f" by {ranks} ranks" if ranks > 1 else ""

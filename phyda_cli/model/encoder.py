@@ -33,6 +33,11 @@ class Posterior:
     std: Tensor
     latent: list[Tensor]
 
+    def towards(self, mean: Tensor, std: Tensor, weight: Tensor) -> Posterior:
+        """``weight`` (C, 1, 1) of this, and the rest of the posterior with ``mean`` and ``std``
+        (C, H, W)."""
+        return Posterior(mean.lerp(self.mean, weight), std.lerp(self.std, weight), self.latent)
+
 
 def conditions(
     grid: Grid, orography: np.ndarray, land: np.ndarray, time: np.datetime64, lead_hours: float

@@ -18,7 +18,12 @@ from phyda_cli.errors import InputError
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.files.publish import sha256
 from phyda_cli.settings.base import Settings
-from phyda_cli.settings.model import NetworkSettings, SamplerSettings, SolverSettings
+from phyda_cli.settings.model import (
+    CorrectionSettings,
+    NetworkSettings,
+    SamplerSettings,
+    SolverSettings,
+)
 
 __all__ = ["DESCRIPTION", "FORMAT", "Metadata", "read_metadata", "require_files"]
 
@@ -38,6 +43,10 @@ class Metadata(Settings):
     solver: SolverSettings = Field(description="Stage 1 as trained.")
     sampler: SamplerSettings = Field(description="Stage 3 as tuned.")
     network: NetworkSettings = Field(description="Network sizes.")
+    correction: CorrectionSettings = Field(
+        default_factory=CorrectionSettings,
+        description="What the training expects of the weight of the learned correction.",
+    )
     member_times: tuple[str, ...] = Field(
         description="Valid time of each static member, for the choice by season."
     )

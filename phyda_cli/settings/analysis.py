@@ -361,6 +361,12 @@ class AnalysisSettings(Settings):
         description="Multiply the background-error standard deviation by this; auto estimates a "
         "factor for each group of variables from the innovations.",
     )
+    correction_weight: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = Field(
+        "auto",
+        description="Weight of the learned correction, from 0, the linear analysis, to 1, all of "
+        "it; auto estimates it for each group of variables from observations that it was not "
+        "given.",
+    )
     qc: QualityControlSettings = Field(
         default_factory=QualityControlSettings, description="Quality control."
     )

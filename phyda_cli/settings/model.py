@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from phyda_cli.settings.base import Settings
 
-__all__ = ["NetworkSettings", "SamplerSettings", "SolverSettings"]
+__all__ = ["CorrectionSettings", "NetworkSettings", "SamplerSettings", "SolverSettings"]
 
 
 class SolverSettings(Settings):
@@ -64,6 +64,20 @@ class SamplerSettings(Settings):
                 f"sigma_min {self.sigma_min:g} is not below sigma_max {self.sigma_max:g}"
             )
         return self
+
+
+class CorrectionSettings(Settings):
+    """The weight of the learned correction as it is expected before the observations of a day."""
+
+    expected: float = Field(
+        0.65, ge=0, le=1, description="Expected weight of a group that ``groups`` does not name."
+    )
+    deviation: float = Field(0.3, gt=0, description="Standard deviation of that.")
+    groups: dict[str, tuple[float, PositiveFloat]] = Field(
+        default_factory=dict,
+        description="Expected weight and its standard deviation by group of variables, from the "
+        "validation cases of the training.",
+    )
 
 
 Width = Annotated[int, Field(ge=8, le=1024, multiple_of=8)]

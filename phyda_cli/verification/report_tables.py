@@ -184,6 +184,7 @@ _SHOWN_ATTRIBUTES = (
     "ensemble_file",
     "ensemble_sha256",
     "background_error_scale",
+    "correction_weight",
     "phyda_status",
     "phyda_verdict",
     "phyda_notes",

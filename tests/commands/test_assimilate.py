@@ -223,6 +223,35 @@ def test_the_background_error_scale_can_be_given(assimilate: Run, tmp_path: Path
     assert "background_error_scale" in refused.err
 
 
+def test_the_weight_of_the_correction_is_stated_and_can_be_given(
+    assimilate: Run, tmp_path: Path
+) -> None:
+    increments = {}
+    for weight in ("auto", "0", "0.5", "1"):
+        out = tmp_path / f"{weight}.nc"
+        report = json.loads(
+            assimilate("--json", "--correction-weight", weight, method="phyda", out=out).out
+        )
+        stated = report["correction_weight"]
+        assert set(stated) == {"mass", "temperature", "wind", "humidity"}
+        if weight != "auto":
+            assert set(stated.values()) == {float(weight)}
+        with xr.open_dataset(out) as data:
+            assert json.loads(data.attrs["correction_weight"]) == stated
+        increments[weight] = values(out)["t_increment"].astype(float)
+    none, half, whole = (increments[w] for w in ("0", "0.5", "1"))
+    np.testing.assert_allclose(half, (none + whole) / 2, atol=2e-5 * np.abs(whole).max())
+    assert np.abs(whole - none).max() > 1e-3
+    found = np.sum((increments["auto"] - none) * (whole - none)) / np.sum((whole - none) ** 2)
+    with xr.open_dataset(tmp_path / "auto.nc") as data:
+        stated_today = json.loads(data.attrs["correction_weight"])["temperature"]
+    assert found == pytest.approx(stated_today, abs=0.1)
+    refused = assimilate("--correction-weight", "1.5", method="phyda", out=tmp_path / "other.nc")
+    assert refused.code == 2
+    oi = json.loads(assimilate("--json", out=tmp_path / "oi.nc").out)
+    assert oi["correction_weight"] is None
+
+
 def test_withheld_stations_are_compared_and_not_used(assimilate: Run, tmp_path: Path) -> None:
     (tmp_path / "withheld.txt").write_text("S001\nS002\n")
     report = json.loads(assimilate("--json", "--withhold-file", tmp_path / "withheld.txt").out)
