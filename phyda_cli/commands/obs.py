@@ -258,6 +258,10 @@ def simulate(
             rich_help_panel=INPUT,
         ),
     ] = None,
+    member: Annotated[
+        int | None,
+        typer.Option(help="Member to observe of an ensemble file.", rich_help_panel=INPUT),
+    ] = None,
     obs_map: ObsMap = None,
     decimal: Decimal = None,
     errors: Annotated[
@@ -297,7 +301,7 @@ def simulate(
     found = read_network(network, TextTables(tuple(obs_map or ()), tuple(decimal or ())))
     seed = settings.seed if errors == "on" else None
     model = Model.open(checkpoint or BUNDLED)
-    reports = simulate_files(files_of(fields), found, model, settings.qc, seed, wanted)
+    reports = simulate_files(files_of(fields), found, model, settings.qc, seed, wanted, member)
     write_observations(out, reports.table, kind, overwrite)
     account = reports.account()
     if as_json:

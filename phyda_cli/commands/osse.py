@@ -142,9 +142,10 @@ def osse(
         repeats=repeats,
     )
     outcome = run_osse(experiment, say)
-    _write(outputs, experiment, outcome, gains_of(outcome))
+    gains = gains_of(outcome)
+    _write(outputs, experiment, outcome, gains)
     with results_are_in_files():
-        _tell(outputs, experiment, outcome, gains_of(outcome), as_json)
+        _tell(outputs, experiment, outcome, gains, as_json)
 
 
 def _outputs(out: Path, overwrite: bool) -> dict[str, Path]:
@@ -198,8 +199,9 @@ def _tell(
     for name, reports in outcome.reports.items():
         for group in reports.account()["left_out"]:
             say(f"{name}, left out: {left_out_text(group)}")
+    for note in outcome.remarks:
+        say(f"first analysis: {note}")
     for note in notes_of(outcome, gains):
         warn(note)
-    where = f"every number: {outputs['scores.csv']}; a page: {outputs['report.html']}"
     emit_text("\n".join(screen(headline(experiment, outcome, gains), [table_of(gains)])) + "\n")
-    say(where)
+    say(f"every number: {outputs['scores.csv']}; a page: {outputs['report.html']}")

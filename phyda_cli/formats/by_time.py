@@ -16,13 +16,19 @@ __all__ = ["FieldsByTime", "span_of"]
 
 class FieldsByTime:
     """What ``files`` hold, by valid time; ``times`` says which file has each. ``name`` stands for
-    them in messages.
+    them in messages; of an ensemble its ``member`` is read.
 
     One file that is ``alone`` is not looked through: it is read as its reader finds the time, whose
     errors then say what the file has. Raises InputError where two files hold the same time."""
 
-    def __init__(self, name: str, files: Sequence[FieldInput], alone: bool = False) -> None:
-        self.name, self.files = name, list(files)
+    def __init__(
+        self,
+        name: str,
+        files: Sequence[FieldInput],
+        alone: bool = False,
+        member: int | None = None,
+    ) -> None:
+        self.name, self.files, self.member = name, list(files), member
         self.times: dict[np.datetime64, FieldInput] = {}
         if alone and len(files) == 1:
             return
@@ -45,7 +51,7 @@ class FieldsByTime:
         file = self.times.get(time)
         if file is None and len(self.files) == 1 and not self.times:
             file = self.files[0]
-        return None if file is None else read_background(file, time).fields
+        return None if file is None else read_background(file, time, member=self.member).fields
 
     @property
     def span(self) -> str:

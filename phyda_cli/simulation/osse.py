@@ -78,7 +78,8 @@ class Experiment:
 class Outcome:
     """Sums of scores of each network over its dates and repeats. ``reports`` are those of the first
     date and repeat; ``counts`` the numbers of observations of every analysis. ``skipped`` dates
-    could not be analysed, for the reason given. ``verdicts`` counts those of the analyses."""
+    could not be analysed, for the reason given. ``verdicts`` counts those of the analyses, and
+    ``remarks`` is what the first of them noted."""
 
     dates: list[np.datetime64] = field(default_factory=list)
     sums: dict[str, Sums] = field(default_factory=dict)
@@ -86,6 +87,7 @@ class Outcome:
     counts: dict[str, list[int]] = field(default_factory=dict)
     skipped: dict[np.datetime64, str] = field(default_factory=dict)
     verdicts: Counter[str] = field(default_factory=Counter)
+    remarks: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
@@ -97,6 +99,7 @@ class Outcome:
         """Add that of another date."""
         self.dates += date.dates
         self.verdicts += date.verdicts
+        self.remarks = self.remarks or date.remarks
         for text in date.notes:
             self.note(text)
         for name, sums in date.sums.items():
@@ -163,6 +166,7 @@ def _date(
             )
             date.reports.setdefault(name, reports)
             date.counts[name].append(len(reports.table))
+            date.remarks = date.remarks or result.report["notes"]
             date.verdicts[str(result.report["verdict"]["verdict"])] += 1
     return date
 

@@ -144,6 +144,7 @@ def as_json(experiment: Experiment, outcome: Outcome, gains: Gains) -> dict[str,
         "verdicts": dict(outcome.verdicts),
         "headline": headline(experiment, outcome, gains),
         "notes": notes_of(outcome, gains),
+        "notes_of_the_first_analysis": outcome.remarks,
     }
 
 

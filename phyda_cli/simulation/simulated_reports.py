@@ -90,13 +90,16 @@ def simulate_files(
     controls: QualityControlSettings,
     seed: int | None,
     times: Sequence[np.datetime64] = (),
+    member: int | None = None,
 ) -> SimulatedReports:
-    """:func:`simulate_reports` of the fields in ``files`` at ``times``, or at all that they have.
+    """:func:`simulate_reports` of the fields in ``files`` at ``times``, or at all that they have;
+    of an ensemble those of ``member``. A file that states no time is read as valid at the only one
+    of ``times``.
 
     Raises InputError where two files hold one time, UsageError for a time that none has.
     """
-    source = FieldsByTime("field", files)
-    lacking = [t for t in times if t not in source.times]
+    source = FieldsByTime("field", files, alone=len(times) == 1, member=member)
+    lacking = [t for t in times if source.times and t not in source.times]
     if lacking:
         raise UsageError(
             f"no field is valid at {span_of(lacking)}; the files hold {source.span}",

@@ -188,3 +188,25 @@ def test_every_time_of_the_files_or_the_chosen_ones(nature: Path, checkpoint: Ch
     assert sorted(set(found.table["time"].to_numpy())) == times
     with pytest.raises(UsageError, match="2020"):
         simulate_files(files, few, checkpoint, CONTROLS, 0, [np.datetime64("2020-01-01", "ns")])
+
+
+def test_a_file_without_a_time_is_valid_at_the_only_one(
+    case: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    xr.open_dataset(case / "fc.nc").isel(time=0, drop=True).to_netcdf(tmp_path / "bare.nc")
+    time = np.datetime64("2020-05-01T12", "ns")
+    found = simulate_files([tmp_path / "bare.nc"], network(1), checkpoint, CONTROLS, 0, [time])
+    assert set(found.table["time"].to_numpy()) == {time}
+
+
+def test_a_member_is_observed(case: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    one = xr.open_dataset(case / "fc.nc")
+    warm = one.assign(t=one["t"] + 5)
+    xr.concat([one, warm], "number").assign_coords(number=[0, 1]).to_netcdf(tmp_path / "ens.nc")
+    values = [
+        simulate_files([tmp_path / "ens.nc"], network(2), checkpoint, CONTROLS, None, (), member)
+        .table.query("variable == 't'")["value"]
+        .to_numpy()
+        for member in (0, 1)
+    ]
+    np.testing.assert_allclose(values[1] - values[0], 5, atol=1e-3)

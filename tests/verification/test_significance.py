@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from phyda_cli.verification.significance import bootstrap_bounds, diebold_mariano, discoveries
+from phyda_cli.verification.significance import (
+    block_length,
+    bootstrap_bounds,
+    diebold_mariano,
+    discoveries,
+    independent_blocks,
+    resampled_ratios,
+)
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 4])
@@ -41,3 +48,17 @@ def test_discoveries_by_hand() -> None:
     # 0.05 * (1..4) / 4 = 0.0125, 0.025, 0.0375, 0.05 for 0.001, 0.02, 0.04, 0.9
     assert discoveries(p).tolist() == [True, False, True, False, False]
     assert not discoveries(np.array([np.nan])).any()
+
+
+@pytest.mark.parametrize(
+    ("hours", "block"), [(6, block_length(40)), (24, block_length(40)), (48, 1)]
+)
+def test_only_dates_of_one_spell_of_weather_stay_together(hours: int, block: int) -> None:
+    times = np.datetime64("2020-01-01", "ns") + np.timedelta64(hours, "h") * np.arange(40)
+    assert independent_blocks(times) == block
+    assert independent_blocks(times[:1]) == 1
+
+
+def test_ratios_are_of_the_same_resamples() -> None:
+    below = np.random.default_rng(0).gamma(2, 1, (30, 3))
+    np.testing.assert_allclose(resampled_ratios(below * [1, 4, 9], below, 2, 50), [[1, 2, 3]] * 50)
