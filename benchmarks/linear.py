@@ -156,7 +156,9 @@ def main() -> None:
             square, weight = errors(checkpoint, networks, pair, CHOSEN[name], number)
             row.square.append(square)
             row.weights.append(weight)
-        print(f"{number + 1} backgrounds analysed", file=sys.stderr, flush=True)
+            scores = row.scores()
+            so_far = f"{scores['all']:.4f} {scores['weighed']:.4f}"
+            print(f"{number + 1} {name}, {kind}: {so_far}", file=sys.stderr, flush=True)
     print(
         f"{'network':15} {'background':12} {'oi/background':>13} {'all/oi':>7} {'phyda/oi':>8}"
         f" {'dates':>5}  weights: {', '.join(GROUPS)}"

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from phyda_cli.analysis.background_scale import GROUPS, group_of
 from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import Encoder
 from phyda_cli.model.sampler import heun, initial_noise, noise_levels
 from phyda_cli.parallel.ranks import Ranks
+from phyda_cli.settings.model import CorrectionSettings
 from phyda_cli.training.cases import Batch, Cases
 from phyda_cli.training.objectives import log_loss
 
-__all__ = ["calibrate", "likelihood", "validate", "validate_members"]
+__all__ = ["calibrate", "expected_weights", "likelihood", "validate", "validate_members"]
 
 AT_ONCE = 16
 SAMPLED_CASES = 32
@@ -108,6 +110,41 @@ def calibrate(encoder: Encoder, cases: Cases, area: Tensor, ranks: Ranks | None 
     error, spread = _summed(squares, (2, encoder.calibration.numel()), cases, area.device, ranks)
     encoder.calibration.copy_((error / spread).sqrt())
     return encoder.calibration
+
+
+@torch.no_grad()
+def expected_weights(
+    encoder: Encoder,
+    cases: Cases,
+    area: Tensor,
+    variables: Sequence[str],
+    ranks: Ranks | None = None,
+) -> CorrectionSettings:
+    """Mean and standard deviation over ``cases`` of the weight with which the encoder's correction
+    fits best, by group of the channels' ``variables`` (C,). A larger correction counts for more.
+
+    Backgrounds to come may be of another kind, so that the deviation of a group that nothing is
+    known of is added.
+    """
+    usual = CorrectionSettings()
+    names = [g for g in GROUPS if g in map(group_of, variables)]
+    member = torch.tensor([[group_of(v) == g for v in variables] for g in names])
+
+    def moments(b: Batch) -> Tensor:
+        linear = b.parts[0]
+        change = encoder(*b.inputs).mean - linear
+        both = torch.stack([change * (b.target - linear), change.square()]) * area
+        fit, size = both.sum(dim=(3, 4)) @ member.to(both).T
+        return torch.stack([fit, size, fit.square() / size.clamp(min=1e-30)]).sum(dim=1)
+
+    totals = _summed(moments, (3, len(names)), cases, area.device, ranks).double()
+    groups = {}
+    for name, (fit, size, square) in zip(names, totals.T.tolist(), strict=True):
+        if size > 0:
+            mean = fit / size
+            variance = max(square / size - mean**2, 0.0)
+            groups[name] = (min(max(mean, 0.0), 1.0), (variance + usual.deviation**2) ** 0.5)
+    return usual.model_copy(update={"groups": groups})
 
 
 def _summed(

@@ -23,7 +23,7 @@ from phyda_cli.training.monitor import Lines, figures
 from phyda_cli.training.phases import denoiser_phase, encoder_phase, networks
 from phyda_cli.training.plan import kept_plan
 from phyda_cli.training.run import Run
-from phyda_cli.training.scores import calibrate, validate, validate_members
+from phyda_cli.training.scores import calibrate, expected_weights, validate, validate_members
 from phyda_cli.training.spread import trained_spread
 from phyda_cli.training.warm_start import require_fit
 
@@ -67,6 +67,8 @@ def train(run: Run, store_path: Path, found: Estimate | None = None) -> Path:
     encoder.eval().requires_grad_(False)
     calibration = calibrate(encoder, cases.validation, data.area, run.ranks)
     scores = check()
+    variables = [c.variable for c in data.spec.channel_list]
+    correction = expected_weights(encoder, cases.validation, data.area, variables, run.ranks)
     run.monitor.say(
         f"validation {figures(scores)}; spread calibration {float(calibration.mean()):.3f}"
     )
@@ -82,6 +84,7 @@ def train(run: Run, store_path: Path, found: Estimate | None = None) -> Path:
         "solver": run.settings.solver,
         "sampler": run.settings.sampler,
         "network": run.settings.network,
+        "correction": correction,
         "member_times": data.times,
         "physics_scale": cases.scale,
         "license": run.settings.license or "",

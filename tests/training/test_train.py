@@ -182,6 +182,9 @@ def test_calibration_makes_spread_and_error_agree(
 
 def test_the_checkpoint_of_a_run(tiny_run: Path, opened: Opened) -> None:
     checkpoint = Checkpoint.open(tiny_run / "checkpoint")
+    expected = checkpoint.metadata.correction.groups
+    assert set(expected) == {"mass", "temperature", "wind", "humidity"}
+    assert all(0 <= mean <= 1 for mean, _ in expected.values())
     assert checkpoint.state == opened.spec
     assert checkpoint.metadata.name == "tiny"
     assert checkpoint.members(np.datetime64("2011-01-20")).shape == (24, 16, 8, 16)
