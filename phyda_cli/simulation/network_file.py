@@ -91,7 +91,7 @@ def _of_observations(path: Path, tables: TextTables) -> tuple[pd.DataFrame, list
     """What a file of observations reports, in the variables that the analysis takes."""
     read = read_observations([path], tables)
     table = derive_table(read.table)
-    kept = table["qc"] <= QC.PASSIVE
+    kept = table["qc"].isin([QC.PASS, QC.PASSIVE, QC.BOUNDS])  # bounds are those of the values
     lost = table.loc[~kept, "qc"].value_counts()
     notes = [*told_once(read.notes), f"{path.name}: its places and variables count, not its times"]
     if len(lost):

@@ -14,6 +14,7 @@ from phyda_cli.verification.charts import AFTER, BEFORE, new_figure
 from phyda_cli.verification.page import render_page
 from phyda_cli.verification.plots import stations_figure
 from phyda_cli.verification.report_blocks import Block, Section, TableRow, picture
+from phyda_cli.verification.significance import FEWEST_TIMES
 
 __all__ = ["render_osse"]
 
@@ -32,7 +33,9 @@ def render_osse(experiment: Experiment, outcome: Outcome, gains: Gains) -> str:
         sortable=True,
     )
     chart = picture(
-        gain_chart(gains), "ratios of RMSEs by field", "RMSE over that of the background"
+        gain_chart(gains),
+        "ratios of RMSEs by field",
+        f"below 1 is a gain; bars hold 95 % where there are {FEWEST_TIMES} times or more",
     )
     maps = [
         picture(

@@ -97,11 +97,12 @@ def test_a_file_of_observations_is_a_network_without_times(tmp_path: Path) -> No
         "station_id,time,latitude,longitude,elevation,t2m_degC,d2m_degC,wind_speed,wind_direction\n"
         "EDDM,2020-01-01T06:00Z,48.35,11.79,453,3.0,1.0,4,200\n"
         "EDDM,2020-01-01T07:00Z,48.35,11.79,453,4.0,1.5,5,210\n"
+        "EDDS,2020-01-01T06:00Z,48.69,9.22,392,98.0,,,\n"  # no value is wrong here
         "EDDF,2020-01-01T06:00Z,50.03,8.57,111,oops,,,\n",
         encoding="utf-8",
     )
     network = read_network(path)
-    assert sorted(network.rows["variable"]) == ["q2m", "t2m", "u10", "v10"]
+    assert sorted(network.rows["variable"]) == ["q2m", "t2m", "t2m", "u10", "v10"]
     assert network.rows["time"].isna().all()
-    assert network.stations == 1
+    assert network.stations == 2
     assert any("unreadable" in note for note in network.notes)
