@@ -10,7 +10,7 @@ import pytest
 import torch
 from synthetic import GRID, LEVELS, TIME, amplitudes, fields_at
 
-from phyda_cli.analysis.analyse import Analysis, analyse, pose
+from phyda_cli.analysis.analyse import Analysis, analyse, estimate, pose
 from phyda_cli.analysis.generative import of_unit_variance
 from phyda_cli.analysis.prior import choose_device
 from phyda_cli.errors import NoObservationsError, UsageError
@@ -59,6 +59,23 @@ def test_increment_is_the_difference(
     )
     unit = checkpoint.state.background_std[checkpoint.state.channels.index("msl")]
     assert result.spread.surface["msl"].mean() < 0.8 * unit
+
+
+def test_without_the_correction_it_is_stage_1(
+    background: Fields, table: pd.DataFrame, checkpoint: Checkpoint
+) -> None:
+    settings = PHYDA.model_copy(update={"correction_weight": 0.0})
+    found = estimate(pose(background, table, checkpoint, settings)).increment
+    assert found.virtual is not None
+    stage1 = found.virtual.increment.numpy()
+    np.testing.assert_allclose(found.mean, stage1, atol=1e-5)
+    drawn = found.virtual.perturbations.numpy()
+    ours = (found.members[::2] - stage1) * (drawn**2).sum() ** 0.5
+    np.testing.assert_allclose(  # the same draws, each channel scaled to stage 1's spread
+        (ours * drawn).sum(axis=(0, 2, 3)) ** 2,
+        (ours**2).sum(axis=(0, 2, 3)) * (drawn**2).sum(axis=(0, 2, 3)),
+        rtol=1e-3,
+    )
 
 
 def test_departures_shrink_and_are_those_of_the_fields(
