@@ -38,6 +38,8 @@ def _group() -> None:
             Flag("regime_days", SIMULATION),
             Flag("lagged", SIMULATION),
             Flag("reports", SIMULATION),
+            Flag("first", SIMULATION),
+            Flag("last", SIMULATION),
         )
     },
     (INPUT, METHOD, SIMULATION, OUTPUT, RUNNING),
@@ -86,18 +88,21 @@ def twin(
 
     from phyda_cli.model.checkpoint import BUNDLED
     from phyda_cli.model.checkpoint import Checkpoint as Model
-    from phyda_cli.simulation.twin_cycle import run_twin_cycle
+    from phyda_cli.simulation.twin_cycle import rms, run_twin_cycle
 
     settings = chosen.settings(TwinSettings)
     model = Model.open(checkpoint or BUNDLED)
     done = 0
-    for done, (path, alpha) in enumerate(
+    for done, step in enumerate(
         islice(run_twin_cycle(nature, out, model, settings), max_cycles), 1
     ):
         if done % EVERY == 0:
+            scales = {"pooled": step.scale.pooled, **step.scale.groups}
             say(
-                f"{path.name}: {done} cycles; background-error scale "
-                f"{', '.join(f'{k} {v:.2f}' for k, v in alpha.items())}"
+                f"{step.path.name}: {done} cycles; background-error scale "
+                f"{', '.join(f'{k} {v:.2f}' for k, v in scales.items())}; RMSE over the usual "
+                f"background's: background {rms(step.background):.3f}, analysis "
+                f"{rms(step.analysis):.3f}"
             )
     say(
         f"{done} cycles in {out}; next: phyda preprocess {nature} {out} --pairs forecast --out "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Literal
 
 from pydantic import ByteSize, Field, PositiveInt, ValidationInfo, field_validator, model_validator
@@ -74,11 +75,23 @@ class TwinSettings(Settings):
     lag_days: int = Field(
         5, ge=1, description="Take the truth of this many days before as first background."
     )
+    first: str | None = Field(None, description="Analyse from this time on.")
+    last: str | None = Field(None, description="Analyse until before this time.")
 
     @field_validator("reports")
     @classmethod
     def _in_order(cls, reports: tuple[int, int]) -> tuple[int, int]:
         return in_order(reports)
+
+    @field_validator("first", "last")
+    @classmethod
+    def _time(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            return datetime.fromisoformat(value).replace(tzinfo=None).isoformat()
+        except ValueError as error:
+            raise ValueError(f"expected a time such as 2001-06-01, got {value}") from error
 
     @model_validator(mode="after")
     def _long_enough(self) -> TwinSettings:

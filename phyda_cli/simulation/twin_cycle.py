@@ -40,13 +40,31 @@ from phyda_cli.simulation.observing_network import Network, draw_network
 from phyda_cli.simulation.simulate import simulate
 from phyda_cli.simulation.speedy_link import SpeedyLink
 
-__all__ = ["cycle_network", "network_size", "run_twin_cycle"]
+__all__ = ["Step", "cycle_network", "network_size", "rms", "run_twin_cycle"]
 
 HOURS = 24 // STEPS_PER_DAY
 LAGGED_WEIGHT = EnsembleSettings().lagged_weight
 FIRST_SCALE = (
     2.0  # of the background error before there is an estimate: the first background is days old
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One cycle. ``path`` is the file of its forecasts and ``scale`` that of the background's
+    errors. ``background`` and ``analysis`` are the mean square errors by channel (C,), and
+    ``claimed`` the variance that the analysis states, all in background-error variances."""
+
+    path: Path
+    scale: BackgroundScale
+    background: np.ndarray
+    analysis: np.ndarray
+    claimed: np.ndarray
+
+
+def rms(squares: np.ndarray) -> float:
+    """Root of the mean of ``squares`` (C,) over channels."""
+    return float(np.sqrt(np.mean(squares)))
 
 
 @dataclass
@@ -111,19 +129,30 @@ class _TwinCycle:
         )
         self.localisation = Localisation.of(self.spec, checkpoint.metadata.solver)
         self.model = SpeedyModel(self.times[0], settings.forecast_hours / 24)
-        first = settings.lag_days * STEPS_PER_DAY
-        if len(self.truth) <= first:
+        lag = settings.lag_days * STEPS_PER_DAY
+        if len(self.truth) <= lag:
             raise UsageError(
                 f"the nature run in {nature} has {len(self.truth) / STEPS_PER_DAY:g} days; a "
                 f"cycle starts after {settings.lag_days}",
                 hint="extend it with `phyda download --source nature --days N` in the same folder",
             )
-        self.position = _Position(first, dict(self.truth[0]), FIRST_SCALE)
+        first, self.end = lag, len(self.truth)
+        if settings.first is not None:
+            first = int(np.searchsorted(self.times, np.datetime64(settings.first)))
+        if settings.last is not None:
+            self.end = int(np.searchsorted(self.times, np.datetime64(settings.last)))
+        if not lag <= first < self.end:
+            raise UsageError(
+                f"no cycle from {settings.first or 'the start'} to {settings.last or 'the end'}: "
+                f"the nature run in {nature} has {self.times[0]} to {self.times[-1]}, and a cycle "
+                f"starts after {settings.lag_days} days",
+                hint="see --first and --last",
+            )
+        self.position = _Position(first, dict(self.truth[first - lag]), FIRST_SCALE)
         self.networks = Networks.of(checkpoint) if settings.method == "phyda" else None
 
-    def analyse(self, index: int, background: Native) -> tuple[Native, BackgroundScale]:
-        """The analysis at nature state ``index`` and the scale of the background error it was made
-        with."""
+    def analyse(self, index: int, background: Native) -> tuple[Native, Step]:
+        """The analysis at nature state ``index``, and how good it is."""
         spec, checkpoint, time = self.spec, self.checkpoint, self.times[index]
         state, truth = self.link.stack([background, self.truth[index]])
         correction = expected_error(checkpoint, state, time)
@@ -142,9 +171,22 @@ class _TwinCycle:
             ModelGridSettings(expected_scale=self.position.prior),
         )
         increment = found.mean * found.unit
+        left, claimed = truth - state - increment, found.spread * found.unit
+        step = Step(
+            forecast_path(self.out, time),
+            found.scale,
+            *(self._mean_square(field) for field in (truth - state, left, claimed)),
+        )
         if correction is not None:
             increment = increment + correction
-        return self.link.add(background, increment), found.scale
+        return self.link.add(background, increment), step
+
+    def _mean_square(self, field: np.ndarray) -> np.ndarray:
+        """Mean over the area (C,) of the square of ``field`` (C, H, W) [physical units], in
+        background-error variances."""
+        square = (field / self.spec.column("background_std")) ** 2
+        found: np.ndarray = (square * self.spec.grid.area_weights[:, None]).mean(axis=(1, 2))
+        return found
 
     def lagged(self, time: np.datetime64) -> Iterator[np.ndarray]:
         """Forecasts (C, H, W) of earlier analyses than the background's, valid at ``time``."""
@@ -177,7 +219,7 @@ class _TwinCycle:
         ds = xr.Dataset(
             fields,
             coords=coordinates,
-            attrs={"source": "jcm, cycled with the linear analysis on random networks"},
+            attrs={"source": f"jcm, cycled with {self.settings.method} on random networks"},
         )
         ds["time"].attrs, ds["step"].attrs = dict(cf.START), dict(cf.LEAD)
         return ds
@@ -185,9 +227,8 @@ class _TwinCycle:
 
 def run_twin_cycle(
     nature: Path, out: Path, checkpoint: Checkpoint, settings: TwinSettings
-) -> Iterator[tuple[Path, dict[str, float]]]:
-    """Cycle over the nature run in ``nature``; yields each forecast file written to ``out`` and the
-    scales by variable group.
+) -> Iterator[Step]:
+    """Cycle over the nature run in ``nature``, writing forecast files to ``out``; yields each step.
 
     Continues after the last complete cycle. Raises UsageError without a nature run, with a model
     jcm cannot be cycled with, or when ``out`` holds another cycle.
@@ -211,14 +252,13 @@ def run_twin_cycle(
     position, state_file = cycle.position, out / "cycle_state.npz"
     if state_file.exists():
         position.restore(state_file)
-    while position.index < len(cycle.truth):
+    while position.index < cycle.end:
         time = cycle.times[position.index]
-        analysis, scale = cycle.analyse(position.index, position.background)
+        analysis, step = cycle.analyse(position.index, position.background)
         forecast = cycle.model.forecast(analysis, time)
-        path = forecast_path(out, time)
-        write_netcdf(cycle.dataset(position.index, forecast), path)
+        write_netcdf(cycle.dataset(position.index, forecast), step.path)
         position.background = forecast[0]
         position.index += 1
-        position.prior = scale.pooled
+        position.prior = step.scale.pooled
         position.save(state_file)
-        yield path, {"pooled": scale.pooled, **scale.groups}
+        yield step

@@ -18,7 +18,7 @@ from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.settings.data import TwinSettings
 from phyda_cli.simulation.jcm import chunk_paths, load_states, run_nature
 from phyda_cli.simulation.speedy_link import SpeedyLink
-from phyda_cli.simulation.twin_cycle import cycle_network, network_size, run_twin_cycle
+from phyda_cli.simulation.twin_cycle import cycle_network, network_size, rms, run_twin_cycle
 
 SETTINGS = TwinSettings(seed=4, lag_days=1, forecast_hours=12, reports=(100, 400))
 
@@ -41,7 +41,8 @@ def contents(folder: Path) -> dict[str, dict[str, bytes]]:
 def test_the_cycle_draws_near_the_truth(
     toy_run: Path, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
-    paths = [path for path, _ in run_twin_cycle(toy_run, tmp_path, checkpoint, SETTINGS)]
+    steps = list(run_twin_cycle(toy_run, tmp_path, checkpoint, SETTINGS))
+    paths = [step.path for step in steps]
     times, truth = load_states(chunk_paths(toy_run)[0])
     assert [p.name for p in paths] == [f"forecast_{str(t)[:13]}.nc" for t in times[4:]]
     link, errors = SpeedyLink(checkpoint.state), []
@@ -59,6 +60,39 @@ def test_the_cycle_draws_near_the_truth(
         "background_std"
     )
     assert np.mean(errors[-8:]) < 0.25 * np.sqrt(np.mean(start**2))
+    for before, after in zip(paths[:-2], steps[1:], strict=False):  # what a step says of itself
+        with xr.open_dataset(before) as data:
+            forecast = np.stack([data[c].values[0] for c in synthetic.CHANNELS])
+        error = forecast - link.stack([truth[paths.index(after.path) + 4]])[0]
+        square = (error / checkpoint.state.column("background_std")) ** 2
+        area = checkpoint.state.grid.area_weights[:, None]
+        np.testing.assert_allclose(after.background, (square * area).mean(axis=(1, 2)), rtol=1e-4)
+    assert rms(steps[0].analysis) < 0.5 * rms(steps[0].background)
+    assert all((s.claimed > 0).all() for s in steps)
+
+
+@pytest.mark.usefixtures("toy_model")
+def test_a_cycle_over_a_part_of_the_nature_run(
+    toy_run: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    """It starts from the truth of the day before its first analysis."""
+    part = SETTINGS.model_copy(update={"first": "2000-03-04", "last": "2000-03-05"})
+    steps = list(run_twin_cycle(toy_run, tmp_path / "a", checkpoint, part))
+    assert [s.path.name for s in steps] == [
+        f"forecast_2000-03-04T{hour:02d}.nc" for hour in (0, 6, 12, 18)
+    ]
+    _, truth = load_states(chunk_paths(toy_run)[0])
+    link, scale = SpeedyLink(checkpoint.state), checkpoint.state.column("background_std")
+    square = ((link.stack([truth[7]]) - link.stack([truth[11]]))[0] / scale) ** 2
+    area = checkpoint.state.grid.area_weights[:, None]
+    np.testing.assert_allclose(steps[0].background, (square * area).mean(axis=(1, 2)), rtol=1e-4)
+    assert not list(run_twin_cycle(toy_run, tmp_path / "a", checkpoint, part))
+    for first, last in (("2000-03-04", "2000-03-04"), ("2000-03-01T06", None), ("2001", None)):
+        other = SETTINGS.model_copy(update={"first": first, "last": last})
+        with pytest.raises(UsageError, match="no cycle from"):
+            next(run_twin_cycle(toy_run, tmp_path / "b", checkpoint, other))
+    with pytest.raises(ValueError, match="expected a time such as"):
+        TwinSettings(first="spring")
 
 
 @pytest.mark.usefixtures("toy_model")
@@ -191,8 +225,8 @@ def test_with_the_climate_model(tmp_path: Path) -> None:
     checkpoint = Checkpoint.open(BUNDLED)
     settings = TwinSettings(seed=1, lag_days=1, reports=(300, 600))
     paths = [
-        path
-        for path, _ in islice(run_twin_cycle(nature, tmp_path / "cycle", checkpoint, settings), 2)
+        step.path
+        for step in islice(run_twin_cycle(nature, tmp_path / "cycle", checkpoint, settings), 2)
     ]
     times, truth = load_states(chunk_paths(nature)[0])
     link, unit = SpeedyLink(checkpoint.state), checkpoint.state.column("std")
@@ -224,7 +258,7 @@ def test_the_cycle_takes_off_the_error_that_the_checkpoint_expects(
     change = np.zeros((checkpoint.state.n_channels, *checkpoint.state.grid.shape), np.float32)
     for channel, value in shift.items():
         change[checkpoint.state.channels.index(channel)] = value
-    path, _ = next(iter(run_twin_cycle(toy_run, tmp_path / "cycle", checkpoint, SETTINGS)))
+    path = next(iter(run_twin_cycle(toy_run, tmp_path / "cycle", checkpoint, SETTINGS))).path
     expected = toy_nature.Toy(toy_nature.START, 0.25).forecast(link.add(start, change), chunk[0][0])
     with xr.open_dataset(path) as data:
         for name in ("msl", "t500", "t850", "u500"):
