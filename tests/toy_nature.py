@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from phyda_cli.fields.grid import Grid
-from phyda_cli.simulation import jcm, nature_files, speedy_link, twin_cycle
+from phyda_cli.simulation import incremental_update, jcm, nature_files, speedy_link, twin_cycle
 from phyda_cli.simulation.jcm import SIGMA, Native
 
 __all__ = ["START", "Toy", "install", "toy"]
@@ -60,15 +60,16 @@ class Toy:
 
     made: ClassVar[int] = 0
 
-    def __init__(self, start: np.datetime64, days: float) -> None:
-        self.days = days
+    def __init__(self, start: np.datetime64, days: float, saved_per_day: int = 4) -> None:
+        self.days, self.saved_per_day = days, saved_per_day
         Toy.made += 1
 
     def cold_start(self, seed: int) -> Native:
         return toy(float(seed))
 
     def forecast(self, state: Native, time: np.datetime64) -> list[Native]:
-        angles = TURN * (1 + np.arange(round(4 * self.days)))
+        each, count = 4 * TURN / self.saved_per_day, round(self.saved_per_day * self.days)
+        angles = each * (1 + np.arange(count))
         return [_completed({k: _turned(state[k], float(a)) for k in PREDICTED}) for a in angles]
 
 
@@ -77,7 +78,7 @@ def install(monkeypatch: pytest.MonkeyPatch, grid: Grid = SMALL, height: float =
     land."""
     ground = {"latitude": grid.latitude, "longitude": grid.longitude}
     ground |= {"orography": np.full(grid.shape, height), "land_sea_mask": np.zeros(grid.shape)}
-    for module in (jcm, twin_cycle):
+    for module in (jcm, twin_cycle, incremental_update):
         monkeypatch.setattr(module, "SpeedyModel", Toy)
     for module in (nature_files, speedy_link):
         monkeypatch.setattr(module, "statics", lambda: ground)

@@ -37,6 +37,7 @@ def _group() -> None:
             Flag("forecast_hours", SIMULATION),
             Flag("regime_days", SIMULATION),
             Flag("lagged", SIMULATION),
+            Flag("iau_parts", SIMULATION, "--iau"),
             Flag("reports", SIMULATION),
             Flag("first", SIMULATION),
             Flag("last", SIMULATION),

@@ -69,6 +69,16 @@ def train(
             readable=False,
         ),
     ] = None,
+    nature: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Nature run of the validation season: keep the encoder that does best in a cycle "
+            "of its own over it, and calibrate its spread there.",
+            rich_help_panel=INPUT,
+            readable=False,
+        ),
+    ] = None,
     device: Annotated[
         str,
         typer.Option(
@@ -113,7 +123,7 @@ def train(
     start = Checkpoint.open(init_from) if init_from else None
     with together() as ranks, training_monitor(ranks.rank == 0) as monitor:
         own = own_device(choose_device(device), ranks)
-        training = Run(out, settings, ranks, own, monitor, start)
+        training = Run(out, settings, ranks, own, monitor, start, nature=nature)
         result: Estimate | Path
         if dry_run:
             result = estimate(training, data)

@@ -19,6 +19,8 @@ __all__ = ["SCORES", "describe"]
 SCORES = {
     "oi": "stage 1 alone: mean square error of the increment over the background's",
     "encoder": "with the encoder: the same",
+    "oi in a cycle": "RMSE of stage 1's analyses in a cycle of its own over the usual background's",
+    "encoder in a cycle": "with the encoder: the same",
 }
 RECORDED = {
     "source": "source of the training data",

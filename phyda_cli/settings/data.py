@@ -66,6 +66,12 @@ class TwinSettings(Settings):
         description="Use up to this many forecasts of earlier analyses as members too, those that "
         "started 12, 18, ... h ago.",
     )
+    iau_parts: int = Field(
+        0,
+        ge=0,
+        description="Add the increment in this many equal parts over the 6 h after the analysis "
+        "(incremental analysis update); 0 adds it at once.",
+    )
     regime_days: int = Field(
         6, ge=1, description="An observing network keeps its size for this many days."
     )
@@ -82,6 +88,13 @@ class TwinSettings(Settings):
     @classmethod
     def _in_order(cls, reports: tuple[int, int]) -> tuple[int, int]:
         return in_order(reports)
+
+    @field_validator("iau_parts")
+    @classmethod
+    def _half_hours(cls, parts: int) -> int:
+        if parts and 12 % parts:
+            raise ValueError(f"expected 1, 2, 3, 4, 6 or 12 parts of 6 h, got {parts}")
+        return parts
 
     @field_validator("first", "last")
     @classmethod

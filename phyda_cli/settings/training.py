@@ -51,6 +51,12 @@ class TrainingSettings(Settings):
         ge=1,
         description="Use at most this many cases to score the encoder and calibrate its spread.",
     )
+    cycle_days: int = Field(
+        20,
+        ge=1,
+        description="With a nature run, score the encoder over this many days of its own cycle, "
+        "after five to settle.",
+    )
     encoder_epochs: float = Field(6.0, gt=0, description="Passes over the cases for the encoder.")
     denoiser_epochs: float = Field(3.0, gt=0, description="Passes over the cases for the denoiser.")
     batch: int = Field(16, ge=1, description="Cases in a step, of all processes together.")

@@ -28,6 +28,7 @@ from phyda_cli.files.resume import claim
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.settings.analysis import EnsembleSettings
 from phyda_cli.settings.data import TwinSettings
+from phyda_cli.simulation.incremental_update import IncrementalUpdate
 from phyda_cli.simulation.jcm import (
     STEPS_PER_DAY,
     Native,
@@ -40,10 +41,12 @@ from phyda_cli.simulation.observing_network import Network, draw_network
 from phyda_cli.simulation.simulate import simulate
 from phyda_cli.simulation.speedy_link import SpeedyLink
 
-__all__ = ["Step", "cycle_network", "network_size", "rms", "run_twin_cycle"]
+__all__ = ["Step", "cycle_errors", "cycle_network", "network_size", "rms", "run_twin_cycle"]
 
 HOURS = 24 // STEPS_PER_DAY
 LAGGED_WEIGHT = EnsembleSettings().lagged_weight
+# attributes of the forecasts' variables, in their units: rms errors, and the spread stated
+ERRORS = ("background_rmse", "analysis_rmse", "analysis_spread")
 FIRST_SCALE = (
     2.0  # of the background error before there is an estimate: the first background is days old
 )
@@ -100,6 +103,15 @@ def forecast_path(folder: Path, start: np.datetime64) -> Path:
     return folder / f"forecast_{str(start)[:13]}.nc"
 
 
+def cycle_errors(folder: Path) -> dict[str, np.ndarray]:
+    """``ERRORS`` by time and channel (T, C) of the cycle in ``folder``."""
+    found = []
+    for path in sorted(folder.glob("forecast_*.nc")):
+        with xr.open_dataset(path) as data:
+            found.append([[v.attrs[name] for v in data.data_vars.values()] for name in ERRORS])
+    return dict(zip(ERRORS, np.array(found).swapaxes(0, 1), strict=True))
+
+
 def cycle_network(spec: StateSpec, land: np.ndarray, settings: TwinSettings, index: int) -> Network:
     """The network of one analysis: of its regime's size, its places drawn anew. ``land`` is the
     land fraction (H, W)."""
@@ -149,10 +161,14 @@ class _TwinCycle:
                 hint="see --first and --last",
             )
         self.position = _Position(first, dict(self.truth[first - lag]), FIRST_SCALE)
+        self.update = settings.iau_parts and IncrementalUpdate(
+            link, self.times[0], settings.iau_parts
+        )
         self.networks = Networks.of(checkpoint) if settings.method == "phyda" else None
 
-    def analyse(self, index: int, background: Native) -> tuple[Native, Step]:
-        """The analysis at nature state ``index``, and how good it is."""
+    def analyse(self, index: int, background: Native) -> tuple[np.ndarray, Step]:
+        """The increment (C, H, W) [physical units] at nature state ``index``, and how good the
+        analysis is."""
         spec, checkpoint, time = self.spec, self.checkpoint, self.times[index]
         state, truth = self.link.stack([background, self.truth[index]])
         correction = expected_error(checkpoint, state, time)
@@ -179,7 +195,17 @@ class _TwinCycle:
         )
         if correction is not None:
             increment = increment + correction
-        return self.link.add(background, increment), step
+        return increment, step
+
+    def forecast(
+        self, background: Native, increment: np.ndarray, time: np.datetime64
+    ) -> list[Native]:
+        """States every 6 h from the analysis at ``time``."""
+        if not self.update:
+            return self.model.forecast(self.link.add(background, increment), time)
+        next_one = self.update.forecast(background, increment, time)
+        later = self.model.forecast(next_one, time + np.timedelta64(HOURS, "h"))
+        return [next_one, *later[:-1]]
 
     def _mean_square(self, field: np.ndarray) -> np.ndarray:
         """Mean over the area (C,) of the square of ``field`` (C, H, W) [physical units], in
@@ -197,21 +223,31 @@ class _TwinCycle:
                 with xr.open_dataset(path) as data:
                     yield np.stack([data[key].values[step - 1] for key in self.spec.channels])
 
-    def dataset(self, index: int, forecast: list[Native]) -> xr.Dataset:
-        """Forecasts from the analysis at ``index`` on the model grid, one variable a channel."""
+    def dataset(self, index: int, step: Step, forecast: list[Native]) -> xr.Dataset:
+        """Forecasts from the analysis at ``index`` on the model grid, one variable a channel, which
+        says how good that analysis is."""
         stack = self.link.stack(forecast)
-        step = (
+        leads = (
             (HOURS * (1 + np.arange(len(forecast))))
             .astype("timedelta64[h]")
             .astype("timedelta64[ns]")
         )
+        squares = dict(zip(ERRORS, (step.background, step.analysis, step.claimed), strict=True))
+        sizes = {
+            name: np.sqrt(square) * self.spec.column("background_std").ravel()
+            for name, square in squares.items()
+        }
         fields = {
-            key: (("step", "latitude", "longitude"), stack[:, i])
+            key: (
+                ("step", "latitude", "longitude"),
+                stack[:, i],
+                {name: float(size[i]) for name, size in sizes.items()},
+            )
             for i, key in enumerate(self.spec.channels)
         }
         grid = self.spec.grid
         coordinates = {
-            "step": step,
+            "step": leads,
             "latitude": grid.latitude,
             "longitude": grid.longitude,
             "time": self.times[index].astype("datetime64[ns]"),
@@ -254,9 +290,9 @@ def run_twin_cycle(
         position.restore(state_file)
     while position.index < cycle.end:
         time = cycle.times[position.index]
-        analysis, step = cycle.analyse(position.index, position.background)
-        forecast = cycle.model.forecast(analysis, time)
-        write_netcdf(cycle.dataset(position.index, forecast), step.path)
+        increment, step = cycle.analyse(position.index, position.background)
+        forecast = cycle.forecast(position.background, increment, time)
+        write_netcdf(cycle.dataset(position.index, step, forecast), step.path)
         position.background = forecast[0]
         position.index += 1
         position.prior = step.scale.pooled

@@ -22,7 +22,7 @@ __all__ = ["Run"]
 class Run:
     """One training in ``folder``: its ``settings``, the processes that share it and the device of
     this one, the ``monitor`` that shows it, the checkpoint it starts from where there is one, and
-    the ``plan`` that keeps it within ``max_minutes``."""
+    the ``plan`` that keeps it within ``max_minutes``, and the ``nature`` run to cycle over."""
 
     folder: Path
     settings: TrainingSettings
@@ -31,6 +31,7 @@ class Run:
     monitor: Monitor
     start: Checkpoint | None = None
     plan: Plan | None = None
+    nature: Path | None = None
     began: float = field(default_factory=time.monotonic)
 
     @property

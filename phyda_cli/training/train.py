@@ -20,6 +20,7 @@ from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.training.data import TrainingData, simulate_cases, training_data
 from phyda_cli.training.estimate import Estimate, estimate
 from phyda_cli.training.monitor import Lines, figures
+from phyda_cli.training.own_cycle import OwnCycle
 from phyda_cli.training.phases import denoiser_phase, encoder_phase, networks
 from phyda_cli.training.plan import kept_plan
 from phyda_cli.training.run import Run
@@ -57,16 +58,25 @@ def train(run: Run, store_path: Path, found: Estimate | None = None) -> Path:
     cases = simulate_cases(run, data, spread)
     encoder, denoiser = networks(run, data.spec)
 
-    def check() -> dict[str, float]:
+    own = run.nature and OwnCycle(run, run.nature, data, spread, denoiser)
+
+    def on_cases() -> dict[str, float]:
         return validate(encoder.eval(), cases.validation, data.area, run.ranks)
+
+    def check() -> dict[str, float]:
+        return own.check(encoder.eval()) if own else on_cases()
 
     def check_members() -> dict[str, float]:
         return validate_members(encoder, denoiser.eval(), cases.validation, data.area, run.ranks)
 
     encoder_phase(encoder, run, data, cases).run(check)
     encoder.eval().requires_grad_(False)
-    calibration = calibrate(encoder, cases.validation, data.area, run.ranks)
-    scores = check()
+    scores = on_cases()
+    if own:
+        scores |= {f"{name} in a cycle": score for name, score in own.check(encoder).items()}
+        calibration = own.calibrate(encoder)
+    else:
+        calibration = calibrate(encoder, cases.validation, data.area, run.ranks)
     variables = [c.variable for c in data.spec.channel_list]
     correction = expected_weights(encoder, cases.validation, data.area, variables, run.ranks)
     run.monitor.say(
@@ -78,18 +88,9 @@ def train(run: Run, store_path: Path, found: Estimate | None = None) -> Path:
     # it gains.
     denoiser_phase(encoder, denoiser, run, data, cases).run(check_members, keep_best=False)
 
-    metadata: dict[str, Any] = {
-        "name": run.folder.name,
-        "state": data.spec,
-        "solver": run.settings.solver,
-        "sampler": run.settings.sampler,
-        "network": run.settings.network,
-        "correction": correction,
-        "member_times": data.times,
-        "physics_scale": cases.scale,
-        "license": run.settings.license or "",
-        "training": _summary(run, store_path, store, data, scores, time.monotonic() - began),
-    }
+    summary = _summary(run, store_path, store, data, scores, time.monotonic() - began)
+    metadata = _metadata(run, data, cases.scale)
+    metadata |= {"correction": correction, "training": summary}
     truths = np.unique(store.pairs[data.split.training, 1])
     climate = fit_climate(data.states, truths, store.time[truths])
     made = encoder.cpu(), denoiser.cpu(), spread, data.mean_error, climate
@@ -114,7 +115,23 @@ def _record(run: Run, store: Path) -> dict[str, Any]:
     """What makes this run itself: another call continues it only with the same."""
     settings = run.settings.model_dump(mode="json", exclude=FREE)
     record: dict[str, Any] = {"data": str(store.resolve()), "settings": settings}
+    if run.nature is not None:
+        record["nature"] = str(run.nature.resolve())
     return record if run.start is None else record | {"init_from": run.start.sha256}
+
+
+def _metadata(run: Run, data: TrainingData, scale: dict[str, list[float]]) -> dict[str, object]:
+    """What ``model.json`` says of the model itself."""
+    return {
+        "name": run.folder.name,
+        "state": data.spec,
+        "solver": run.settings.solver,
+        "sampler": run.settings.sampler,
+        "network": run.settings.network,
+        "member_times": data.times,
+        "physics_scale": scale,
+        "license": run.settings.license or "",
+    }
 
 
 def _summary(

@@ -16,6 +16,7 @@ import xarray as xr
 from phyda_cli.errors import UsageError
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.settings.data import TwinSettings
+from phyda_cli.simulation.incremental_update import IncrementalUpdate
 from phyda_cli.simulation.jcm import chunk_paths, load_states, run_nature
 from phyda_cli.simulation.speedy_link import SpeedyLink
 from phyda_cli.simulation.twin_cycle import cycle_network, network_size, rms, run_twin_cycle
@@ -130,6 +131,44 @@ def test_lagged_forecasts_are_members_once_there_are_any(
     assert contents(tmp_path / "parts") == found
     with pytest.raises(ValueError, match="2 lagged forecasts need forecasts of 18 h, not of 12"):
         TwinSettings(lagged=2, forecast_hours=12)
+
+
+@pytest.mark.usefixtures("toy_model")
+@pytest.mark.parametrize("parts", [2, 12])
+def test_the_parts_of_an_increment_add_up_to_it(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, parts: int
+) -> None:
+    """In a model that changes nothing the last part leaves what all at once would have."""
+    monkeypatch.setattr(toy_nature, "TURN", 0.0)
+    link = SpeedyLink(checkpoint.state)
+    state = toy_nature.toy(0.3)
+    change = (link.stack([toy_nature.toy(0.5)]) - link.stack([state]))[0]
+    found = IncrementalUpdate(link, toy_nature.START, parts).forecast(
+        state, change, toy_nature.START
+    )
+    [expected] = toy_nature.Toy(toy_nature.START, 0.25).forecast(
+        link.add(state, change), toy_nature.START
+    )
+    for name, value in expected.items():
+        size = np.abs(value - state[name]).max()
+        np.testing.assert_allclose(found[name], value, atol=2e-3 * size, err_msg=name)
+
+
+@pytest.mark.usefixtures("toy_model")
+def test_one_part_is_the_increment_at_once(
+    toy_run: Path, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    for parts in (0, 1, 3):
+        settings = SETTINGS.model_copy(update={"iau_parts": parts})
+        list(islice(run_twin_cycle(toy_run, tmp_path / str(parts), checkpoint, settings), 3))
+    found = []
+    for parts in (0, 1, 3):
+        [*_, last] = sorted((tmp_path / str(parts)).glob("forecast_*.nc"))
+        with xr.open_dataset(last) as data:
+            found.append(np.stack([data[c].values for c in synthetic.CHANNELS], axis=1))
+    unit = checkpoint.state.column("background_std")
+    np.testing.assert_allclose(found[1] / unit, found[0] / unit, atol=0.01)
+    assert np.abs(found[2] - found[0]).max() > 0
 
 
 @pytest.mark.usefixtures("toy_model")
