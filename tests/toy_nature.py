@@ -11,7 +11,7 @@ from phyda_cli.fields.grid import Grid
 from phyda_cli.simulation import incremental_update, jcm, nature_files, speedy_link, twin_cycle
 from phyda_cli.simulation.jcm import SIGMA, Native
 
-__all__ = ["START", "Toy", "install", "toy"]
+__all__ = ["START", "Toy", "install", "toy", "turned"]
 
 START = np.datetime64("2000-03-01", "s")
 SMALL = Grid(np.array([-67.5, -22.5, 22.5, 67.5]), 45.0 * np.arange(8))
@@ -46,7 +46,7 @@ def _completed(state: Native) -> Native:
     return {k: np.asarray(v, np.float32) for k, v in (state | derived).items()}
 
 
-def _turned(field: np.ndarray, angle: float) -> np.ndarray:
+def turned(field: np.ndarray, angle: float) -> np.ndarray:
     """``field`` (..., lon, lat) moved east by ``angle`` radians, exactly for every wave the grid
     resolves."""
     waves = np.fft.rfft(field, axis=-2)
@@ -70,7 +70,7 @@ class Toy:
     def forecast(self, state: Native, time: np.datetime64) -> list[Native]:
         each, count = 4 * TURN / self.saved_per_day, round(self.saved_per_day * self.days)
         angles = each * (1 + np.arange(count))
-        return [_completed({k: _turned(state[k], float(a)) for k in PREDICTED}) for a in angles]
+        return [_completed({k: turned(state[k], float(a)) for k in PREDICTED}) for a in angles]
 
 
 def install(monkeypatch: pytest.MonkeyPatch, grid: Grid = SMALL, height: float = 0.0) -> None:

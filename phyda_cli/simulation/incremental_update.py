@@ -2,7 +2,7 @@
 tendency over the hours after the analysis, which filters the gravity waves that it would start.
 
 The tendency is taken in steps: the model runs for a part of the time, and each part begins with an
-equal share of the increment.
+equal share of what the whole increment changes in the background.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from phyda_cli.simulation.jcm import STEPS_PER_DAY, Native, SpeedyModel
 from phyda_cli.simulation.speedy_link import SpeedyLink
 
 __all__ = ["IncrementalUpdate"]
+
+
+CHANGED = ("u", "v", "t", "q", "ps")
 
 
 class IncrementalUpdate:
@@ -28,7 +31,10 @@ class IncrementalUpdate:
     def forecast(self, state: Native, increment: np.ndarray, time: np.datetime64) -> Native:
         """The state at the next analysis, from the background ``state`` at ``time`` and its
         increment (C, H, W) [physical units]."""
+        whole = self._link.add(state, increment)
+        change = {name: (whole[name] - state[name]) / self._parts for name in CHANGED}
         for part in range(self._parts):
-            begun = self._link.add(state, increment / self._parts)
+            begun = dict(state) | {name: state[name] + change[name] for name in CHANGED}
+            begun["q"] = np.maximum(begun["q"], np.minimum(state["q"], 0.0))
             [state] = self._model.forecast(begun, time + part * self._apart)
         return state

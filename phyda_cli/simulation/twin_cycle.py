@@ -17,6 +17,7 @@ import xarray as xr
 
 from phyda_cli import cf
 from phyda_cli.analysis.background_scale import BackgroundScale
+from phyda_cli.analysis.correction_weight import CorrectionWeight
 from phyda_cli.analysis.lagged import with_lagged
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.model_grid import ModelGridSettings, Networks, analyse
@@ -44,6 +45,8 @@ from phyda_cli.simulation.speedy_link import SpeedyLink
 __all__ = ["Step", "cycle_errors", "cycle_network", "network_size", "rms", "run_twin_cycle"]
 
 HOURS = 24 // STEPS_PER_DAY
+# Networks learn from, and are chosen by, the errors that they leave when nothing holds them back.
+WHOLE = CorrectionWeight.uniform(1.0)
 LAGGED_WEIGHT = EnsembleSettings().lagged_weight
 # attributes of the forecasts' variables, in their units: rms errors, and the spread stated
 ERRORS = ("background_rmse", "analysis_rmse", "analysis_spread")
@@ -161,9 +164,9 @@ class _TwinCycle:
                 hint="see --first and --last",
             )
         self.position = _Position(first, dict(self.truth[first - lag]), FIRST_SCALE)
-        self.update = settings.iau_parts and IncrementalUpdate(
-            link, self.times[0], settings.iau_parts
-        )
+        self.update: IncrementalUpdate | None = None
+        if settings.iau_parts:
+            self.update = IncrementalUpdate(link, self.times[0], settings.iau_parts)
         self.networks = Networks.of(checkpoint) if settings.method == "phyda" else None
 
     def analyse(self, index: int, background: Native) -> tuple[np.ndarray, Step]:
@@ -184,7 +187,7 @@ class _TwinCycle:
             prior,
             simulate(spec, error, network, rng),
             self.networks,
-            ModelGridSettings(expected_scale=self.position.prior),
+            ModelGridSettings(expected_scale=self.position.prior, weight=WHOLE),
         )
         increment = found.mean * found.unit
         left, claimed = truth - state - increment, found.spread * found.unit
@@ -201,7 +204,7 @@ class _TwinCycle:
         self, background: Native, increment: np.ndarray, time: np.datetime64
     ) -> list[Native]:
         """States every 6 h from the analysis at ``time``."""
-        if not self.update:
+        if self.update is None:
             return self.model.forecast(self.link.add(background, increment), time)
         next_one = self.update.forecast(background, increment, time)
         later = self.model.forecast(next_one, time + np.timedelta64(HOURS, "h"))

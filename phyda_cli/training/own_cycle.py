@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from phyda_cli.errors import UsageError
 from phyda_cli.files.publish import publish_text
 from phyda_cli.files.resume import read_record
 from phyda_cli.model.background_spread import BackgroundSpread
@@ -75,8 +76,11 @@ class OwnCycle:
     def _kept(self, encoder: Encoder, method: Method) -> dict[str, Any]:
         """The score of a cycle with ``method`` from its file, which is made unless it is there."""
         checkpoint = self._checkpoint(self.folder / "checkpoint", encoder)
-        out = self.folder / (checkpoint.sha256[:12] if method == "phyda" else method)
-        kept = out.with_suffix(".json")
+        name = f"{method}-{checkpoint.sha256[:12]}"
+        kept, out = (
+            self.folder / f"{name if method == 'phyda' else method}.json",
+            self.folder / name,
+        )
         if not kept.exists():
             for _ in run_twin_cycle(self.nature, out, checkpoint, self._settings(method)):
                 pass
@@ -86,10 +90,16 @@ class OwnCycle:
 
     def _of_cycle(self, folder: Path) -> Score:
         """The score of the analyses in ``folder``, without those that settle."""
-        errors = cycle_errors(folder)
-        settled = {k: v[SETTLING_DAYS * STEPS_PER_DAY :] for k, v in errors.items()}
+        errors, settling = cycle_errors(folder), SETTLING_DAYS * STEPS_PER_DAY
+        if len(errors["analysis_rmse"]) <= settling:
+            raise UsageError(
+                f"the nature run in {self.nature} has {SETTLING_DAYS} days or fewer from the first "
+                "date for validation on; a cycle takes as long to settle",
+                hint="extend it with `phyda download --source nature --days N` in the same folder",
+            )
         error, spread = (
-            np.sqrt((settled[k] ** 2).mean(axis=0)) for k in ("analysis_rmse", "analysis_spread")
+            np.sqrt((errors[name][settling:] ** 2).mean(axis=0))
+            for name in ("analysis_rmse", "analysis_spread")
         )
         relative = error / self.data.spec.column("background_std").ravel()
         return Score(float(np.sqrt(np.mean(relative**2))), tuple((error / spread).tolist()))
@@ -121,8 +131,7 @@ class OwnCycle:
             "physics_scale": {},
             "training": {},
         }
-        networks = (copy.deepcopy(n).cpu() for n in (encoder, self.denoiser))
-        store, mean_error = self.data.store, self.data.mean_error
-        made = *networks, self.spread, mean_error
+        encoder, denoiser = copy.deepcopy(encoder).cpu(), copy.deepcopy(self.denoiser).cpu()
+        store, made = self.data.store, (encoder, denoiser, self.spread, self.data.mean_error)
         save_checkpoint(folder, metadata, store.statics, self.data.members, *made)
         return Checkpoint.open(folder)

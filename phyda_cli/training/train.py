@@ -58,7 +58,7 @@ def train(run: Run, store_path: Path, found: Estimate | None = None) -> Path:
     cases = simulate_cases(run, data, spread)
     encoder, denoiser = networks(run, data.spec)
 
-    own = run.nature and OwnCycle(run, run.nature, data, spread, denoiser)
+    own = OwnCycle(run, run.nature, data, spread, denoiser) if run.nature else None
 
     def on_cases() -> dict[str, float]:
         return validate(encoder.eval(), cases.validation, data.area, run.ranks)

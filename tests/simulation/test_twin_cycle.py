@@ -134,24 +134,28 @@ def test_lagged_forecasts_are_members_once_there_are_any(
 
 
 @pytest.mark.usefixtures("toy_model")
+@pytest.mark.parametrize("turn", [0.0, 0.1])
 @pytest.mark.parametrize("parts", [2, 12])
 def test_the_parts_of_an_increment_add_up_to_it(
-    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, parts: int
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, parts: int, turn: float
 ) -> None:
-    """In a model that changes nothing the last part leaves what all at once would have."""
-    monkeypatch.setattr(toy_nature, "TURN", 0.0)
+    """Each part travels for the time that is left; in a model that changes nothing, their sum is
+    the increment."""
+    monkeypatch.setattr(toy_nature, "TURN", turn)
     link = SpeedyLink(checkpoint.state)
-    state = toy_nature.toy(0.3)
+    state, start = toy_nature.toy(0.3), toy_nature.START
     change = (link.stack([toy_nature.toy(0.5)]) - link.stack([state]))[0]
-    found = IncrementalUpdate(link, toy_nature.START, parts).forecast(
-        state, change, toy_nature.START
-    )
-    [expected] = toy_nature.Toy(toy_nature.START, 0.25).forecast(
-        link.add(state, change), toy_nature.START
-    )
-    for name, value in expected.items():
-        size = np.abs(value - state[name]).max()
-        np.testing.assert_allclose(found[name], value, atol=2e-3 * size, err_msg=name)
+    found = IncrementalUpdate(link, start, parts).forecast(state, change, start)
+    whole, [without] = link.add(state, change), toy_nature.Toy(start, 0.25).forecast(state, start)
+    for name in ("u", "v", "t", "ps", *(() if turn else ("q",))):  # q does not fall below zero
+        part = (whole[name] - state[name]) / parts
+        left = turn * (1 - np.arange(parts) / parts)
+        moved = sum(toy_nature.turned(part, angle) for angle in left)
+        size = np.abs(without[name]).max()
+        assert np.abs(moved).max() > 1e-4 * size
+        np.testing.assert_allclose(
+            found[name], without[name] + moved, atol=1e-6 * parts * size, err_msg=name
+        )
 
 
 @pytest.mark.usefixtures("toy_model")

@@ -85,3 +85,16 @@ def test_a_nature_run_of_another_time(
     run = replace(alone(tmp_path / "run", settings), nature=tmp_path / "later")
     with pytest.raises(UsageError, match="no cycle from 2000-03-07T"):
         train(run, store)
+
+
+def test_a_nature_run_that_ends_before_the_cycle_has_settled(
+    toy: tuple[Path, Path],
+    settings: TrainingSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nature, store = toy
+    monkeypatch.setattr(own_cycle, "SETTLING_DAYS", 1)
+    run = replace(alone(tmp_path / "run", settings), nature=nature)
+    with pytest.raises(UsageError, match="has 1 days or fewer"):
+        train(run, store)
