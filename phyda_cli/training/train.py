@@ -16,8 +16,9 @@ import torch
 from phyda_cli.files.resume import claim
 from phyda_cli.model.checkpoint import save_checkpoint
 from phyda_cli.model.climate import fit_climate
+from phyda_cli.model.encoder import Encoder
 from phyda_cli.preprocessing.store import PairStore
-from phyda_cli.training.data import TrainingData, simulate_cases, training_data
+from phyda_cli.training.data import TrainingCases, TrainingData, simulate_cases, training_data
 from phyda_cli.training.estimate import Estimate, estimate
 from phyda_cli.training.monitor import Lines, figures
 from phyda_cli.training.own_cycle import OwnCycle
@@ -60,23 +61,17 @@ def train(run: Run, store_path: Path, found: Estimate | None = None) -> Path:
 
     own = OwnCycle(run, run.nature, data, spread, denoiser) if run.nature else None
 
-    def on_cases() -> dict[str, float]:
-        return validate(encoder.eval(), cases.validation, data.area, run.ranks)
-
     def check() -> dict[str, float]:
-        return own.check(encoder.eval()) if own else on_cases()
+        if own:
+            return own.check(encoder.eval())
+        return validate(encoder.eval(), cases.validation, data.area, run.ranks)
 
     def check_members() -> dict[str, float]:
         return validate_members(encoder, denoiser.eval(), cases.validation, data.area, run.ranks)
 
     encoder_phase(encoder, run, data, cases).run(check)
     encoder.eval().requires_grad_(False)
-    scores = on_cases()
-    if own:
-        scores |= {f"{name} in a cycle": score for name, score in own.check(encoder).items()}
-        calibration = own.calibrate(encoder)
-    else:
-        calibration = calibrate(encoder, cases.validation, data.area, run.ranks)
+    scores, calibration = _judged(encoder, run, data, cases, own)
     variables = [c.variable for c in data.spec.channel_list]
     correction = expected_weights(encoder, cases.validation, data.area, variables, run.ranks)
     run.monitor.say(
@@ -98,6 +93,17 @@ def train(run: Run, store_path: Path, found: Estimate | None = None) -> Path:
     return run.ranks.first(
         lambda: save_checkpoint(folder, metadata, store.statics, data.members, *made)
     )
+
+
+def _judged(
+    encoder: Encoder, run: Run, data: TrainingData, cases: TrainingCases, own: OwnCycle | None
+) -> tuple[dict[str, float], torch.Tensor]:
+    """The scores of ``encoder``, and the calibration (C,) of its spread, which is set."""
+    scores = validate(encoder, cases.validation, data.area, run.ranks)
+    if own is None:
+        return scores, calibrate(encoder, cases.validation, data.area, run.ranks)
+    scores |= {f"{name} in a cycle": score for name, score in own.check(encoder).items()}
+    return scores, own.calibrate(encoder)
 
 
 def no_better(scores: dict[str, float]) -> str:
