@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks import collect
 from benchmarks.limited_report import write_report
+from benchmarks.osse_report import Group, summary_of
 from benchmarks.outcome import finish
 
 RESULTS = json.loads(collect.RESULTS.read_text(encoding="utf-8"))
@@ -23,6 +25,7 @@ def measurement(results: dict[str, Any], name: str) -> dict[str, Any]:
 
 def written(folder: Path, name: str, result: dict[str, Any]) -> None:
     """``result`` as a benchmark ends with it."""
+    (folder / name).parent.mkdir(exist_ok=True)
     with pytest.raises(SystemExit):
         finish([], result, folder / name)
 
@@ -109,3 +112,35 @@ def test_planted_errors_and_times_of_reports(tmp_path: Path) -> None:
     assert found["planted"].keys() == measurement(RESULTS, "planted")["values"].keys()
     assert found["planted"]["wind, raw GFS, SCT"] == {"value": 52}
     assert found["fgat"]["FGAT"] == {"value": 1.007, "low": 1.0, "high": 1.01}
+
+
+def test_single_analyses_and_one_day(tmp_path: Path) -> None:
+    def record(method: str, case: int, square: float, width: float) -> dict[str, Any]:
+        numbers = {"square": square, "prior": 1.0, "width": width, "crps": np.sqrt(square)}
+        return {"method": method, "case": case} | {k: np.full(2, v) for k, v in numbers.items()}
+
+    records = [record("oi", case, 0.25, 0.16) for case in range(4)]
+    records += [record("phyda", case, 0.16, 0.16) for case in range(4)]
+    group = Group(records, ["t", "z"])
+    summary = [
+        {"network": "100 soundings", "noise": noise, **summary_of(group, method)}
+        for method in ("oi", "phyda")
+        for noise in (1, 2)
+    ]
+    written(tmp_path, "osse/osse.json", {"summary": summary})
+    days = {"phyda": {"z500": 264.7, "t850": 1.384, "msl": 371.6}}
+    written(tmp_path, "regional.json", {"rmse": days})
+    results = json.loads(json.dumps(RESULTS))
+    stayed = collect.update(results, tmp_path)
+
+    def of(name: str) -> Any:
+        return measurement(results, name)["values"]["100 soundings"]
+
+    assert (of("single_oi"), of("single_phyda")) == ({"value": 0.5}, {"value": 0.4})
+    assert of("single_against_oi") == {"value": -20.0, "low": -20.0, "high": -20.0}
+    assert of("single_crps") == {"value": -20.0}
+    assert of("single_spread_oi") == {"low": 0.8, "high": 0.8}
+    assert of("single_spread_phyda") == {"low": 1.0, "high": 1.0}
+    one = measurement(results, "one_case_phyda")["values"]
+    assert one == {"z500": {"value": 265}, "t850": {"value": 1.38}, "msl": {"value": 372}}
+    assert "one_case_oi" in stayed
