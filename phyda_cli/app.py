@@ -119,6 +119,9 @@ def main() -> None:
     """Run the command line; every error of phyda's own becomes one message and its exit code."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
+    # Torch's threads sleep while they wait for each other. On a busy machine they would else spend
+    # more time on waiting than on work. Read when torch is loaded, here and in processes started.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except PhydaError as error:

@@ -21,7 +21,7 @@ from phyda_cli.analysis.fine_covariance import Points, SmallScale
 from phyda_cli.analysis.fine_draws import prior_draws
 from phyda_cli.analysis.fine_drift import drift
 from phyda_cli.analysis.fine_estimate import estimate
-from phyda_cli.analysis.fine_solve import interpolate
+from phyda_cli.analysis.fine_solve import interpolate, one_thread
 from phyda_cli.constants import EARTH_RADIUS
 from phyda_cli.fields.earth import unit_vectors
 from phyda_cli.fields.grid import Fields
@@ -54,6 +54,7 @@ class FineStage:
     notes: list[str] = field(default_factory=list)
 
 
+@one_thread()
 def fine_stage(
     background: Fields,
     table: pd.DataFrame,

@@ -13,6 +13,7 @@ length and the spacing of the stations are a tile, with one Cholesky decompositi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ from phyda_cli.analysis.fine_covariance import (
     taper,
 )
 
-__all__ = ["FineIncrement", "interpolate"]
+__all__ = ["FineIncrement", "interpolate", "one_thread"]
 
 _SHARED = 0.2  # side of a tile over the distance that its farthest station has, at most
 _SMALLEST = 1.0  # km, where many stations stand in one place
@@ -45,6 +46,18 @@ class FineIncrement:
     increment: np.ndarray
     variance: np.ndarray
     fading: np.ndarray
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch works in one thread: several that share arrays as small as those of a tile only wait
+    for each other, which takes processor time and gains none."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def interpolate(

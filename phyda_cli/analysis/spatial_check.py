@@ -24,6 +24,7 @@ from phyda_cli.analysis import fine_groups as groups
 from phyda_cli.analysis.fine_covariance import Points, SmallScale, covariance, separation
 from phyda_cli.analysis.fine_drift import drift
 from phyda_cli.analysis.fine_estimate import estimate
+from phyda_cli.analysis.fine_solve import one_thread
 from phyda_cli.fields.grid import Fields
 from phyda_cli.observations.qc import set_codes
 from phyda_cli.observations.table import QC
@@ -39,6 +40,7 @@ _AT_ONCE = 1000  # stations
 _NO_SAY = 1e6  # variance of a neighbour that does not count, over that of all
 
 
+@one_thread()
 def spatial_check(
     table: pd.DataFrame,
     background: Fields,

@@ -85,6 +85,18 @@ def test_version(phyda: Run) -> None:
     assert phyda("--version").out.strip() == f"phyda {__version__}"
 
 
+@pytest.mark.parametrize("given", [None, "ACTIVE"])
+def test_threads_sleep_while_they_wait_unless_told_otherwise(given: str | None) -> None:
+    code = "import atexit, os, sys; from phyda_cli.app import main; sys.argv[1:] = ['--version'];"
+    code += "atexit.register(lambda: print(os.environ['OMP_WAIT_POLICY'])); main()"
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    environment |= {} if given is None else {"OMP_WAIT_POLICY": given}
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert said.stdout.splitlines()[-1] == (given or "PASSIVE")
+
+
 def test_usage_errors(phyda: Run) -> None:
     assert phyda("assimilate").code == 2
     assert phyda("colour").code == 2
