@@ -1,7 +1,7 @@
 """How phyda compares with its own linear analysis on backgrounds that it was not trained for, with
 all of the learned correction and with as much of it as the observations support.
 
-    python -m benchmarks.linear --data data/nature/test [--dates 8] [--json FILE]
+    python -m benchmarks.linear --data data/nature/test [--dates 6] [--json FILE]
     python -m benchmarks.linear --quick
 
 Truth: a nature run never trained on. Backgrounds: twin forecasts of 24 h and, started a day
@@ -138,7 +138,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, help="folder of a nature run with twin forecasts")
     parser.add_argument("--checkpoint", type=Path, default=BUNDLED)
-    parser.add_argument("--dates", type=int, default=8)
+    parser.add_argument("--dates", type=int, default=6)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="the demo's pair, two networks")
     args = parser.parse_args()
