@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: nothing here is big enough to share
@@ -20,6 +21,10 @@ with suppress(ImportError):
 import synthetic
 
 from phyda_cli.settings.training import TrainingSettings
+
+# A busy machine may take its time.
+hypothesis.settings.register_profile("without deadline", deadline=None)
+hypothesis.settings.load_profile("without deadline")
 
 ROOT = Path(__file__).resolve().parents[1]
 

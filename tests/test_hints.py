@@ -22,6 +22,7 @@ FED_BACK = {  # where a hint is given: the tests that follow it
     "formats/axes.py _unsupported": f"{FORECAST}::test_grids_in_hints",
     "formats/axes.py _refuse_eta": "formats/test_conventions.py::"
     "test_wrf_output_is_refused_for_its_grid_first",
+    "formats/by_time.py __init__": "simulation/test_osse.py::test_a_time_is_given_once",
     "formats/checks.py _refused": f"{FORECAST}::test_a_variable_left_out",
     "formats/checks.py _other_units": f"{FORECAST}::test_units_attributes",
     "formats/checks.py check_range": f"{FORECAST}::test_units_attributes",

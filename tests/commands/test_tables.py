@@ -77,7 +77,7 @@ def test_units_are_the_same_in_every_table(capsys: pytest.CaptureFixture[str]) -
     assert readable_units("kg kg-1") == ("g kg-1", 1e3)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.lists(st.lists(st.floats(-1e9, 1e9), min_size=4, max_size=12), min_size=1, max_size=4),
     st.integers(60, 120),

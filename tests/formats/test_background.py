@@ -173,7 +173,7 @@ def assert_same_atmosphere(background: Background, tolerance: float = 1e-6) -> N
         )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(
     names=st.sampled_from(sorted(NAMES)),
     ascending=st.booleans(),

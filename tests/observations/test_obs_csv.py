@@ -230,7 +230,7 @@ texts = st.text(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts, st.sampled_from([LONG, f"{HEAD},t2m,wind_speed\n", ""]))
 def test_any_text_is_accounted_for_or_refused(text: str, header: str) -> None:
     try:
@@ -261,7 +261,7 @@ def test_any_text_is_accounted_for_or_refused(text: str, header: str) -> None:
 numbers = st.floats(-1e6, 1e6).filter(lambda x: f"{x}" not in ("-9999.0",))
 
 
-@settings(max_examples=40, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(max_examples=40, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(
     st.lists(
         st.tuples(

@@ -127,9 +127,7 @@ ROWS = st.tuples(
 
 
 @given(st.lists(ROWS, min_size=1, max_size=8))
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_table_comes_back_from_csv(tmp_path: Path, rows: list[tuple]) -> None:
     station, seconds, latitude, longitude, variable, pressure, value, use = map(
         list, zip(*rows, strict=True)
@@ -161,7 +159,7 @@ CELLS = st.sampled_from(
 
 
 @given(st.lists(st.lists(CELLS, min_size=0, max_size=8), max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_line_of_any_text_is_counted(rows: list[list[str]]) -> None:
     lines = [",".join(cells) for cells in rows]
     for header in (LONG, WIDE):
@@ -173,7 +171,7 @@ def test_every_line_of_any_text_is_counted(rows: list[list[str]]) -> None:
 
 
 @given(st.lists(st.sampled_from(["good", "damaged", "junk", "no time"]), min_size=1, max_size=6))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_every_message_of_any_bufr_is_counted(kinds: list[str]) -> None:
     damaged = bytearray(synop())
     damaged[4:7] = (40).to_bytes(3, "big")

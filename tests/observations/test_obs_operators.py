@@ -79,7 +79,7 @@ places = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(places)
 def test_exact_for_fields_linear_in_position_and_log_pressure(
     points: list[tuple[float, float, float]],

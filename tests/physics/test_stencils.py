@@ -12,7 +12,7 @@ from phyda_cli.physics.stencils import Derivative, Terms
 STEPS = st.lists(st.floats(0.2, 5.0), min_size=2, max_size=7)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(STEPS, st.tuples(*[st.floats(-3, 3)] * 3), st.booleans(), st.sampled_from([-1, -2, -3]))
 def test_quadratics_are_exact_on_any_points(
     steps: list[float], c: tuple[float, float, float], reverse: bool, dim: int

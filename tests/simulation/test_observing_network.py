@@ -26,7 +26,7 @@ def spec_of(channels: tuple[str, ...]) -> StateSpec:
     return StateSpec.model_validate(spec().model_dump() | {"channels": channels} | ones)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.floats(-2, 2), st.floats(-2, 2))
 def test_linear_fields_are_observed_exactly(seed: int, north: float, east: float) -> None:
     rng = np.random.default_rng(seed)
@@ -53,7 +53,7 @@ def test_each_row_sees_its_channel_only() -> None:
     np.testing.assert_allclose(np.asarray(network.matrix.sum(axis=1)).ravel()[scalar], 1, atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 100_000), st.booleans())
 def test_positions_lie_within_the_grid(seed: int, limited: bool) -> None:
     grid = AREA if limited else GRID

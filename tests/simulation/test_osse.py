@@ -210,6 +210,14 @@ def test_without_a_background_it_is_the_truth_of_a_day_before(
     assert gains_of(outcome).ratio.value < 1
 
 
+def test_a_time_is_given_once(experiment: Make) -> None:
+    [file] = experiment(dense(0.5, 4)).truths.files
+    with pytest.raises(InputError, match="both hold the truth") as raised:
+        FieldsByTime("truth", [file, file])
+    assert raised.value.hint == "give each time once"
+    assert len(FieldsByTime("truth", [file]).times) == DATES
+
+
 def test_times_that_do_not_match_are_named(experiment: Make, nature: Path) -> None:
     asked = experiment(dense(1.0, 4))
     early, late = (

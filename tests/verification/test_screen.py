@@ -20,7 +20,7 @@ tables = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text("ab ", max_size=300), max_size=60), st.lists(tables, max_size=7))
 def test_whatever_there_is_fits(headline: list[str], some: list[TextTable]) -> None:
     lines = screen(headline, some, "more")
