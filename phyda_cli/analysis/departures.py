@@ -124,9 +124,7 @@ def observe_background(
 
     All ranks of an analysis repeat this, so it must come out the same for each."""
     spec = checkpoint.state
-    statics = None
-    if "orography" not in background.surface:
-        statics = static_orography(checkpoint, background)
+    statics = static_orography(checkpoint, background)
     operator = build_operator(background, table, statics, settings.qc.height_limit_m)
     table = operator_check(table, operator)
     layout = as_fields(prior.state, spec, background, prior.available)
@@ -301,8 +299,8 @@ def _thinned(
 def static_orography(checkpoint: Checkpoint, background: Fields) -> np.ndarray | None:
     """The checkpoint's orography on the user's grid, where the background brings none."""
     spec = checkpoint.state
-    if (
-        not checkpoint.statics["orography"].any() or "sp" in background.surface
-    ):  # sp belongs to its own orography only
+    if "orography" in background.surface or not checkpoint.statics["orography"].any():
+        return None
+    if "sp" in background.surface:  # it belongs to its own orography only
         return None
     return regrid(spec.grid, background.grid, checkpoint.statics["orography"])

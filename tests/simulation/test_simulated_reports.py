@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,20 @@ def test_exact_reports_have_no_departure(fields: Fields, checkpoint: Checkpoint)
     assert passed.mean() > 0.9
     size = np.abs(table["value"].to_numpy())
     assert np.all(np.abs(problem.departures.innovation)[passed] <= 1e-12 * size[passed])
+
+
+def test_the_ground_is_that_of_the_fields(fields: Fields, checkpoint: Checkpoint) -> None:
+    """Not the checkpoint's, where the fields bring their own."""
+    shape = fields.grid.shape
+    own = {"t2m": np.full(shape, 280.0), "orography": np.full(shape, 1200.0)}
+    high = replace(fields, surface=dict(fields.surface) | own)
+    rows = network(5).rows[lambda t: t["variable"] == "msl"].reset_index(drop=True)
+    stations = rows.assign(variable="t2m", elevation=1200.0)
+    found = simulate_reports(
+        high, ObservingNetwork(Path("n.csv"), stations), checkpoint, CONTROLS, None
+    )
+    np.testing.assert_allclose(found.table["value"], np.full(5, 280.0), atol=1e-6)
+    assert found.left_out.empty
 
 
 def test_nothing_is_lost(fields: Fields, checkpoint: Checkpoint) -> None:
