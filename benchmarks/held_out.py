@@ -166,7 +166,8 @@ def cases(
         encoder = analyse(prior, observations, everything, settings)
         began, sampled = time.perf_counter(), None
         if members:
-            sampled = analyse(prior, observations, everything, replace(settings, members=members))
+            again = replace(settings, members=members, weight=encoder.weight)  # as it would find
+            sampled = analyse(prior, observations, everything, again)
         yield Case(
             pair, linear, virtual, encoder, sampled, (oi_seconds, time.perf_counter() - began)
         )
