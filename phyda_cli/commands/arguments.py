@@ -19,6 +19,7 @@ __all__ = [
     "AsJson",
     "Checkpoint",
     "Decimal",
+    "NetworkFile",
     "ObsMap",
     "Overwrite",
     "check_name",
@@ -47,6 +48,17 @@ Checkpoint = Annotated[
         envvar="PHYDA_CHECKPOINT",
         show_envvar=False,
         rich_help_panel=METHOD,
+        readable=False,
+    ),
+]
+NetworkFile = Annotated[
+    Path,
+    typer.Option(
+        "--network",
+        metavar="FILE",
+        help="A list of stations (CSV), or a file of observations whose values and times do not "
+        "matter.",
+        rich_help_panel=INPUT,
         readable=False,
     ),
 ]

@@ -14,6 +14,7 @@ from phyda_cli.commands.arguments import (
     AsJson,
     Checkpoint,
     Decimal,
+    NetworkFile,
     ObsMap,
     files_of,
     parse_time,
@@ -229,16 +230,7 @@ def simulate(
         ),
     ],
     chosen: Chosen,
-    network: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE",
-            help="A list of stations (CSV), or a file of observations whose values and times do "
-            "not matter.",
-            rich_help_panel=INPUT,
-            readable=False,
-        ),
-    ],
+    network: NetworkFile,
     out: Annotated[
         Path,
         typer.Option(

@@ -16,6 +16,7 @@ from phyda_cli.commands.arguments import (
     AsJson,
     Checkpoint,
     Decimal,
+    NetworkFile,
     ObsMap,
     Overwrite,
     files_of,
@@ -53,17 +54,7 @@ def osse(
             readable=False,
         ),
     ],
-    network: Annotated[
-        Path,
-        typer.Option(
-            "--network",
-            metavar="FILE",
-            help="A list of stations (CSV), or a file of observations whose values and times do "
-            "not matter.",
-            rich_help_panel=INPUT,
-            readable=False,
-        ),
-    ],
+    network: NetworkFile,
     out: Annotated[
         Path,
         typer.Option(

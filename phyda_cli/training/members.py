@@ -8,6 +8,7 @@ import torch
 
 from phyda_cli.analysis.localisation import Localisation
 from phyda_cli.analysis.reconstruction import Ensemble
+from phyda_cli.errors import InputError
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.checkpoint import in_season
 from phyda_cli.settings.model import SolverSettings
@@ -23,7 +24,8 @@ class MemberPool:
 
     A case never sees members of its own fold of dates (windows of 12 days, every eighth in the same
     fold), or stage 1 would be handed the truth and training would learn to trust it too much. Of
-    those left it sees ``most``, evenly spread, where there are more.
+    those left it sees ``most``, evenly spread, where there are more. Raises InputError where none
+    is left.
     """
 
     def __init__(
@@ -59,6 +61,12 @@ class MemberPool:
                 middle = np.datetime64(f"2001-{month + 1:02d}-15", "s")
                 assert self._solver.season_days is not None
                 keep = keep[in_season(self._times[keep], middle, self._solver.season_days)]
+            if not keep.size:
+                raise InputError(
+                    f"no static member is left for {np.datetime_as_string(time, unit='D')}: all "
+                    f"are of the same {WINDOW_DAYS} days, or of another season",
+                    hint="train on pairs of a longer time, some weeks at least",
+                )
             if self._most and keep.size > self._most:
                 keep = keep[np.linspace(0, keep.size - 1, self._most).round().astype(int)]
             chosen = self._members[torch.from_numpy(keep)] / keep.size**0.5

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from phyda_cli.analysis.departures import huber_weights, left_out, reweighted
+from phyda_cli.analysis.departures import (
+    huber_weights,
+    left_out,
+    reweighted,
+    static_orography,
+)
+from phyda_cli.fields.grid import Fields
+from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 
 
 def test_weights() -> None:
@@ -62,3 +69,17 @@ def test_no_observation_counts_more_than_on_its_own() -> None:
     departure, sigma = left_out(*(np.array([v]) for v in (0.5, 5.0, 1.0, 1.0)))
     assert departure[0] == pytest.approx(1.0)  # h = 1/2, whatever the spread of the analysis
     assert sigma[0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("own", "taken"), [((), True), (("orography",), False), (("sp",), False)])
+def test_the_checkpoint_lends_its_ground_to_fields_without_one(
+    own: tuple[str, ...], taken: bool
+) -> None:
+    checkpoint = Checkpoint.open(BUNDLED)
+    grid = checkpoint.state.grid
+    surface = {name: np.zeros(grid.shape) for name in ("t2m", *own)}
+    fields = Fields(grid, np.datetime64("2020-01-01", "ns"), np.zeros(0), {}, surface)
+    found = static_orography(checkpoint, fields)
+    assert (found is not None) is taken
+    if found is not None:
+        np.testing.assert_allclose(found, checkpoint.statics["orography"], atol=1e-3)

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 import torch
 from synthetic import GRID, spec
 
 from phyda_cli.analysis.model_grid import Increment, ModelGridSettings, Networks, analyse
 from phyda_cli.analysis.prior import Prior
+from phyda_cli.errors import InputError
 from phyda_cli.model.encoder import conditions
 from phyda_cli.settings.model import SolverSettings
 from phyda_cli.settings.training import TrainingSettings
@@ -65,6 +67,14 @@ def test_seasonal_members_are_of_the_season_and_other_dates() -> None:
         assert (fold(YEAR[found]) != fold(np.array([time]))[0]).all()
         apart = np.abs((YEAR[found] - time) / DAY) % 365.25
         assert np.minimum(apart, 365.25 - apart).max() <= 45 + 17
+
+
+def test_pairs_of_a_few_days_leave_no_member() -> None:
+    week = YEAR[0] + DAY * np.arange(6)
+    members = torch.ones(6, 1, *GRID.shape)
+    pool = MemberPool(members, tuple(map(str, week)), spec(), SolverSettings())
+    with pytest.raises(InputError, match="no static member is left for 2010-01-01"):
+        pool.ensemble(week[0])
 
 
 def test_ensembles_are_made_once_and_scaled() -> None:
