@@ -4,6 +4,7 @@ beside."""
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,3 +71,16 @@ def test_imports_point_down(layer: str) -> None:
 def test_every_module_is_in_a_layer() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert packages | {path.stem for path in ROOT.glob("*.py")} <= set(LEVEL)
+
+
+def test_pyproj_is_loaded_before_eccodes() -> None:
+    """Some versions of xarray load ecCodes when they open a file, and jcm opens some."""
+    loads = re.compile(
+        r"^\s*(import (eccodes|jcm)\b|from (cfgrib|eccodes|jcm)\b)|xr\.open_|\.to_(netcdf|zarr)\(",
+        re.MULTILINE,
+    )
+    texts = {path: path.read_text(encoding="utf-8") for path in ROOT.rglob("*.py")}
+    found = {path: at.start() for path, text in texts.items() if (at := loads.search(text))}
+    late = [p.name for p, at in found.items() if "libproj" not in texts[p][:at]]
+    assert len(found) > 5
+    assert not late

@@ -106,7 +106,11 @@ def regrid(source: Grid, target: Grid, values: np.ndarray, vector: bool = False)
         matrix = grid_to_grid(source, target, vector)
         return np.asarray(matrix @ values.ravel()).reshape(target.shape)
     along, across, caps = _separable(source, target, vector)
-    found = along @ np.asarray(values, float) @ across.T
+    values = np.asarray(values, float)
+    if target.latitude.size < source.latitude.size:
+        found = (across @ (along @ values).T).T
+    else:  # the rows last, which are long and contiguous
+        found = along @ np.ascontiguousarray((across @ values.T).T)
     for row, weight, cap in caps:
         found[weight > 0] += weight[weight > 0, None] * (cap @ values[row])
     return np.asarray(found)
@@ -122,7 +126,7 @@ def on_covering(mesh: Mesh, values: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=4)
 def _separable(
     source: Grid, target: Grid, vector: bool
-) -> tuple[np.ndarray, np.ndarray, list[tuple[int, np.ndarray, np.ndarray]]]:
+) -> tuple[sparse.csr_array, sparse.csr_array, list[tuple[int, np.ndarray, np.ndarray]]]:
     """Weights of the source's rows (H', H) and columns (W', W), and for each pole its row, the
     weights (H',) of the pole's value and those of the row's points (W', W) for that value."""
     latitude, longitude = target.latitude, target.longitude
@@ -140,7 +144,7 @@ def _separable(
     cap = _cap(source, longitude, vector)
     ends = (np.argmin(source.latitude), -1), (np.argmax(source.latitude), 1)
     caps = [(int(row), polar * within[0] * (latitude * side > 0), cap) for row, side in ends]
-    return along, across, caps
+    return sparse.csr_array(along), sparse.csr_array(across), caps
 
 
 def log_pressure_weights(

@@ -100,13 +100,13 @@ class Outcome:
         ]
 
     def old(self, source: Source, i: int) -> np.ndarray:
-        """Level ``i`` of a variable of the file (H, W), float64."""
+        """Level ``i`` of a variable of the file (H, W), as stored."""
         axes, variable = self.background.axes, self.background.source[source.name]
         at = {d: 0 for d in variable.dims if d not in (axes.latitude, axes.longitude)}
         if source.level_dim is not None:
             at[source.level_dim] = i
         values = variable.isel(at).transpose(axes.latitude, axes.longitude).values
-        return np.asarray(values[:, axes.take], np.float64)
+        return axes.on_grid(values)
 
     def change(self, source: Source, i: int, fields: Fields) -> np.ndarray:
         """``fields`` minus background; NaN where the latter is missing or not to be believed."""
@@ -121,7 +121,7 @@ class Outcome:
         change = self.change(source, i, fields)
         if source.relative and fields is self.analysis:
             self._changes[source.name, i] = change
-        return self.old(source, i) + np.where(np.isnan(change), 0.0, change)
+        return np.where(np.isnan(change), 0.0, change) + self.old(source, i)
 
     def increment_of(self, source: Source, i: int) -> np.ndarray:
         known = self._changes.pop((source.name, i), None)
@@ -261,7 +261,7 @@ def _assembled(
         count = 1 if source.level_dim is None else variable.sizes[source.level_dim]
         values = np.empty((count, axes.grid.shape[0], axes.back.size), np.float32)
         for i in range(count):
-            values[i] = level(i)[:, axes.back]
+            values[i] = axes.in_file(level(i))
             if bits < 23:
                 values[i] = _rounded(values[i], bits)
         whole = values[0] if source.level_dim is None else values

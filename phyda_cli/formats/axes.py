@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import xarray as xr
@@ -42,6 +43,20 @@ class Axes:
     grid: Grid
     take: np.ndarray
     back: np.ndarray
+
+    @cached_property
+    def in_order(self) -> bool:
+        """Whether the file's columns are those of the grid."""
+        same = self.take.size == self.back.size
+        return same and np.array_equal(self.take, np.arange(self.take.size))
+
+    def on_grid(self, values: np.ndarray) -> np.ndarray:
+        """``values`` (..., columns of the file) on the grid's columns."""
+        return values if self.in_order else values[..., self.take]
+
+    def in_file(self, values: np.ndarray) -> np.ndarray:
+        """``values`` (..., columns of the grid) on the file's columns."""
+        return values if self.in_order else values[..., self.back]
 
 
 @dataclass(frozen=True)

@@ -185,8 +185,7 @@ def _eastwards(dataset: xr.Dataset, axes: Axes) -> tuple[xr.Dataset, list[str]]:
     name = axes.longitude
     if isinstance(axes.grid, Mesh):
         return dataset, []
-    in_order = np.array_equal(axes.take, np.arange(axes.take.size))
-    if name not in dataset.variables or not in_order or axes.take.size != dataset.sizes[name]:
+    if name not in dataset.variables or not axes.in_order:
         return dataset, []
     values = np.asarray(dataset[name].values, np.float64)
     if np.all(np.diff(values) > 0):

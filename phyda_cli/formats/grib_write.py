@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import xarray as xr
 
+from phyda_cli import libproj  # noqa: F401  before ecCodes
 from phyda_cli.errors import OutputError, UsageError
 from phyda_cli.files.publish import publish
 from phyda_cli.formats.background import Background

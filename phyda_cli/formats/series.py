@@ -200,7 +200,7 @@ def values_of(dataset: xr.Dataset, axes: Axes, source: Source) -> np.ndarray:
         axes.longitude,
     ]
     single = {d: 0 for d in variable.dims if d not in order}
-    return np.asarray(variable.isel(single).transpose(*order).values)[..., axes.take]
+    return axes.on_grid(np.asarray(variable.isel(single).transpose(*order).values))
 
 
 def canonical(source: Source, values: np.ndarray) -> np.ndarray:
@@ -272,8 +272,7 @@ def _values(
         *outer, level = inner
         values = values[(*(p[:, None] for p in outer), level[None] if outer else level)]
         values = values if outer else values[None]
-    if not np.array_equal(axes.take, np.arange(axes.take.size)):
-        values = values[..., axes.take]
+    values = axes.on_grid(values)
     if values.shape[0] != count:  # the variable is the same at all times
         values = np.broadcast_to(values, (count, *values.shape[1:]))
     return canonical(source, values)

@@ -13,7 +13,10 @@ import numpy as np
 import xarray as xr
 from xarray.core.indexing import ExplicitlyIndexed
 
-from phyda_cli import cf
+from phyda_cli import (
+    cf,
+    libproj,  # noqa: F401  some versions of xarray load every plug-in on opening
+)
 from phyda_cli.errors import OutputError, UsageError
 from phyda_cli.fields.grid import Fields
 from phyda_cli.files.publish import FOLDER, check_target, publish, publish_folder
@@ -38,7 +41,7 @@ __all__ = [
 _GRIB_SUFFIXES = (".grib", ".grib1", ".grib2", ".grb", ".grb1", ".grb2", ".gb2")
 
 _BY_SUFFIX = {FOLDER: "zarr"}
-_COMPRESSION = {"zlib": True, "complevel": 2, "shuffle": True, "dtype": "float32"}
+_COMPRESSION = {"zlib": True, "complevel": 1, "shuffle": True, "dtype": "float32"}
 _HISTORY = 20  # lines, the latest: where analyses start from analyses it would grow for ever
 
 

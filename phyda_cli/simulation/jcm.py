@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from phyda_cli import libproj  # noqa: F401  some versions of xarray load every plug-in on opening
 from phyda_cli.errors import UsageError
 from phyda_cli.files.arrays import read_arrays, write_arrays
 

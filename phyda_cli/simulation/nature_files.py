@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from phyda_cli import cf
+from phyda_cli import (
+    cf,
+    libproj,  # noqa: F401  some versions of xarray load every plug-in on opening
+)
 from phyda_cli.files.publish import publish
 from phyda_cli.names import STATICS
 from phyda_cli.simulation.jcm import (

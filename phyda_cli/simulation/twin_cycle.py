@@ -15,7 +15,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from phyda_cli import cf
+from phyda_cli import (
+    cf,
+    libproj,  # noqa: F401  some versions of xarray load every plug-in on opening
+)
 from phyda_cli.analysis.background_scale import BackgroundScale
 from phyda_cli.analysis.correction_weight import CorrectionWeight
 from phyda_cli.analysis.lagged import with_lagged

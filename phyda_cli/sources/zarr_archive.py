@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from phyda_cli import libproj  # noqa: F401  some versions of xarray load every plug-in on opening
 from phyda_cli.errors import InputError, UsageError
 from phyda_cli.formats.recognise import Source, find_axes, find_sources
 from phyda_cli.formats.times import time_axis

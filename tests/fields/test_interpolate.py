@@ -65,6 +65,20 @@ def test_by_rows_and_columns_as_by_the_matrix(source: Grid, target: Grid, vector
     np.testing.assert_allclose(regrid(source, target, field, vector), wanted, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [(POLES, CENTRED), (REGION, Grid(np.linspace(58, 32, 53), np.arange(-18, 14.0)))],
+)
+def test_a_missing_value_is_missing_next_to_it_only(source: Grid, target: Grid) -> None:
+    field = np.zeros(source.shape)
+    field[10, 10] = np.nan
+    found = np.isnan(regrid(source, target, field))
+    assert 0 < found.mean() < 0.02
+    lat, lon = (a[found] for a in target.mesh)
+    assert (abs(lat - source.latitude[10]) <= abs(np.diff(source.latitude[:2]))).all()
+    assert (abs((lon - source.longitude[10] + 180) % 360 - 180) <= source.spacing).all()
+
+
 def test_wraps_between_the_last_and_the_first_column() -> None:
     field = np.zeros(CENTRED.shape)
     field[:, 0], field[:, -1] = 4.0, 2.0

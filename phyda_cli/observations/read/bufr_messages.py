@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from phyda_cli import libproj  # noqa: F401  before ecCodes
 from phyda_cli.errors import InputError
 from phyda_cli.observations.report import Problem
 
