@@ -25,6 +25,7 @@ from phyda_cli.analysis.fine_solve import interpolate, one_thread
 from phyda_cli.constants import EARTH_RADIUS
 from phyda_cli.fields.earth import unit_vectors
 from phyda_cli.fields.grid import Fields
+from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.table import QC
 from phyda_cli.settings.fine import FineSettings
 
@@ -257,11 +258,10 @@ def refine(
         name: fields.surface[name] - background.surface[name]
         for name in companions(background, fields)
     }
-    far = 100 * _share_far(background, table, used, settings.far_km)
+    far = _percent(_share_far(background, table, used, settings.far_km))
     notes = [
         *stage.notes,
-        f"{far:.0f} % of the area is farther than {settings.far_km:g} km from every used "
-        "observation",
+        f"{far} of the area is farther than {settings.far_km:g} km from every used observation",
         *_not_updated(background, {*surface, *analysis.increment.upper}),
     ]
     check_plausible(background, fields)
@@ -294,10 +294,17 @@ def _not_updated(background: Fields, updated: set[str]) -> list[str]:
 
 
 def _said(group: str, small: SmallScale) -> str:
+    units = OBSERVABLES[groups.GROUPS[group][0]].units
     near, far, noise = (
-        np.sqrt(float(v)) for v in (small.near_variance, small.far_variance, small.noise)
+        f"{float(f'{np.sqrt(float(v)):.2g}'):g} {units}"
+        for v in (small.near_variance, small.far_variance, small.noise)
     )
     return (
-        f"fine stage, {group}: {near:.2g} within {small.near_km:.0f} km, {far:.2g} within "
-        f"{small.far_km:.0f} km, observations {noise:.2g}"
+        f"fine stage, {group}: errors of {near} within {small.near_km:.0f} km, of {far} within "
+        f"{small.far_km:.0f} km, and of observations {noise}"
     )
+
+
+def _percent(share: float) -> str:
+    """A share in whole percent; only all of it is 100 %."""
+    return "more than 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"

@@ -377,6 +377,8 @@ def assimilate(
 
         report_on(page, Inputs([out], [], [], [feedback] if feedback else []), overwrite=overwrite)
     with results_are_in_files():
+        others = {"tendency": request.tendency_out, "report": page}
+        report |= {name: str(path) if path else None for name, path in others.items()}
         _tell(report, place.size, quiet, as_json)
 
 
@@ -422,6 +424,9 @@ def _tell(report: dict[str, Any], ranks: int, quiet: bool, as_json: bool) -> Non
         _show(report, ranks)
 
 
+_OUTPUTS = ("out", "feedback", "points", "tendency", "report")
+
+
 def _show(report: dict[str, Any], ranks: int) -> None:
     """What was read, used and written, and the verdict."""
     verdict = verdict_text(report)
@@ -444,6 +449,8 @@ def _show(report: dict[str, Any], ranks: int) -> None:
         weights = ", ".join(f"{k} {v:.2f}" for k, v in report["correction_weight"].items())
         say(f"weight of the learned correction: {weights}")
     emit(summary_table(report))
-    files = " and ".join(report[n] for n in ("out", "feedback", "points") if report[n])
+    written = [report[n] for n in _OUTPUTS if report[n]]
+    *first, last = written
+    files = f"{', '.join(first)} and {last}" if first else last
     by = f" by {ranks} ranks" if ranks > 1 else ""
     say(f"wrote {files} in {report['seconds']} s{by} ({verdict})")

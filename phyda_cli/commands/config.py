@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from phyda_cli.settings.options import Chosen, takes_settings
 from phyda_cli.settings.presets import Preset, preset_settings
 from phyda_cli.settings.training import TrainingSettings
 from phyda_cli.settings.verification import VerificationSettings
-from phyda_cli.settings.words import accepts, default_text
+from phyda_cli.settings.words import accepts, as_toml, default_text
 
 __all__ = ["config"]
 
@@ -150,17 +149,7 @@ def _line(row: dict[str, Any]) -> str:
     comment = textwrap.fill(text, WIDTH, initial_indent="# ", subsequent_indent="# ")
     if row["source"] == "required":
         return f"{comment}\n# {row['name']} =  # required\n"
-    line = f"{row['name']} = {_toml(row['value'])}"
+    line = f"{row['name']} = {as_toml(row['value'])}"
     if "environment" not in row:
         line = f"# {line}"  # the checkpoint's own, not for a file
     return f"{comment}\n{line}  # {row['source']}\n"
-
-
-def _toml(value: object) -> str:
-    if value is None:
-        return '"none"'
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_toml(v)}" for key, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value)

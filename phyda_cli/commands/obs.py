@@ -104,18 +104,30 @@ def rejected(
         Path | None, typer.Option(help="File to write. [default: print it]", readable=False)
     ] = None,
     overwrite: Overwrite = False,
+    reason: Annotated[
+        list[str] | None,
+        typer.Option(help="Only those whose reason holds these words. Repeatable."),
+    ] = None,
 ) -> None:
     """The observations that an analysis did not use, each with its reason, as CSV.
 
     Example:
 
       phyda obs rejected feedback.nc --out rejected.csv
+      phyda obs rejected feedback.nc --reason neighbours --reason background
     """
     from phyda_cli.observations.feedback import rejected as rows_of
 
     rows = rows_of(feedback)
-    emit_text(rows.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ"), out, overwrite)
-    say(f"{len(rows)} rejected observations")
+    counts = rows["reason"].value_counts()
+    if reason:
+        rows = rows[[any(words in text for words in reason) for text in rows["reason"]]]
+    written = rows.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ", float_format="%.7g")
+    emit_text(written, out, overwrite)
+    listed = ", ".join(f"{n} {text}" for text, n in counts.items())
+    say(f"{counts.sum()} rejected observations" + (f": {listed}" if listed else ""))
+    if reason:
+        say(f"{len(rows)} of them are listed")
 
 
 @obs.command()

@@ -181,7 +181,7 @@ def inventory_tables(report: Mapping[str, Any]) -> list[Table]:
         variables.add_row(name, *_counts(c))
     variables.add_section()
     variables.add_row("all", *_counts(report))
-    columns = ("min", "median", "max", "own error")
+    columns = ("min", "median", "max", "errors given")
     ranges = new_table("Values that passed", ("variable", "units"), columns)
     for name, c in report["by_variable"].items():
         units, scale = readable_units(c["units"])

@@ -258,10 +258,8 @@ def _position(
     words = f"{text['standard_name']} {text['long_name']} {name}".lower()
     values = np.atleast_1d(np.asarray(variable.values, np.float64))
     forced = rename.get(name) == "level"
-    if not forced and (
-        "formula_terms" in variable.attrs
-        or any(word in words for word in ("hybrid", "sigma", "eta_level", "model_level", "layer"))
-    ):
+    counting = any(w in words for w in ("hybrid", "sigma", "eta_level", "model_level", "layer"))
+    if not forced and ("formula_terms" in variable.attrs or (counting and "depth" not in words)):
         return Position("other", text=f"{name} numbers model levels")
     named = forced or coordinate_kind(name, rename) == "level"
     units = text["units"].strip()

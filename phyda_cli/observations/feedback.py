@@ -262,19 +262,38 @@ def read_memory(path: Path) -> Memory | None:
         raise InputError(f"cannot read the memory of biases in {path}: {error}") from error
 
 
+_LACKING = {  # raw values that are left where what they need is not there
+    "qnh": "the station has no elevation",
+    "wind_speed": "the report has no direction",
+    "wind_direction": "the report has no speed",
+    **dict.fromkeys(("rh2m", "r"), "no temperature is known there"),
+    **dict.fromkeys(("tv2m", "tv"), "no humidity is known there"),
+}
+
+
 def _with_reasons(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.assign(reason=[QC(int(code)).meaning for code in rows["EffectiveQC"]])
+    """``rows`` with the ``reason`` of each code; without a model equivalent, what is lacking. A
+    speed that could be compared lacks no more than its direction."""
+    reasons = []
+    for code, name, ombg in zip(rows["EffectiveQC"], rows["variable"], rows["ombg"], strict=True):
+        reason = QC(int(code)).meaning
+        lacking = _LACKING.get(name) if code == QC.H_FAILED else None
+        if lacking and (name != "wind_speed" or np.isfinite(ombg)):
+            reason += f": {lacking}"
+        reasons.append(reason)
+    return rows.assign(reason=reasons)
 
 
 def rejected(path: Path) -> pd.DataFrame:
     """The rows of the feedback file ``path`` that were neither used nor passive, each with the
-    ``reason``. Raises InputError."""
+    ``reason``; longitudes within -180..180. Raises InputError."""
     rows = read_feedback(path)
     shown = [
-        *("station_id", "time", "latitude", "longitude", "variable", "pressure", "height"),
-        *("ObsValue", "units", "ombg", "EffectiveQC", "source_file", "source_row"),
+        *("station_id", "time", "latitude", "longitude", "elevation", "variable", "pressure"),
+        *("height", "ObsValue", "units", "ombg", "EffectiveQC", "source_file", "source_row"),
     ]
-    return _with_reasons(rows.loc[rows["EffectiveQC"] > QC.PASSIVE, shown])
+    found = _with_reasons(rows.loc[rows["EffectiveQC"] > QC.PASSIVE, shown])
+    return found.assign(longitude=(found["longitude"] + 180) % 360 - 180)
 
 
 def _seconds(time: pd.Series) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -9,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from phyda_cli.settings.base import Settings, alternatives
 
-__all__ = ["accepts", "default_text", "kinds", "text_of"]
+__all__ = ["accepts", "as_toml", "default_text", "kinds", "text_of"]
 
 
 def accepts(setting: FieldInfo) -> str:
@@ -60,3 +61,14 @@ def text_of(value: object) -> str:
     if isinstance(value, tuple | list):
         return ",".join(text_of(v) for v in value) or "none"
     return str(value)
+
+
+def as_toml(value: object) -> str:
+    """A value of a setting as TOML; ``None`` as the word that stands for it."""
+    if value is None:
+        return '"none"'
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {as_toml(v)}" for key, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(as_toml, value)) + "]"
+    return json.dumps(value)

@@ -21,7 +21,7 @@ from phyda_cli.verification.limits import Broken
 from phyda_cli.verification.page import render_page
 from phyda_cli.verification.readable import READABLE
 from phyda_cli.verification.report_blocks import Section
-from phyda_cli.verification.report_sections import sections_of
+from phyda_cli.verification.report_sections import rejections, sections_of
 from phyda_cli.verification.screen import number
 from phyda_cli.verification.station_health import StationRow
 from phyda_cli.verification.summary import Headline, span_of
@@ -138,19 +138,21 @@ def _withheld(rows: Sequence[Row]) -> list[dict[str, str]]:
     return found
 
 
-def _used(found: Collected, head: Headline, history: int) -> dict[str, str] | None:
+def _used(found: Collected, head: Headline, history: int) -> dict[str, Any] | None:
     if head.used is None:
         return None
     before = [m.used for m in found.moments[:-1]][-history:]
     limits = control_limits(before)
-    median = "no earlier analyses to compare with"
+    median = "used"
     if limits is not None:
         usual = "as usual" if limits.low <= head.used <= limits.high else "UNUSUAL"
         median = f"used; the last {len(before)} had a median of {limits.median:.0f} ({usual})"
+    reasons = [] if found.rows is None else rejections(found.rows)
     return {
         "now": str(head.used),
         "median": median,
-        "rejected": f"{head.rejected} rejected",
+        "rejected": f"{head.rejected} rejected" + (":" if reasons else ""),
+        "reasons": reasons,
         "chi2": "" if head.chi2 is None else f"chi2 of O−B {head.chi2:.2f} (1 as expected)",
     }
 

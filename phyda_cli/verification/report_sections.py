@@ -43,7 +43,7 @@ from phyda_cli.verification.station_health import StationRow
 from phyda_cli.verification.sums import Key
 from phyda_cli.verification.tidy import Row, units_of
 
-__all__ = ["sections_of"]
+__all__ = ["rejections", "sections_of"]
 
 _MAPPED = ("t850", "msl", "z500", "t2m")
 _MOST_MAPS = 2
@@ -144,12 +144,17 @@ def _departure_maps(rows: pd.DataFrame) -> list[Block]:
         )
     rejected = rows[(rows["EffectiveQC"] > QC.PASSIVE).to_numpy()]
     if len(rejected):
-        counts = rejected["EffectiveQC"].map(lambda c: QC(c).meaning).value_counts()
-        listed = ", ".join(f"{n} {reason}" for reason, n in counts.items())
+        listed = ", ".join(rejections(rows))
         blocks.append(
             picture(rejected_map(rejected), f"Map of rejected observations: {listed}", listed)
         )
     return blocks
+
+
+def rejections(rows: pd.DataFrame) -> list[str]:
+    """How many of ``rows`` were rejected for each reason, the most frequent one first."""
+    codes = rows.loc[rows["EffectiveQC"] > QC.PASSIVE, "EffectiveQC"].value_counts()
+    return [f"{n} {QC(int(code)).meaning}" for code, n in codes.items()]
 
 
 def _layered(rows: pd.DataFrame, variable: str) -> tuple[list[str], list[np.ndarray]]:
@@ -278,7 +283,8 @@ def _calibration(found: Collected, rows: Sequence[Row]) -> list[Block]:
         header = ("of", "units", *(n.replace("_", " ") for n in names))
         blocks.append(
             Block(
-                caption="calibration; observations with their error",
+                caption="Is the spread right? The errors of observations are part of it. Spread "
+                "skill is then 1, coverage 50 and 90 are 0.5 and 0.9, and rank p is not small.",
                 header=header,
                 rows=table,
                 left=2,

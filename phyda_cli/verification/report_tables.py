@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
+from phyda_cli.settings.words import as_toml
 from phyda_cli.verification.collected import Collected
 from phyda_cli.verification.physics import PhysicsReport
 from phyda_cli.verification.readable import READABLE
@@ -67,59 +69,44 @@ def plausibility_block(physics: PhysicsReport | None) -> list[Block]:
     if physics is None:
         return []
     everywhere = [s for s in physics.equations if s.level is None and s.band is None]
-    rows = [
-        TableRow(
-            [
-                s.equation,
-                *(
-                    number(v, ".3f")
-                    for v in (s.background_ratio, s.ratio, s.members_ratio, s.excess)
-                ),
-            ]
-        )
-        for s in everywhere
-    ]
-    against = physics.reference or "nothing"
-    blocks = (
-        [
-            Block(
-                caption=f"rms of residuals over those of the {against} (1: as physical)",
-                header=("equation", "background", "analysis", "members", "excess"),
-                rows=rows,
-            )
-        ]
-        if rows
-        else []
+    residuals = _filled(
+        ("equation", "background", "analysis", "members", "excess"),
+        {s.equation: (s.background_ratio, s.ratio, s.members_ratio, s.excess) for s in everywhere},
+        ".3f",
+        f"rms of residuals over those of the {physics.reference or 'nothing'} (1: as physical)",
     )
     violations = [v for v in physics.violations if v.level is None and v.band is None]
+    impossible = _filled(
+        ("what", "background", "analysis", "truth"),
+        {
+            v.kind: [None if p is None else 100 * p for p in (v.background, v.analysis, v.truth)]
+            for v in violations
+        },
+        ".3g",
+        "share of the area with what the atmosphere does not do [%]",
+    )
+    return [*residuals, *impossible]
+
+
+def _filled(
+    header: Sequence[str], rows: Mapping[str, Sequence[float | None]], form: str, caption: str
+) -> list[Block]:
+    """A table of names and their numbers, without the columns that are empty; none without rows."""
+    kept = [i for i in range(len(header) - 1) if any(n[i] is not None for n in rows.values())]
     cells = [
-        TableRow(
-            [
-                v.kind.replace("_", " "),
-                *(
-                    number(None if p is None else 100 * p)
-                    for p in (v.background, v.analysis, v.truth)
-                ),
-            ]
-        )
-        for v in violations
+        TableRow([name.replace("_", " "), *(number(numbers[i], form) for i in kept)])
+        for name, numbers in rows.items()
     ]
-    if cells:
-        blocks.append(
-            Block(
-                caption="part of the area where it cannot be [%]",
-                header=("what", "background", "analysis", "truth"),
-                rows=cells,
-            )
-        )
-    return blocks
+    heads = (header[0], *(header[i + 1] for i in kept))
+    return [Block(caption=caption, header=heads, rows=cells)] if rows else []
 
 
 def stations_block(stations: Sequence[StationRow]) -> list[Block]:
     if not stations:
         return []
     rows = []
-    for s in stations[:_MOST_STATIONS]:
+    ordered = sorted(stations, key=lambda s: (not s.reasons, not s.why))
+    for s in ordered[:_MOST_STATIONS]:
         _, factor = READABLE.get(s.units, (s.units, 1.0))
         numbers = (s.mean, s.std, s.rms, s.mean5, s.std5)
         rows.append(
@@ -133,6 +120,7 @@ def stations_block(stations: Sequence[StationRow]) -> list[Block]:
                     str(s.used),
                     *(number(None if v is None else v * factor) for v in numbers),
                     s.last_seen,
+                    ", ".join(f"{n} {why}" for why, n in s.why.items()),
                     "; ".join(s.reasons),
                 ]
             )
@@ -150,17 +138,19 @@ def stations_block(stations: Sequence[StationRow]) -> list[Block]:
         "mean 5 days",
         "std 5 days",
         "last seen",
+        "rejected",
         "suspicion",
     )
     left_out = len(stations) - len(rows)
     blocks = [
         Block(
-            caption="stations and variables, the suspicious ones first"
-            + (f"; {left_out} more in --json" if left_out else ""),
+            caption="Stations and variables, first the suspicious ones, then those with rejected "
+            "reports."
+            + (f" phyda verify --stations --json lists {left_out} more." if left_out else ""),
             header=header,
             rows=rows,
             left=3,
-            words=(12,),
+            words=(12, 13),
             sortable=True,
         )
     ]
@@ -208,29 +198,70 @@ def provenance_block(found: Collected) -> list[Block]:
             words=(1,),
         )
     ]
-    blocks.append(Block(text="The command to repeat it:", pre=_command(attributes)))
-    try:
-        settings = json.dumps(json.loads(str(attributes.get("config_json", "{}"))), indent=1)
-    except json.JSONDecodeError:
-        settings = ""
-    if settings and settings != "{}":
-        blocks.append(
-            Block(text="with these settings (--config takes them as TOML):", pre=settings)
+    blocks.append(
+        Block(
+            text="The command to repeat it. FILE stands for inputs of which the attributes hold "
+            "the hash alone; they do not hold --time, --member and --rename:",
+            pre=_command(attributes),
         )
+    )
+    settings = _settings_lines(str(attributes.get("config_json", "{}")))
+    if settings:
+        blocks.append(Block(text="Its settings, for --config:", pre="\n".join(settings)))
     return blocks
 
 
-def _command(attributes: dict[str, Any] | Any) -> str:
+def _settings_lines(text: str) -> list[str]:
+    """Settings in JSON as lines of TOML; none where they cannot be read."""
+    try:
+        settings = json.loads(text)
+    except json.JSONDecodeError:
+        return []
+    lines = []
+    for name, value in settings.items():
+        inner = value.items() if isinstance(value, dict) else ()
+        lines += [f"{name}.{key} = {as_toml(each)}" for key, each in inner]
+        lines += [] if isinstance(value, dict) else [f"{name} = {as_toml(value)}"]
+    return lines
+
+
+_FILES = {"--obs": "obs_file", "--ensemble": "ensemble_file", "--lagged": "lagged_file"}
+_HASHED = {
+    "--obs-map": "obs_map_sha256",
+    "--previous": "previous_sha256",
+    "--withhold-file": "withheld_sha256",
+    "--blacklist": "blacklist_sha256",
+    "--whitelist": "whitelist_sha256",
+    "--limits": "limits_sha256",
+    "--points": "points_sha256",
+}
+_GIVEN = {
+    "--valid-time": "valid_time_override",
+    "--decimal": "obs_decimal",
+    "--iau-hours": "iau_hours",
+    "--method": "method",
+    "--physics": "physics",
+    "--seed": "seed",
+}
+
+
+def _command(attributes: Mapping[str, Any]) -> str:
+    stated = {name: str(value) for name, value in attributes.items() if str(value)}
     words = ["phyda", "assimilate"]
-    for name in str(attributes.get("obs_file", "")).split(", "):
-        words += ["--obs", name] if name else []
-    if str(attributes.get("ensemble_file", "")):
-        for name in str(attributes["ensemble_file"]).split(", "):
-            words += ["--ensemble", name]
-    background = str(attributes.get("background_file", ""))
+    for option, name in _FILES.items():
+        for file in stated[name].split(", ") if name in stated else ():
+            words += [option, file]
+    background = stated.get("background_file", "")
     if background and background != "mean of the ensemble":
-        words += ["--background", background]
-    for option in ("method", "physics", "seed"):
-        if option in attributes:
-            words += [f"--{option}", str(attributes[option])]
+        first, *others = background.split(", ")
+        same = [
+            c[0] for c in takewhile(lambda c: len(set(c)) == 1, zip(first, *others, strict=False))
+        ]
+        words += ["--background", "".join(same) + "*" if others else background]
+    for option, name in _GIVEN.items():
+        words += [option, stated[name]] if name in stated else []
+    for option, name in _HASHED.items():
+        words += [option, "FILE"] if name in stated else []
+    for name in stated.get("operators", "").split(", ") if "operators" in stated else ():
+        words += ["--operator", f"{name}=FILE"]
     return shlex.join([*words, "--out", "analysis.nc"])

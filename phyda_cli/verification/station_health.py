@@ -6,7 +6,8 @@ Departures are compared with what was expected of them, sqrt(sigma_o^2 + sigma_b
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -26,13 +27,15 @@ _PRESSURES = ("msl", "sp", "qnh")
 _PA_PER_M = 11.8  # of air near the surface
 _CODES = (QC.TIME_WINDOW, QC.REPEATED, QC.DUPLICATE, QC.THINNED, QC.SUPEROBBED, QC.USED_BEFORE)
 """What happens to good reports too."""
+_NOT_ITS_FAULT = (*_CODES, QC.H_FAILED)
+"""What no station is suspected for, such as a wind of no steady direction."""
 
 
 @dataclass(frozen=True)
 class StationRow:
     """One station's reports of one variable, in its ``units``: ``expected`` reports by its own
     habit, those ``received`` and ``used``, statistics of O-B over all time and over the last five
-    days, and ``reasons`` to suspect it."""
+    days, ``reasons`` to suspect it, and how many reports were rejected ``why``, in words."""
 
     station: str
     variable: str
@@ -52,6 +55,7 @@ class StationRow:
     z5: float | None
     last_seen: str
     reasons: tuple[str, ...] = ()
+    why: Mapping[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -67,6 +71,7 @@ class _Sums:
     position: tuple[float, float, float] = (np.nan, np.nan, np.nan)
     last: np.datetime64 = field(default_factory=lambda: np.datetime64("1900-01-01", "ns"))
     positions: set[tuple[float, float]] = field(default_factory=set)
+    why: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(eq=False)
@@ -100,7 +105,7 @@ class StationHistory:
                 "variable": feedback["variable"].to_numpy(object),
                 "received": counted.astype(float),
                 "used": (qc == QC.PASS).astype(float),
-                "rejected": (counted & (qc > QC.PASSIVE)).astype(float),
+                "rejected": (~np.isin(qc, _NOT_ITS_FAULT) & (qc > QC.PASSIVE)).astype(float),
                 "n": good.astype(float),
                 "sum": np.where(good, ombg, 0),
                 "square": np.where(good, ombg**2, 0),
@@ -121,6 +126,10 @@ class StationHistory:
             own.positions.add((round(own.position[0], 1), round(own.position[1], 1)))
             own.last = max(own.last, np.datetime64(row["time"], "ns"))
             self.latest[str(station), str(variable)] = float(row["ObsValue"])
+        lost = feedback[counted & (qc > QC.PASSIVE)]
+        keys = lost.groupby(["station_id", "variable", "EffectiveQC"], sort=False).size()
+        for (station, variable, code), n in keys.items():
+            self.rows[str(station), str(variable)].why[QC(int(code)).meaning] += int(n)
 
 
 def judge(history: StationHistory, limits: StationThresholds) -> list[StationRow]:
@@ -181,6 +190,7 @@ def judge(history: StationHistory, limits: StationThresholds) -> list[StationRow
                 z5,
                 np.datetime_as_string(own.last, unit="m") + "Z",
                 tuple(reasons),
+                dict(own.why.most_common()),
             )
         )
     found.sort(key=lambda r: (not r.reasons, -abs(r.z5 or 0.0), r.station, r.variable))

@@ -161,9 +161,7 @@ def _lines(head: Headline, verdict: str) -> list[str]:
             f"truth: RMSE {_change(head.field_ratio)} (mean of {head.fields} fields{known})"
         )
     if head.chi2 is not None:
-        lines.append(
-            f"observations against the next background: chi2 {head.chi2:.3g} (1 as expected)"
-        )
+        lines.append(f"observations against the background: chi2 {head.chi2:.3g} (1 as expected)")
     if head.used is not None:
         lines.append(f"used {head.used}, rejected {head.rejected} (latest analysis)")
     return lines

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from phyda_cli.observations.feedback import read_feedback
+from phyda_cli.observations.feedback import Feedback, read_feedback, rejected, write_feedback
+from phyda_cli.observations.table import QC, make
 
 Run = Callable[..., Any]
 
@@ -65,3 +67,37 @@ def test_no_analysis_by_choice_is_not_for_want_of_observations(assimilate: Run) 
     assert outcome.code == 0
     assert "no usable observation" not in outcome.out + outcome.err
     assert "background_only" in outcome.out + outcome.err
+
+
+def test_a_reason_says_what_lacks_a_model_equivalent_and_chooses(
+    assimilate: Run, phyda: Run, case: Path, tmp_path: Path
+) -> None:
+    table = pd.read_csv(case / "stations.csv", dtype=str)
+    own = {"station_id": "LOW", "longitude": "-3.5", "variable": "qnh", "value": "101300"}
+    row = table.iloc[[0]].assign(**own)
+    row[["elevation", "pressure"]] = ""
+    pd.concat([table, row]).to_csv(tmp_path / "own.csv", index=False)
+    feedback = tmp_path / "fb.nc"
+    assert assimilate("--feedback", feedback, obs=tmp_path / "own.csv").code == 0
+    outcome = phyda("obs", "rejected", feedback, "--reason", "no elevation", "--reason", "bias")
+    (listed,) = pd.read_csv(io.StringIO(outcome.out)).to_dict("records")
+    assert (listed["station_id"], listed["longitude"]) == ("LOW", -3.5)
+    assert phyda("obs", "rejected", feedback, "--reason", "nothing").out.count("\n") == 1
+
+
+def test_a_speed_that_could_be_compared_lacks_its_direction(tmp_path: Path) -> None:
+    table = make(
+        station_id=np.array(["VRB", "HIGH"], object),
+        time=np.datetime64("2020-10-01T06", "ns"),
+        latitude=50.0,
+        longitude=8.0,
+        variable="wind_speed",
+        value=5.0,
+        error=1.0,
+        qc=QC.H_FAILED,
+    )
+    background = np.array([4.0, np.nan])
+    rows = Feedback.as_observed(table, background, background, np.ones(2))
+    write_feedback(tmp_path / "fb.nc", rows, {})
+    reasons = rejected(tmp_path / "fb.nc")["reason"].tolist()
+    assert [r.endswith("no direction") for r in reasons] == [True, False]

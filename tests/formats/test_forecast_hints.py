@@ -160,3 +160,14 @@ def test_grids_in_hints(file: Path) -> None:
     hint(file, "(rectilinear latitude-longitude)")
     points.set_index(points=("lat", "lon")).unstack("points").to_netcdf(file, engine="netcdf4")
     assert used(read_background(file)) == {"t": "t"}
+
+
+def test_a_layer_below_the_ground_is_no_model_level(file: Path) -> None:
+    layers = xr.DataArray([0.1, 0.4], dims="depthBelowLandLayer", attrs={"units": "m"})
+    data = dataset(msl=(MSL, PA))
+    data["soil"] = data["msl"].expand_dims(depthBelowLandLayer=layers)
+    data["soil"] = data["soil"] * 0 + 280
+    data["soil"].attrs = {"standard_name": "air_temperature", "units": "K"}
+    data.to_netcdf(file, engine="netcdf4")
+    told = " ".join(read_background(file).notes)
+    assert "depthBelowLandLayer is a depth" in told

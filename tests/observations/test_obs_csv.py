@@ -155,6 +155,12 @@ def test_separators_comments_blank_lines_and_missing_words(separator: str) -> No
     assert (result.rows_read, result.rows_with_values, result.rows_without_values) == (2, 1, 1)
 
 
+def test_an_unknown_header_below_a_title_is_the_one_that_is_named() -> None:
+    text = "Network of the Alps;;;\nAs of 1 October\nKürzel;Breite;Länge;Datum\nA;47,2;9,7;1.10.\n"
+    with pytest.raises(InputError, match=r"found columns: Kürzel, Breite, Länge, Datum$"):
+        parse_csv(text, "obs.csv")
+
+
 @pytest.mark.parametrize(
     "encode",
     [

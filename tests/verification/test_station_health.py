@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from phyda_cli.settings.verification import StationThresholds
+from phyda_cli.verification.report_tables import stations_block
 from phyda_cli.verification.station_health import StationHistory, blacklist_lines, judge
 
 
@@ -93,3 +94,17 @@ def test_missing_reports_twins_and_a_wrong_height() -> None:
     assert "height" in reasons["S0"]
     assert "12 of 16 reports missing" in reasons["S1"]
     assert reasons["S2"] == "same place and values as S3"
+
+
+def test_a_station_without_model_equivalent_is_listed_with_its_reason_and_no_suspect() -> None:
+    found = StationHistory()
+    rows = feedback(0, 0, np.random.default_rng(0)).assign(EffectiveQC=0, ombg=0.0)
+    for _ in range(10):
+        odd = rows.assign(EffectiveQC=np.where(np.arange(40) == 3, 15, 0))
+        found.add(rows["time"].to_numpy()[0], odd)
+    judged = judge(found, StationThresholds())
+    assert not [r for r in judged if r.reasons]
+    (table, *_) = stations_block(judged)
+    first, second = (dict(zip(table.header, r.cells, strict=True)) for r in table.rows[:2])
+    assert (first["station"], first["rejected"]) == ("S3", "10 no model equivalent")
+    assert second["rejected"] == ""

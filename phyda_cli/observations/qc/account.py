@@ -121,6 +121,13 @@ def require_usable(table: pd.DataFrame, valid_time: np.datetime64) -> None:
         ranges = (f"{k}s {table[k].min():g}..{table[k].max():g}" for k in ("latitude", "longitude"))
         message += f"; they lie within {', '.join(ranges)}"
         hint = "is this the background of another region?"
+    elif main == QC.H_FAILED:
+        names = ", ".join(sorted(table.loc[table["qc"] == QC.H_FAILED, "variable"].unique()))
+        hint = (
+            f"the background does not hold what {names} need, or the reports lack a part, such as "
+            "the station's elevation or the wind's direction; phyda inspect FILE shows what a "
+            "background holds"
+        )
     elif main == QC.PASSIVE:
         hint = "all stations are withheld (use = 0)"
     raise NoObservationsError(message, hint=hint)

@@ -118,7 +118,13 @@ def _header_line(
     best = max(filled, key=lambda i: (known(i), -i), default=None)
     if best is not None and known(best) >= 3:
         return best
-    return first
+    return max(data, key=lambda i: (_words(plain[i]), -i), default=None)
+
+
+def _words(text: str) -> int:
+    """How many names a line holds; of a line with numbers, none."""
+    cells = {c for c in _cells(text, _separator(text)) if c}
+    return 0 if any(_is_number(c.replace(",", ".")) for c in cells) else len(cells)
 
 
 def _separator(text: str) -> str | None:

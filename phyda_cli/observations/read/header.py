@@ -301,7 +301,7 @@ def _refuse_incomplete(
         "station_id, latitude, longitude, elevation"
     )
     raise InputError(
-        found + ", ".join(header.names),
+        found + ", ".join(name for name in header.names if name),
         hint="; ".join(f"{n} may be called {', '.join(METADATA[n].split())}" for n in absent)
         + (where if set(absent) & {"latitude", "longitude"} else "")
         + "; or say in a mapping file (--obs-map) which column it is: "
