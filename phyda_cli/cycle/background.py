@@ -18,12 +18,14 @@ __all__ = ["Candidate", "candidates", "youngest_is_there"]
 @dataclass(frozen=True)
 class Candidate:
     """A background that may be used: its file, how it was found, and its lead time [h] where that
-    is known. It is a ``fallback`` where a better one was wanted."""
+    is known. It is a ``fallback`` where a better one was wanted; ``lagged`` are the forecasts of
+    earlier starts that go beside it."""
 
     path: Path
     origin: str
     lead_hours: int | None
     fallback: bool
+    lagged: tuple[Path, ...] = ()
 
 
 def youngest_is_there(source: BackgroundSource, time: datetime) -> bool:
@@ -31,7 +33,7 @@ def youngest_is_there(source: BackgroundSource, time: datetime) -> bool:
     ready."""
     if source.pattern is None:
         return True
-    lead, start = next(_starts(source, time))
+    lead, start = next(_starts(source, time, source.max_lead_hours))
     return bool(matching(source.pattern, time=time, start=start, lead=lead))
 
 
@@ -49,19 +51,35 @@ def candidates(
             if made is not None:
                 yield made
             continue
-        for rank, (lead, start) in enumerate(_starts(source, time)):
+        for rank, (lead, start) in enumerate(_starts(source, time, source.max_lead_hours)):
             for path in matching(source.pattern, time=time, start=start, lead=lead):
                 origin = f"forecast of {start:%Y-%m-%dT%H}Z, {lead} h"
-                yield Candidate(path, origin, lead, fallback=number + rank > 0)
+                older = _older(source, time, lead)
+                yield Candidate(path, origin, lead, fallback=number + rank > 0, lagged=older)
 
 
-def _starts(source: BackgroundSource, time: datetime) -> Iterator[tuple[int, datetime]]:
+def _older(source: BackgroundSource, time: datetime, youngest: int) -> tuple[Path, ...]:
+    """The forecasts that are valid at ``time`` and longer than ``youngest`` [h], one of each
+    start."""
+    assert source.pattern is not None
+    starts = _starts(source, time, source.lagged_hours)
+    found = (
+        matching(source.pattern, time=time, start=start, lead=lead)[:1]
+        for lead, start in starts
+        if youngest < lead <= source.lagged_hours
+    )
+    return tuple(path for files in found for path in files)
+
+
+def _starts(
+    source: BackgroundSource, time: datetime, longest: int
+) -> Iterator[tuple[int, datetime]]:
     """Lead times [h] and starts of forecasts valid at ``time``, the youngest first. A forecast of
     zero hours is an analysis of somebody else's, with the same observations in it."""
     every = source.starts_every_hours
     midnight = time.replace(hour=0, minute=0)
     start = midnight + timedelta(hours=(time.hour - 1) // every * every)
-    while (lead := int((time - start).total_seconds() // 3600)) <= max(source.max_lead_hours, 1):
+    while (lead := int((time - start).total_seconds() // 3600)) <= max(longest, 1):
         yield lead, start
         start -= timedelta(hours=every)
 

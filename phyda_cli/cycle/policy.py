@@ -93,6 +93,13 @@ FAULTS: dict[str, Fault] = {
         _STRICT,
         f"The next candidate is used. {_DEGRADED}",
     ),
+    "lagged_unreadable": Fault(
+        "A forecast of an earlier start is half-written or damaged, or changes while it is used.",
+        "for nothing",
+        EXIT_INPUT,
+        _STRICT,
+        f"The analysis is made without those forecasts. {_DEGRADED}",
+    ),
     "background_missing": Fault(
         "No source has a background that is young enough.",
         "until the cut-off",

@@ -165,12 +165,12 @@ class Cycle:
         self._same_model(making)
         making.memory = self._memory(making)
         self._wait_for_background(time, deadline)
-        report, background = self._assimilate(making, gathered)
+        report, background, forecasts = self._assimilate(making, gathered)
         for fault in unusual(report, self._earlier(time), s.gates):
             self._note(making, fault)
         if report.get("status") == "degraded" or verdict_of(report) == "suspect":
             self._note(making, "analysis_degraded")
-        record = self._record(making, gathered, background, report, began)
+        record = self._record(making, gathered, background, forecasts, report, began)
         if reasons := failed_gates(report, s.gates):
             self.folder.reject(making.work, time, record | {"status": "rejected", "gates": reasons})
             raise _Stopped("gate", FAULTS["gate"].code, "; ".join(reasons))
@@ -231,8 +231,9 @@ class Cycle:
 
     def _assimilate(
         self, making: _Making, gathered: Gathered
-    ) -> tuple[dict[str, Any], tuple[Candidate, InputFile]]:
-        """The report of the analysis with the best background that can be read."""
+    ) -> tuple[dict[str, Any], Candidate, list[InputFile]]:
+        """The report of the analysis with the best background that can be read, that, and the
+        forecasts as they were used."""
         s = self.settings
         nothing = not any(gathered.files)
         if nothing and stops("observations_none", s.policy):
@@ -241,20 +242,16 @@ class Cycle:
         for candidate in candidates(s.background, making.time, making.previous, making.work):
             if candidate.fallback:
                 self._note(making, "background_late")
-            used = InputFile(
-                str(candidate.path), candidate.path.stat().st_size, sha256(candidate.path)
-            )
-            command = self._command(making, gathered, candidate.path)
-            ended = run_limited(command, making.work / "log.txt", s.minutes, s.memory, making.work)
-            if ended.code == 0 and sha256(candidate.path) != used.sha256:
-                ended = Ended(EXIT_INPUT, "")  # it was written to meanwhile
-                for name in OUTPUTS:
-                    (making.work / name).unlink(missing_ok=True)
+            ended, used = self._analyse(making, gathered, (candidate.path, *candidate.lagged))
+            if ended.code == EXIT_INPUT and candidate.lagged:
+                ended, used = self._analyse(making, gathered, (candidate.path,))
+                if ended.code == 0:
+                    self._note(making, "lagged_unreadable")
             if ended.code == 0:
                 report: dict[str, Any] = json.loads(ended.output)
                 if report["status"] == "background_only":
                     making.faults.append("observations_none")
-                return report, (candidate, used)
+                return report, candidate, used
             if ended.code != EXIT_INPUT:
                 break
             self._note(making, "background_unreadable")
@@ -264,8 +261,23 @@ class Cycle:
             raise _Stopped("observations_none", ended.code)
         raise _Stopped("analysis_failed", ended.code, _last_line(making.work / "log.txt"))
 
-    def _command(self, making: _Making, gathered: Gathered, background: Path) -> list[str]:
+    def _analyse(
+        self, making: _Making, gathered: Gathered, forecasts: Sequence[Path]
+    ) -> tuple[Ended, list[InputFile]]:
+        """How the analysis with ``forecasts``, the background first, ended, and what they were; one
+        that changes meanwhile is unreadable."""
         s = self.settings
+        used = [InputFile(str(p), p.stat().st_size, sha256(p)) for p in forecasts]
+        command = self._command(making, gathered, forecasts)
+        ended = run_limited(command, making.work / "log.txt", s.minutes, s.memory, making.work)
+        if ended.code == 0 and any(sha256(Path(file.path)) != file.sha256 for file in used):
+            ended = Ended(EXIT_INPUT, "")
+            for name in OUTPUTS:
+                (making.work / name).unlink(missing_ok=True)
+        return ended, used
+
+    def _command(self, making: _Making, gathered: Gathered, forecasts: Sequence[Path]) -> list[str]:
+        s, (background, *lagged) = self.settings, forecasts
         words = [*self._program, "assimilate", "--json"]
         pairs = zip(s.observations, gathered.files, strict=True)
         for number, (source, files) in enumerate(pairs):
@@ -282,6 +294,8 @@ class Cycle:
             "--time",
             f"{making.time:%Y-%m-%dT%H:%M:%S}",
         ]
+        for path in lagged:
+            words += ["--lagged", str(path.absolute())]
         words += ["--out", "analysis.nc", "--feedback", "feedback.nc"]
         if making.memory is not None:
             words += ["--previous", str(making.memory.absolute())]
@@ -301,14 +315,15 @@ class Cycle:
         self,
         making: _Making,
         gathered: Gathered,
-        background: tuple[Candidate, InputFile],
+        background: Candidate,
+        forecasts: Sequence[InputFile],
         report: dict[str, Any],
         began: float,
     ) -> dict[str, Any]:
-        candidate, file = background
+        file, *lagged = forecasts
         previous = making.previous
         outputs = {name: making.work / name for name in OUTPUTS}
-        own = candidate.path.parent == making.work
+        own = background.path.parent == making.work
         record = {
             "schema": SCHEMA,
             "cycle": stamp(making.time),
@@ -323,10 +338,11 @@ class Cycle:
             else {"cycle": stamp(previous.time), "sha256": sha256(making.memory)},
             "observations": [f.record() for files in gathered.files for f in files],
             "background": file.record()
-            | {"origin": candidate.origin, "lead_hours": candidate.lead_hours}
-            | ({"copy": candidate.path.name} if own else {}),
+            | {"origin": background.origin, "lead_hours": background.lead_hours}
+            | ({"copy": background.path.name} if own else {}),
+            "lagged": [f.record() for f in lagged],
             "model_sha256": self._model_sha256(),
-            "command": self._recorded_command(making, gathered, candidate.path),
+            "command": self._recorded_command(making, gathered, [Path(f.path) for f in forecasts]),
             "outputs": {n: sha256(p) for n, p in outputs.items() if p.is_file()},
             "analysis": report,
             "seconds": round(system_time.monotonic() - began, 2),
@@ -335,9 +351,11 @@ class Cycle:
             record["status"] = "background_only"
         return record
 
-    def _recorded_command(self, making: _Making, gathered: Gathered, background: Path) -> list[str]:
+    def _recorded_command(
+        self, making: _Making, gathered: Gathered, forecasts: Sequence[Path]
+    ) -> list[str]:
         """The words after ``phyda``, for the cycle's own folder."""
-        words = self._command(making, gathered, background)[len(self._program) :]
+        words = self._command(making, gathered, forecasts)[len(self._program) :]
         own = [w.removeprefix(f"{making.work.absolute()}/") for w in words]
         if making.memory is None or making.previous is None:
             return own

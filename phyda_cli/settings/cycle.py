@@ -89,6 +89,12 @@ class BackgroundSource(Settings):
     max_lead_hours: int = Field(
         24, ge=0, description="Longest forecast, or oldest previous analysis, that may be used [h]."
     )
+    lagged_hours: int = Field(
+        0,
+        ge=0,
+        description="Forecasts of earlier starts, up to this old [h], say beside the background "
+        "how it may err (--lagged, methods oi and phyda); 0: none.",
+    )
     minutes: float = Field(60.0, gt=0, description="Longest time that the command may take [min].")
 
     @model_validator(mode="after")
@@ -97,6 +103,8 @@ class BackgroundSource(Settings):
             raise ValueError("give either pattern or run")
         if self.pattern is not None:
             _checked(self.pattern, "time", "start", "lead")
+        if self.lagged_hours and self.run:
+            raise ValueError("lagged_hours goes with pattern, not with run")
         for word in self.run:
             _checked(word, "time", "previous", "out")
         return self

@@ -19,6 +19,10 @@ background = Path(given["--background"][0]).read_text()
 if background.startswith("fail"):
     print(f"FATAL ERROR: {background}", file=sys.stderr)
     sys.exit(int(background.split()[1]))
+lagged = [Path(path).read_text() for path in given.get("--lagged", [])]
+if "fail 3" in lagged:
+    print("FATAL ERROR: a lagged forecast cannot be read", file=sys.stderr)
+    sys.exit(3)
 if background.startswith("hang"):
     time.sleep(60)
 if background.startswith("grows"):

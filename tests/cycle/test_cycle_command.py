@@ -191,3 +191,26 @@ def test_killed_at_any_time_the_next_run_is_as_if_undisturbed(
         "lock",
         "status.json",
     ]
+
+
+def test_lagged_forecasts_are_used_and_replayed(phyda: Run, config: Path, tmp_path: Path) -> None:
+    """A forecast of an earlier start, valid at the same time, changes the analysis."""
+    older = tmp_path / "fc_2011012000_f012.nc"
+    with xr.open_dataset(tmp_path / "fc_2011012006_f006.nc") as data:
+        warmer = data.map(lambda v: v.roll(longitude=3, roll_coords=False), keep_attrs=True)
+        warmer.assign_coords(
+            forecast_reference_time=np.datetime64("2011-01-20T00", "ns")
+        ).to_netcdf(older)
+    run = ("cycle", "run", "--config", config, "--now", NOW)
+    assert phyda(*run).code == 0
+    cycles = tmp_path / "cycle" / "cycles"
+    alone = cycles.rename(tmp_path / "alone")
+    config.write_text(config.read_text() + "lagged_hours = 24\n")
+    assert phyda(*run).code == 0
+    report = json.loads((cycles / CYCLE / "report.json").read_text())
+    assert [f["path"] for f in report["lagged"]] == [str(older)]
+    assert "msl" in differences(alone / CYCLE / "analysis.nc", cycles / CYCLE / "analysis.nc")
+    replay = ("cycle", "replay", CYCLE, "--config", config, "--out", tmp_path / "again")
+    assert phyda(*replay).code == 0
+    older.write_bytes(b"other")
+    assert phyda(*replay).code == 3

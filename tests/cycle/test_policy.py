@@ -148,6 +148,35 @@ def test_a_background_that_grows_while_it_is_used(feeds: Feeds) -> None:
     assert made.read_text().startswith(f"{FIRST:%d%H}+12")
 
 
+def with_lagged(feeds: Feeds, hours: int) -> list[dict[str, object]]:
+    pattern = f"{feeds.root}/fc_{{start:%Y%m%d%H}}_f{{lead:03d}}.nc"
+    return [{"pattern": pattern, "lagged_hours": hours}]
+
+
+def test_lagged_unreadable(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    feeds.forecast(FIRST, 12)
+    feeds.forecast(FIRST, 18, "fail 3")
+    source = with_lagged(feeds, 24)
+    assert outcome(feeds, policy="strict", background=source)[0] == 3
+    assert feeds.published == []
+    code, status, reasons = outcome(feeds, background=source)
+    assert (code, status, reasons) == (0, "degraded", ("lagged_unreadable",))
+    report = feeds.report(FIRST)
+    assert report["lagged"] == []
+    assert "--lagged" not in report["command"]
+
+
+def test_a_damaged_background_is_not_blamed_on_lagged_forecasts(feeds: Feeds) -> None:
+    feeds.observe(FIRST)
+    feeds.forecast(FIRST, 6, "fail 3")
+    feeds.forecast(FIRST, 12)
+    feeds.forecast(FIRST, 18)
+    code, _, reasons = outcome(feeds, background=with_lagged(feeds, 24))
+    assert (code, reasons) == (0, ("background_unreadable", "background_late"))
+    assert [Path(f["path"]).name[-7:] for f in feeds.report(FIRST)["lagged"]] == ["f018.nc"]
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_background_missing(feeds: Feeds, mode: str) -> None:
     feeds.observe(FIRST)

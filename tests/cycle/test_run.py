@@ -157,3 +157,22 @@ def test_the_record_names_what_was_used(feeds: Feeds, tmp_path: Path) -> None:
     assert report["background"]["sha256"] == sha256(report["background"]["path"])
     made = feeds.root / "cycle" / "cycles" / stamp(FIRST)
     assert report["outputs"]["analysis.nc"] == sha256(made / "analysis.nc")
+
+
+@pytest.mark.parametrize(("hours_back", "leads"), [(0, []), (12, [12]), (24, [12, 24])])
+def test_forecasts_of_earlier_starts_go_beside_the_background(
+    feeds: Feeds, hours_back: int, leads: list[int]
+) -> None:
+    feeds.both(FIRST)
+    for lead in (12, 24, 30):
+        feeds.forecast(FIRST, lead)
+    pattern = f"{feeds.root}/fc_{{start:%Y%m%d%H}}_f{{lead:03d}}.nc"
+    feeds.run(hours(1), background=[{"pattern": pattern, "lagged_hours": hours_back}])
+    report = feeds.report(FIRST)
+    files = [
+        str(feeds.root / f"fc_{FIRST - timedelta(hours=lead):%Y%m%d%H}_f{lead:03d}.nc")
+        for lead in leads
+    ]
+    assert [f["path"] for f in report["lagged"]] == files
+    words = report["command"]
+    assert [words[i + 1] for i, w in enumerate(words) if w == "--lagged"] == files
