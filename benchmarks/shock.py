@@ -6,12 +6,13 @@ analyses.
 
 The background is a 24 h forecast of jcm from a perturbed nature state. Every method sees the same
 observations (400 soundings, as in benchmarks.held_out) and its increment is added to the
-background's native state, as it is and after the physics projection. "Perfect increment" is the
-truth less the background on the model grid: what the way from the model's grid and levels to jcm's
-costs. Noise is the area mean of |dps/dt| between outputs 30 minutes apart, averaged over the first
-24 h (and over the first 6 h). A state out of balance rings with external gravity waves, which this
-measures. Cases are saved one by one in OUT and a second run continues. Needs the extra
-``phyda[nature]``.
+background's native state, as it is and after the physics projection; with "IAU" in twelve parts
+over the first 6 h (incremental analysis update). "Perfect increment" is the truth less the
+background on the model grid: what the way from the model's grid and levels to jcm's costs. Noise is
+the area mean of |dps/dt| between outputs 30 minutes apart, averaged over the first 24 h (and over
+the first 6 h). A state out of balance rings with external gravity waves, which this measures. Cases
+are saved one by one in OUT and a second run continues. The bar: with IAU at most 1.15 times the
+noise of a perfect increment that is added at once. Needs the extra ``phyda[nature]``.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ from phyda_cli.analysis.prior import Prior
 from phyda_cli.analysis.reconstruction import Observations
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.model.encoder import MIN_SPREAD
+from phyda_cli.simulation.incremental_update import IncrementalUpdate
 from phyda_cli.simulation.jcm import (
     PROGNOSTIC,
+    STEPS_PER_DAY,
     Native,
     SpeedyModel,
     chunk_paths,
@@ -45,6 +48,8 @@ from phyda_cli.simulation.speedy_link import SpeedyLink
 
 SAVED_PER_DAY = 48
 LEAD = 4  # outputs of 6 h between the background's start and the analysis
+SLOWLY = ("oi", "phyda mean", "perfect increment")  # added slowly too
+ALLOWED = 1.15  # noise of phyda's analyses, added slowly, over that of a perfect increment
 
 
 def noise(states: list[Native], weights: np.ndarray) -> dict[str, float]:
@@ -70,11 +75,12 @@ class Shock:
         self.localisation = Localisation.of(checkpoint.state, checkpoint.metadata.solver)
         self.lead_model = SpeedyModel(self.times[0], LEAD / 4)
         self.model = SpeedyModel(self.times[0], 1.0, SAVED_PER_DAY)
+        self.update = IncrementalUpdate(self.link, self.times[0], SAVED_PER_DAY // STEPS_PER_DAY)
+        self.rest = SpeedyModel(self.times[0], 1 - 1 / STEPS_PER_DAY, SAVED_PER_DAY)
 
-    def starts(self, index: int) -> dict[str, Native]:
-        """Native states to start from at output ``index``, by method."""
+    def increments(self, index: int) -> tuple[Native, dict[str, np.ndarray]]:
+        """The native background at output ``index``, and increments (C, H, W) to it by method."""
         rng = np.random.default_rng([77, index])
-        truth = {k: self.states[index][k] for k in PROGNOSTIC}
         first = perturbed(
             self.states[index - LEAD],
             lagged_perturbation(self.states, rng, float(rng.uniform(1.0, 1.7))),
@@ -106,8 +112,7 @@ class Shock:
         increment |= {
             f"{k}, projected": project(v) for k, v in increment.items() if k != "perfect increment"
         }
-        out = {"truth": truth, "background": background}
-        return out | {k: self.link.add(background, v) for k, v in increment.items()}
+        return background, increment
 
     def analysed(
         self,
@@ -126,11 +131,18 @@ class Shock:
 
     def run(self, index: int) -> dict[str, dict[str, float]]:
         """Noise by method of the case at output ``index``."""
-        weights = self.link.native.area_weights
-        return {
-            k: noise(self.model.forecast(s, self.times[index]), weights)
-            for k, s in self.starts(index).items()
-        }
+        weights, time = self.link.native.area_weights, self.times[index]
+        background, increments = self.increments(index)
+        truth = {k: self.states[index][k] for k in PROGNOSTIC}
+        starts = {"truth": truth, "background": background}
+        starts |= {k: self.link.add(background, v) for k, v in increments.items()}
+        found = {k: noise(self.model.forecast(s, time), weights) for k, s in starts.items()}
+        for name in SLOWLY:
+            states = self.update.forecast(background, increments[name], time)
+            later = time + np.timedelta64(24 // STEPS_PER_DAY, "h")
+            states += self.rest.forecast(states[-1], later)
+            found[f"{name}, IAU"] = noise(states, weights)
+        return found
 
 
 def table(cases: list[dict[str, dict[str, float]]]) -> str:
@@ -178,12 +190,14 @@ def main() -> None:
         print(f"{len(cases)} of {args.cases} cases", flush=True)
     print(table(cases))
     mean = {name: float(np.mean([c[name]["first_24h"] for c in cases])) for name in cases[0]}
-    ours = mean["phyda mean"]  # what `phyda assimilate` writes
-    missed = (
-        [] if ours <= 1.1 * mean["truth"] else ["phyda is more than 10 % noisier than the truth"]
+    wanted = ALLOWED * mean["perfect increment"]
+    finish(
+        [
+            f"{name} {mean[name]:.1f} Pa/h"
+            for name in map("{}, IAU".format, SLOWLY)
+            if mean[name] > wanted
+        ]
     )
-    missed += [] if ours < mean["oi"] else ["phyda is noisier than oi"]
-    finish(missed)
 
 
 if __name__ == "__main__":

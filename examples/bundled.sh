@@ -51,8 +51,9 @@ cycle first train lagged/checkpoint 11 --last 2000-05-06
 pairs linear.zarr forecast train first
 members linear
 
-# Errors that oi leaves in a cycle of a year, and a first training on them.
-both "cycle oi1 train linear/checkpoint 11" "cycle oi2 train2 linear/checkpoint 12"
+# Errors that oi leaves in cycles of all seasons, and a first training on them.
+both "cycle oi1 train linear/checkpoint 11 --last 2000-09-01" \
+  "cycle oi2 train2 linear/checkpoint 12 --first 2001-09-01"
 pairs round1.zarr forecast train train2 oi1 oi2
 round round1 --nature train2
 

@@ -28,13 +28,15 @@ class IncrementalUpdate:
         self._apart = np.timedelta64(86400 // each, "s")
         self._model = SpeedyModel(start, 1 / each, each)
 
-    def forecast(self, state: Native, increment: np.ndarray, time: np.datetime64) -> Native:
-        """The state at the next analysis, from the background ``state`` at ``time`` and its
-        increment (C, H, W) [physical units]."""
+    def forecast(self, state: Native, increment: np.ndarray, time: np.datetime64) -> list[Native]:
+        """The states after each part, the last one at the next analysis, from the background
+        ``state`` at ``time`` and its increment (C, H, W) [physical units]."""
         whole = self._link.add(state, increment)
         change = {name: (whole[name] - state[name]) / self._parts for name in CHANGED}
+        states = []
         for part in range(self._parts):
             begun = dict(state) | {name: state[name] + change[name] for name in CHANGED}
             begun["q"] = np.maximum(begun["q"], np.minimum(state["q"], 0.0))
             [state] = self._model.forecast(begun, time + part * self._apart)
-        return state
+            states.append(state)
+        return states

@@ -209,7 +209,7 @@ class _TwinCycle:
         """States every 6 h from the analysis at ``time``."""
         if self.update is None:
             return self.model.forecast(self.link.add(background, increment), time)
-        next_one = self.update.forecast(background, increment, time)
+        next_one = self.update.forecast(background, increment, time)[-1]
         later = self.model.forecast(next_one, time + np.timedelta64(HOURS, "h"))
         return [next_one, *later[:-1]]
 

@@ -145,7 +145,7 @@ def test_the_parts_of_an_increment_add_up_to_it(
     link = SpeedyLink(checkpoint.state)
     state, start = toy_nature.toy(0.3), toy_nature.START
     change = (link.stack([toy_nature.toy(0.5)]) - link.stack([state]))[0]
-    found = IncrementalUpdate(link, start, parts).forecast(state, change, start)
+    found = IncrementalUpdate(link, start, parts).forecast(state, change, start)[-1]
     whole, [without] = link.add(state, change), toy_nature.Toy(start, 0.25).forecast(state, start)
     for name in ("u", "v", "t", "ps", *(() if turn else ("q",))):  # q does not fall below zero
         part = (whole[name] - state[name]) / parts
