@@ -148,7 +148,8 @@ def _with_columns(table: Table, names: int, start: int, end: int) -> Table:
             min_width=column.min_width,
         )
     for row, *cells in zip(table.rows, *(column.cells for column in chosen), strict=True):
-        part.add_row(*cells, end_section=row.end_section)
+        if start == names or any(cells[names:]):  # a row of empty cells says nothing again
+            part.add_row(*cells, end_section=row.end_section)
     return part
 
 

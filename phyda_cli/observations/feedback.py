@@ -263,7 +263,7 @@ def read_memory(path: Path) -> Memory | None:
 
 
 _LACKING = {  # raw values that are left where what they need is not there
-    "qnh": "the station has no elevation",
+    **dict.fromkeys(("qnh", "sp"), "the station has no elevation"),
     "wind_speed": "the report has no direction",
     "wind_direction": "the report has no speed",
     **dict.fromkeys(("rh2m", "r"), "no temperature is known there"),
@@ -274,14 +274,11 @@ _LACKING = {  # raw values that are left where what they need is not there
 def _with_reasons(rows: pd.DataFrame) -> pd.DataFrame:
     """``rows`` with the ``reason`` of each code; without a model equivalent, what is lacking. A
     speed that could be compared lacks no more than its direction."""
-    reasons = []
-    for code, name, ombg in zip(rows["EffectiveQC"], rows["variable"], rows["ombg"], strict=True):
-        reason = QC(int(code)).meaning
-        lacking = _LACKING.get(name) if code == QC.H_FAILED else None
-        if lacking and (name != "wind_speed" or np.isfinite(ombg)):
-            reason += f": {lacking}"
-        reasons.append(reason)
-    return rows.assign(reason=reasons)
+    speed, pressure = (rows["variable"] == name for name in ("wind_speed", "sp"))
+    unknown = (speed & rows["ombg"].isna()) | (pressure & rows["elevation"].notna())
+    known = (rows["EffectiveQC"] == QC.H_FAILED) & ~unknown
+    lacking = (": " + rows["variable"].map(_LACKING)).where(known).fillna("")
+    return rows.assign(reason=rows["EffectiveQC"].map(lambda code: QC(int(code)).meaning) + lacking)
 
 
 def rejected(path: Path) -> pd.DataFrame:

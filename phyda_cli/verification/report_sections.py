@@ -112,6 +112,8 @@ def _maps_of(found: Collected, channel: Channel) -> list[Block]:
     dots = None if found.rows is None else stations_of_channel(found.rows, channel)
     changes = figure_of(panels, view, raised(units), stations=dots, width=6)
     largest = float(np.nanmax(np.abs(change)))
+    shown = "increment and spread" if file.spread is not None else "increment"
+    shown += ", with the stations that observe it" if dots is not None and len(dots) else ""
     return [
         picture(
             states,
@@ -122,7 +124,7 @@ def _maps_of(found: Collected, channel: Channel) -> list[Block]:
         picture(
             changes,
             f"Maps of the increment of {name}, at most {largest:.3g} {units}, and of the spread",
-            f"{name}: increment and spread, with the stations that observe it",
+            f"{name}: {shown}",
         ),
     ]
 

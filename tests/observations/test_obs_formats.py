@@ -38,6 +38,19 @@ def test_a_format_of_ones_own(tmp_path: Path) -> None:
     assert (result.table["row"].tolist(), result.rows_read) == ([2, 3], 2)
 
 
+@pytest.mark.usefixtures("acme")
+@pytest.mark.parametrize(
+    "line", ["A 2020-10-01T06:00 50 8 warm", "A noon 50 8 9", "A", "A 1 2 3 4 5"]
+)
+def test_a_line_that_cannot_be_read_costs_that_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "x.dat"
+    for others, kept in (("", 0), ("B 2020-10-01T06:00 50 8 9.5\n", 1)):
+        path.write_text(f"ACME 1\n{line}\n{others}")
+        result = decode(path)
+        assert (len(result.table), result.rows_unreadable) == (kept, 1)
+        assert [p.row for p in result.problems] == [2]
+
+
 def test_without_it_the_file_is_no_table(tmp_path: Path) -> None:
     path = tmp_path / "x.dat"
     path.write_text("ACME 1\nA 2020-10-01T06:00 50 8 11.5\n")

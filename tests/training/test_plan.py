@@ -56,3 +56,4 @@ def test_a_phase_gets_its_part_of_what_is_left() -> None:
 def test_a_result_that_is_no_better_than_oi_is_told() -> None:
     assert no_better({"encoder": 0.5, "oi": 0.6}) == ""
     assert "0.6000" in no_better({"encoder": 0.61, "oi": 0.6})
+    assert no_better({"encoder": 0.38216, "oi": 0.38220})

@@ -53,10 +53,9 @@ def unit_hints(table: pd.DataFrame) -> list[str]:
     hints = []
     hpa = failed[in_hectopascal(table)[table["qc"].to_numpy() == QC.BOUNDS]]
     if len(hpa):
-        found = (
-            f"{len(hpa)} rows have a pressure such as {hpa['pressure'].iloc[0]:g} where Pa "
-            "is required"
-        )
+        several = "a row has" if len(hpa) == 1 else f"{len(hpa)} rows have"
+        pressure = f"{hpa['pressure'].iloc[0]:g}"
+        found = f"{several} a pressure such as {pressure} where Pa is required"
         how = (
             "call the column pressure_hPa, or say in a mapping file (--obs-map): "
             'pressure = { column = "NAME", unit = "hPa" }'
@@ -69,10 +68,10 @@ def unit_hints(table: pd.DataFrame) -> list[str]:
         values = values[(values < low) | (values > high)]
         if not values.size:
             continue
-        found = (
-            f"{values.size} values of {name} are outside {low:g}..{high:g} {variable.units}, "
-            f"such as {values[0]:g}"
-        )
+        outside = f"outside {low:g}..{high:g} {variable.units}"
+        found = f"{values.size} values of {name} are {outside}, such as {values[0]:g}"
+        if values.size == 1:
+            found = f"a value of {name}, {values[0]:g}, is {outside}"
         if (unit := looks_like(str(name), values)) is not None:
             how = f"call the column {name}_{unit}; a long table may have a column unit"
             how = _what_to_do(group, how, f"a column unit, {unit}")
