@@ -54,16 +54,25 @@ app = typer.Typer(
     epilog="Exit codes: 0 ok, 1 internal, 2 usage, 3 input, 4 no usable observations, 5 gate "
     "failed, 75 busy, 128+n signal.",
 )
-for command in (download, train, assimilate, verify, osse, demo, doctor):
-    app.command(cls=SettingsCommand)(command)
-app.command()(inspect)
-app.command()(plot)
-app.add_typer(preprocess, name="preprocess")
-app.add_typer(cycle, name="cycle")
-app.add_typer(simulate, name="simulate")
-app.add_typer(obs, name="obs")
-app.add_typer(model, name="model")
-app.add_typer(config, name="config")
+ANALYSES, INPUTS, OWN, SETUP = "Analyses", "Inputs and networks", "A model of your own", "Setup"
+for command, panel in (
+    (assimilate, ANALYSES),
+    (verify, ANALYSES),
+    (demo, ANALYSES),
+    (osse, INPUTS),
+    (download, OWN),
+    (train, OWN),
+    (doctor, SETUP),
+):
+    app.command(cls=SettingsCommand, rich_help_panel=panel)(command)
+app.command(rich_help_panel=ANALYSES)(plot)
+app.command(rich_help_panel=INPUTS)(inspect)
+app.add_typer(cycle, name="cycle", rich_help_panel=ANALYSES)
+app.add_typer(obs, name="obs", rich_help_panel=INPUTS)
+app.add_typer(simulate, name="simulate", rich_help_panel=OWN)
+app.add_typer(preprocess, name="preprocess", rich_help_panel=OWN)
+app.add_typer(model, name="model", rich_help_panel=OWN)
+app.add_typer(config, name="config", rich_help_panel=SETUP)
 
 
 def _version(value: bool) -> None:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["obs"]
 
-obs = typer.Typer(no_args_is_help=True, help="Look at observation files, convert and merge them.")
+obs = typer.Typer(
+    no_args_is_help=True, help="Look at observation files, convert, merge and simulate them."
+)
 
 Files = Annotated[
     list[Path],
@@ -121,7 +123,7 @@ def rejected(
     rows = rows_of(feedback)
     counts = rows["reason"].value_counts()
     if reason:
-        rows = rows[[any(words in text for words in reason) for text in rows["reason"]]]
+        rows = rows.loc[[any(words in text for words in reason) for text in rows["reason"]]]
     written = rows.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ", float_format="%.7g")
     emit_text(written, out, overwrite)
     listed = ", ".join(f"{n} {text}" for text, n in counts.items())

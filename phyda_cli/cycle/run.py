@@ -374,6 +374,8 @@ class Cycle:
         self.folder.event(self.clock.now(), name, **details)
         why = f": {', '.join(outcome.reasons)}" if outcome.reasons else ""
         self.say(f"cycle {stamp(outcome.time)} {outcome.status} ({outcome.code}){why}")
+        for fault in (FAULTS[r] for r in outcome.reasons if r in FAULTS and outcome.code):
+            self.say(f"  {fault.means}")
 
     def _write_status(self, outcomes: Sequence[Outcome]) -> None:
         last = self.folder.last()

@@ -85,7 +85,9 @@ def file_kind(path: Path) -> str:
         return "grib"
     raise InputError(
         f"{path} is neither NetCDF nor GRIB: it is "
-        f"{known or f'of unknown type, first bytes {head[:8]!r}'}"
+        f"{known or f'of unknown type, first bytes {head[:8]!r}'}",
+        hint="a forecast is GRIB, NetCDF or Zarr"
+        + ("; a table of observations is given with --obs" if head.isascii() else ""),
     )
 
 

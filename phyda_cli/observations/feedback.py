@@ -276,9 +276,14 @@ def _with_reasons(rows: pd.DataFrame) -> pd.DataFrame:
     speed that could be compared lacks no more than its direction."""
     speed, pressure = (rows["variable"] == name for name in ("wind_speed", "sp"))
     unknown = (speed & rows["ombg"].isna()) | (pressure & rows["elevation"].notna())
-    known = (rows["EffectiveQC"] == QC.H_FAILED) & ~unknown
-    lacking = (": " + rows["variable"].map(_LACKING)).where(known).fillna("")
-    return rows.assign(reason=rows["EffectiveQC"].map(lambda code: QC(int(code)).meaning) + lacking)
+    known = (rows["EffectiveQC"] == QC.H_FAILED) & ~unknown & rows["variable"].isin(list(_LACKING))
+    named = zip(rows["EffectiveQC"], rows["variable"], known, strict=True)
+    return rows.assign(
+        reason=[
+            QC(int(code)).meaning + (f": {_LACKING[name]}" if lacks else "")
+            for code, name, lacks in named
+        ]
+    )
 
 
 def rejected(path: Path) -> pd.DataFrame:

@@ -218,8 +218,12 @@ def _refused(
         if fault["type"] == "extra_forbidden":
             unknown.append(path)
             text = "there is no such setting"
+        elif fault["type"] == "missing":
+            text = "it has to be given, and is not"
         else:
-            text = str(fault["msg"]).removeprefix("Value error, ")
+            text = str(fault["msg"]).removeprefix("Value error, ").split(", unable to parse")[0]
+            text = text.replace("Input should be a valid ", "it should be a ")
+            text = text.replace("Input should be ", "it should be ")
         faults.setdefault(path, []).append(text)
     lines = [
         f"{path}{': ' if path else ''}{' or '.join(dict.fromkeys(texts))}{_told(path, given)}"

@@ -36,7 +36,7 @@ def headline(experiment: Experiment, outcome: Outcome, gains: Gains) -> list[str
         lines.append(f"network against baseline: RMSE {change}, {mean}")
     if gains.dates < FEWEST_TIMES:
         lines.append(
-            f"no error bars: they need {FEWEST_TIMES} times or more, and the truth has {gains.dates}"
+            f"no error bars: they need {FEWEST_TIMES} times, and the truth has {gains.dates}"
         )
     return lines
 

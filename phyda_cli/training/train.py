@@ -120,8 +120,8 @@ def no_better(scores: dict[str, float]) -> str:
         return ""
     return (
         f"on the validation cases the encoder ({scores['encoder']:.4f}) is hardly better than oi "
-        f"({scores['oi']:.4f}), or worse: use --method oi with this checkpoint, or train with more pairs, "
-        "more cases or more time"
+        f"({scores['oi']:.4f}), or worse: use --method oi with this checkpoint, or train with more "
+        "pairs, more cases or more time"
     )
 
 

@@ -105,7 +105,7 @@ def test_physics_is_recorded_and_changes_the_analysis(assimilate: Run, tmp_path:
 
 
 def test_an_unknown_word_of_physics_is_a_usage_error(fails: Callable[..., str]) -> None:
-    assert "physics: Input should be 'off', 'train' or 'project'" in fails(2, physics="on")
+    assert "physics: it should be 'off', 'train' or 'project'" in fails(2, physics="on")
 
 
 def test_guidance_has_its_settings(assimilate: Run, tmp_path: Path) -> None:

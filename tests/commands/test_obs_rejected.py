@@ -47,6 +47,16 @@ def test_rejected_observations_are_listed_with_their_reasons(
     assert phyda("obs", "rejected", tmp_path / "an.nc").code == 3
 
 
+def test_without_rejected_observations_the_list_is_its_header(
+    assimilate: Run, phyda: Run, tmp_path: Path
+) -> None:
+    feedback = tmp_path / "fb.nc"
+    assert assimilate("--feedback", feedback).code == 0
+    outcome = phyda("obs", "rejected", feedback)
+    assert outcome.out.startswith("station_id,")
+    assert phyda("obs", "rejected", feedback, "--reason", "any").out == outcome.out
+
+
 def test_feedback_as_csv_holds_what_netcdf_holds(
     assimilate: Run, spoilt: Path, tmp_path: Path
 ) -> None:

@@ -106,11 +106,11 @@ def test_other_settings_need_another_folder(phyda: Run, arguments: tuple[object,
 @pytest.mark.parametrize(
     ("extra", "expected"),
     [
-        (("--forecast-hours", 9), "forecast_hours: Input should be a multiple of 6"),
+        (("--forecast-hours", 9), "forecast_hours: it should be a multiple of 6"),
         (("--iau", 5), "expected 1, 2, 3, 4, 6 or 12 parts of 6 h, got 5"),
         (("--first", "spring"), "expected a time such as 2001-06-01, got spring"),
         (("--reports", 500, 20), "the fewest, 500, are more than the most, 20"),
-        (("--reports", 0, 20), "reports: Input should be greater than 0"),
+        (("--reports", 0, 20), "reports: it should be greater than 0"),
         (("--max-cycles", 0), "--max-cycles"),
     ],
 )
