@@ -113,7 +113,8 @@ def _maps_of(found: Collected, channel: Channel) -> list[Block]:
     changes = figure_of(panels, view, raised(units), stations=dots, width=6)
     largest = float(np.nanmax(np.abs(change)))
     shown = "increment and spread" if file.spread is not None else "increment"
-    shown += ", with the stations that observe it" if dots is not None and len(dots) else ""
+    if dots is not None and any(p[0].size for p in (dots.used, dots.rejected, dots.passive)):
+        shown += ", with the stations that observe it"
     return [
         picture(
             states,
