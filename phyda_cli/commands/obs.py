@@ -135,17 +135,25 @@ def rejected(
 @obs.command()
 def maps(
     name: Annotated[str | None, typer.Argument(help="Example to print; all names without.")] = None,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="Print what a mapping file may say.")
+    ] = False,
 ) -> None:
     """Examples of mapping files for --obs-map: those of the exports that phyda knows.
 
     Example:
 
       phyda obs maps ndbc > buoy.toml
+
+      phyda obs maps --keys
     """
+    from phyda_cli.observations.read.columns import keys_text
     from phyda_cli.observations.read.layouts import FOLDER, example
 
     known = sorted(path.stem for path in FOLDER.glob("*.toml"))
-    if name is None:
+    if keys:
+        emit_text(keys_text())
+    elif name is None:
         emit_text("\n".join(known) + "\n", None, False)
     elif name in known:
         emit_text(example(name), None, False)

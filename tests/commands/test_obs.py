@@ -154,3 +154,8 @@ def test_merge_holds_each_observation_once_in_order(
     merged = read_observations([tmp_path / "all.csv"], strict=True).table
     assert merged["station_id"].tolist() == ["c", "a", "a", "b", "b", "b"]
     assert merged["value"].tolist() == [20, 280, 101300, 275, 268, 12]
+
+
+def test_the_keys_of_a_mapping_file_are_printed(phyda: Run) -> None:
+    printed = {line.split()[0] for line in phyda("obs", "maps", "--keys").out.splitlines() if line}
+    assert printed >= {"station_id", "latitude", "stations", "decimal", "column", "timezone"}

@@ -16,7 +16,15 @@ from phyda_cli.errors import InputError, UsageError
 from phyda_cli.names import OBSERVABLES, canonical_observable
 from phyda_cli.units import conversion
 
-__all__ = ["METADATA_UNITS", "Column", "ObservationMap", "TimeColumn", "explain", "load_mapping"]
+__all__ = [
+    "METADATA_UNITS",
+    "Column",
+    "ObservationMap",
+    "TimeColumn",
+    "explain",
+    "keys_text",
+    "load_mapping",
+]
 
 METADATA_UNITS = {
     "latitude": "degree",
@@ -244,3 +252,13 @@ def explain(error: ValidationError) -> str:
         for e in error.errors()
     )
     return "; ".join(": ".join(filter(None, part)) for part in parts)
+
+
+def keys_text() -> str:
+    """What a mapping file may say, a line a key."""
+    kinds = (("of the file", ObservationMap), ("of a column", Column), ("of the time", TimeColumn))
+    lines: list[str] = []
+    for title, model in kinds:
+        lines += ["", f"# Keys {title}"] if lines else [f"# Keys {title}"]
+        lines += [f"{name:13} {field.description}" for name, field in model.model_fields.items()]
+    return "\n".join(lines) + "\n"
