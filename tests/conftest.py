@@ -104,6 +104,7 @@ def tiny_settings() -> TrainingSettings:
             "reports": (5, 60),
             "spread_epochs": 2,
             "encoder_epochs": 2,
+            "encoder_physics": 0.3,
             "denoiser_epochs": 2,
             "batch": 8,
             "solver": {"radius_km": 8000, "column_stride": 1},

@@ -77,9 +77,10 @@ class TrainingSettings(Settings):
         description="Strength of the physics term on the denoiser at low noise; 0 turns it off.",
     )
     encoder_physics: float = Field(
-        0.3,
+        0.0,
         ge=0,
-        description="Strength of the physics term on the encoder's mean; 0 turns it off.",
+        description="Strength of the physics term on the encoder's mean. It costs accuracy and is "
+        "not visible in a cycle, so it is off.",
     )
     balanced: bool = Field(
         False,
