@@ -32,6 +32,7 @@ from phyda_cli.commands.console import (
     warn,
 )
 from phyda_cli.commands.tables import bias_text, observation_table, summary_table, verdict_text
+from phyda_cli.errors import UsageError
 from phyda_cli.settings.analysis import AnalysisSettings
 from phyda_cli.settings.options import RUNNING, Chosen, Flag, takes_settings
 
@@ -338,6 +339,11 @@ def assimilate(
         if settings.output.format == "auto":
             check_name(out, "--out", "GRIB", "Zarr")
         check_name(feedback, "--feedback", "CSV")
+        if page is not None and feedback is not None and feedback.suffix.lower() == ".csv":
+            raise UsageError(
+                f"--report reads the feedback, and {feedback} would be CSV",
+                hint=f"use --feedback {feedback.with_suffix('.nc')}, or leave out --report",
+            )
         request = Request(
             obs=files_of(obs),
             background=forecast[0] if forecast else None,

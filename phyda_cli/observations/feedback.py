@@ -22,7 +22,14 @@ from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.bias import Memory
 from phyda_cli.observations.table import QC
 
-__all__ = ["Feedback", "read_feedback", "read_memory", "rejected", "write_feedback"]
+__all__ = [
+    "Feedback",
+    "read_feedback",
+    "read_memory",
+    "refuse_csv",
+    "rejected",
+    "write_feedback",
+]
 
 _MODEL_CODES = (
     QC.H_FAILED,
@@ -383,6 +390,7 @@ def read_feedback(path: Path | pd.DataFrame) -> pd.DataFrame:
     if isinstance(path, pd.DataFrame):
         return _checked(path)
     check_input(path)
+    refuse_csv(path)
     reject_truncated(path, str(path))
     try:
         with netCDF4.Dataset(path) as data:
@@ -406,6 +414,15 @@ def read_feedback(path: Path | pd.DataFrame) -> pd.DataFrame:
         "datetime64[ns]"
     )
     return pd.DataFrame(columns)
+
+
+def refuse_csv(path: Path) -> None:
+    """Raise InputError where ``path`` is a feedback written as CSV, which people read."""
+    if path.suffix.lower() == ".csv":
+        raise InputError(
+            f"{path}: a feedback in CSV is not read",
+            hint=f"make it again with --feedback {path.with_suffix('.nc').name}",
+        )
 
 
 def _checked(rows: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import pandas as pd
 from phyda_cli.errors import InputError
 from phyda_cli.formats.by_time import FieldsByTime, span_of
 from phyda_cli.formats.inputs import FieldInput, attributes_of, name_of, valid_times
-from phyda_cli.observations.feedback import read_feedback
+from phyda_cli.observations.feedback import read_feedback, refuse_csv
 from phyda_cli.observations.read.read import ObservationInput, TextTables, read_observations
 from phyda_cli.observations.table import QC
 from phyda_cli.settings.analysis import QualityControlSettings
@@ -61,6 +61,9 @@ def collect(
     Raises InputError when two analyses have one time, when no time is common, or when grids differ
     and ``settings.regrid`` is off.
     """
+    for path in inputs.feedbacks:
+        if isinstance(path, Path):
+            refuse_csv(path)
     found = Collected()
     alone = len(inputs.analyses) == 1
     truths = FieldsByTime("truth", inputs.truths, alone)

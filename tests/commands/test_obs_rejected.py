@@ -72,6 +72,19 @@ def test_feedback_as_csv_holds_what_netcdf_holds(
     )
 
 
+def test_feedback_as_csv_is_refused_where_it_would_be_read(
+    assimilate: Run, phyda: Run, tmp_path: Path
+) -> None:
+    page = ("--report", tmp_path / "an.html")
+    outcome = assimilate("--feedback", tmp_path / "fb.csv", *page)
+    assert (outcome.code, list(tmp_path.iterdir())) == (2, [])
+    assert f"--feedback {tmp_path / 'fb.nc'}" in outcome.err
+    assert assimilate("--feedback", tmp_path / "fb.csv").code == 0
+    for command in (("verify", "--feedback"), ("obs", "rejected")):
+        outcome = phyda(*command, tmp_path / "fb.csv")
+        assert (outcome.code, "--feedback fb.nc" in outcome.err) == (3, True), outcome.err
+
+
 def test_no_analysis_by_choice_is_not_for_want_of_observations(assimilate: Run) -> None:
     outcome = assimilate(method="none")
     assert outcome.code == 0
