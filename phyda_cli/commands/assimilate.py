@@ -378,10 +378,14 @@ def assimilate(
         judge = _judge_of(limits) if limits else lambda *_: ()
         report = run(request, settings, dry_run, place, judge).report
     if page is not None and not dry_run:
+        from phyda_cli.formats.inputs import file_kind
         from phyda_cli.verification.collect import Inputs
         from phyda_cli.verification.report import report_on
 
-        report_on(page, Inputs([out], [], [], [feedback] if feedback else []), overwrite=overwrite)
+        # GRIB holds no increments: the page takes them from the background, as it was read.
+        plain = file_kind(out) == "grib" and not (rename or time or member is not None)
+        inputs = Inputs([out], [], forecast if plain else [], [feedback] if feedback else [])
+        report_on(page, inputs, overwrite=overwrite)
     with results_are_in_files():
         others = {"tendency": request.tendency_out, "report": page}
         report |= {name: str(path) if path else None for name, path in others.items()}

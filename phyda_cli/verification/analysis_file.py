@@ -4,7 +4,7 @@ in canonical units."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from phyda_cli.formats.background import Background, level_index, read_backgroun
 from phyda_cli.formats.inputs import FieldInput, file_kind, name_of
 from phyda_cli.formats.netcdf import open_netcdf
 from phyda_cli.formats.recognise import Source
+from phyda_cli.formats.zarr import open_zarr
 
 __all__ = ["AnalysisFile", "read_analysis"]
 
@@ -61,9 +62,10 @@ def read_analysis(path: FieldInput, time: np.datetime64 | None = None) -> Analys
     """
     file = read_background(path, time)
     name = name_of(path)
-    if isinstance(path, Path) and file_kind(path) != "netcdf":
+    kind = file_kind(path) if isinstance(path, Path) else "memory"
+    if kind == "grib":
         return AnalysisFile(name, file.fields)
-    with open_netcdf(path) if isinstance(path, Path) else nullcontext(path) as dataset:
+    with _opened(path, kind) as dataset:
         pick = _Picker(file, in_rows(dataset, {}))
         background = pick.fields(
             lambda s: pick.values(s, "") - pick.values(s, "_increment"), "_increment"
@@ -87,6 +89,12 @@ def read_analysis(path: FieldInput, time: np.datetime64 | None = None) -> Analys
         spread,
         tuple(m for m in members if m is not None),
     )
+
+
+def _opened(path: FieldInput, kind: str) -> AbstractContextManager[xr.Dataset]:
+    if not isinstance(path, Path):
+        return nullcontext(path)
+    return closing(open_zarr(path)) if kind == "zarr" else open_netcdf(path)
 
 
 def _in_memory(fields: Fields) -> Fields:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -89,7 +89,7 @@ def collect(
             truth,
             rows,
             observations,
-            attributes_of(path),
+            attributes_of(path) or _of_its_feedback(inputs),
         )
         # the residuals of one series are all over the truth's, or all over the background's
         found.add(case, settings, controls, physics and (truth is not None or not truths))
@@ -100,6 +100,12 @@ def collect(
     _check_times(truths, unmatched, found)
     found.moments.sort(key=lambda m: m.time)
     return found
+
+
+def _of_its_feedback(inputs: Inputs) -> Mapping[str, Any]:
+    """What the feedback of the one analysis says of it, which GRIB cannot hold."""
+    one = len(inputs.analyses) == len(inputs.feedbacks) == 1
+    return attributes_of(inputs.feedbacks[0]) if one else {}
 
 
 def _observations(inputs: Inputs) -> pd.DataFrame | None:

@@ -94,9 +94,13 @@ def test_grib_in_and_out(phyda: Run, shared_data: Path, tmp_path: Path) -> None:
     rows = [f"S{i},2011-01-15T12:00:00Z,{lat},{10 * i},285.0" for i, lat in enumerate((10, 40, 55))]
     stations.write_text("\n".join(["station_id,time,latitude,longitude,t2m_K", *rows]) + "\n")
     common = ("assimilate", "--obs", stations, "--background", source, "--method", "oi")
-    for out, extra in (("an.nc", ()), ("an.bin", ("--format", "grib"))):
+    page = ("--feedback", tmp_path / "fb.nc", "--report", tmp_path / "an.html")
+    for out, extra in (("an.nc", ()), ("an.bin", ("--format", "grib", *page))):
         outcome = phyda(*common, "--out", tmp_path / out, *extra)
         assert outcome.code == 0, outcome.err
+    shown = (tmp_path / "an.html").read_text()
+    assert "no verdict in the file" not in shown
+    assert "The file has no increments." not in shown
     out = tmp_path / "an.bin"
     if shutil.which("cdo"):
         listed = [

@@ -102,6 +102,18 @@ def test_increment_spread_and_members_in_canonical_units(analysed: tuple[Backgro
     np.testing.assert_allclose(file.members[1].upper["q"], background.fields.upper["q"], rtol=1e-3)
 
 
+def test_a_zarr_store_holds_them_too(analysed: tuple[Background, Path], tmp_path: Path) -> None:
+    _, path = analysed
+    with xr.open_dataset(path, decode_times=False) as dataset:
+        dataset.drop_encoding().to_zarr(tmp_path / "an.zarr", consolidated=False)
+    ours, theirs = read_analysis(path), read_analysis(tmp_path / "an.zarr")
+    assert ours.increment is not None
+    assert theirs.increment is not None
+    np.testing.assert_array_equal(theirs.increment.upper["t"], ours.increment.upper["t"])
+    assert theirs.spread is not None
+    assert len(theirs.members) == 2
+
+
 def test_a_plain_file_is_all_analysis(tmp_path: Path) -> None:
     write_background(tmp_path / "bg.nc")
     file = read_analysis(tmp_path / "bg.nc")
