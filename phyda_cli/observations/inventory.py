@@ -13,7 +13,7 @@ from phyda_cli.observations.qc import bounds_check, set_codes, summary, unit_hin
 from phyda_cli.observations.qc.preliminary import duplicates
 from phyda_cli.observations.qc.repeats import stuck_check
 from phyda_cli.observations.report import ReadResult, told_once
-from phyda_cli.observations.table import QC
+from phyda_cli.observations.table import QC, longitudes_of
 
 __all__ = ["check_alone", "inventory"]
 
@@ -92,7 +92,7 @@ def _range(rows: pd.DataFrame, name: str) -> dict[str, Any]:
 def _extent(rows: pd.DataFrame) -> dict[str, Any]:
     if rows.empty:
         return {}
-    columns = (("latitude", rows["latitude"]), ("longitude", rows["longitude"]))
+    columns = (("latitude", rows["latitude"]), ("longitude", longitudes_of(rows)))
     places = {name: [float(f"{c.min():.6g}"), float(f"{c.max():.6g}")] for name, c in columns}
     return places | {
         "time": [f"{t:%Y-%m-%dT%H:%M:%S}Z" for t in (rows["time"].min(), rows["time"].max())]

@@ -13,7 +13,18 @@ import pandas as pd
 from phyda_cli.errors import PhydaError
 from phyda_cli.names import OBSERVABLES
 
-__all__ = ["COLUMNS", "LEVEL", "QC", "RAW", "by_position", "check", "concat", "empty", "make"]
+__all__ = [
+    "COLUMNS",
+    "LEVEL",
+    "QC",
+    "RAW",
+    "by_position",
+    "check",
+    "concat",
+    "empty",
+    "longitudes_of",
+    "make",
+]
 
 COLUMNS: dict[str, str] = {
     "station_id": "str",
@@ -104,6 +115,13 @@ RAW = frozenset({"wind_direction", "d2m", "rh2m", "td", "r", "qnh", "gh", "tv", 
 
 It also replaces a wind speed that comes with a direction.
 """
+
+
+def longitudes_of(table: pd.DataFrame) -> pd.Series:
+    """The longitudes within -180..180, or within 0..360 where that spans less."""
+    folded = (table["longitude"] + 180) % 360 - 180
+    narrower = np.ptp(folded.to_numpy()) <= np.ptp(table["longitude"].to_numpy())
+    return folded.round(9) if narrower else table["longitude"]
 
 
 def empty() -> pd.DataFrame:

@@ -4,7 +4,7 @@ import pytest
 
 from phyda_cli.errors import PhydaError
 from phyda_cli.names import canonical_observable
-from phyda_cli.observations.table import COLUMNS, QC, check, concat, empty, make
+from phyda_cli.observations.table import COLUMNS, QC, check, concat, empty, longitudes_of, make
 
 
 def table(**changes: object) -> pd.DataFrame:
@@ -76,3 +76,17 @@ def test_concat_of_nothing_is_an_empty_table() -> None:
 )
 def test_canonical_observable(name: str, canonical: str | None) -> None:
     assert canonical_observable(name) == canonical
+
+
+@pytest.mark.parametrize(
+    ("given", "span"),
+    [((359, 3), (-1, 3)), ((170, 190), (170, 190)), ((9, 10), (9, 10)), ((-10, -5), (-10, -5))],
+)
+def test_a_span_of_longitudes_is_the_narrower_one(
+    given: tuple[float, float], span: tuple[float, float]
+) -> None:
+    place = {"station_id": "a", "time": np.datetime64("2020-01-01", "ns"), "latitude": 0.0}
+    found = longitudes_of(
+        make(**place, longitude=np.array(given, float), variable="t", value=280.0)
+    )
+    assert (found.min(), found.max()) == span

@@ -13,7 +13,7 @@ from phyda_cli.errors import NoObservationsError, PhydaError
 from phyda_cli.names import OBSERVABLES
 from phyda_cli.observations.qc.preliminary import in_hectopascal
 from phyda_cli.observations.read.decode import is_text_table
-from phyda_cli.observations.table import QC
+from phyda_cli.observations.table import QC, longitudes_of
 from phyda_cli.units import looks_like
 
 __all__ = ["require_usable", "summary", "unit_hints"]
@@ -117,7 +117,8 @@ def require_usable(table: pd.DataFrame, valid_time: np.datetime64) -> None:
             "the time window"
         )
     elif main == QC.DOMAIN:
-        ranges = (f"{k}s {table[k].min():g}..{table[k].max():g}" for k in ("latitude", "longitude"))
+        places = (("latitude", table["latitude"]), ("longitude", longitudes_of(table)))
+        ranges = (f"{name}s {at.min():g}..{at.max():g}" for name, at in places)
         message += f"; they lie within {', '.join(ranges)}"
         hint = "is this the background of another region?"
     elif main == QC.H_FAILED:
