@@ -8,7 +8,18 @@ the maximum the chi-square of the innovations, weighted by how much each says ab
 
 .. math:: w = \alpha^2 \sigma_b^2 / (\sigma_o^2 + \alpha^2 \sigma_b^2)
 
-is what it should be. Innovations beyond 3.5 standard deviations have no say, as gross errors are
+is what it should be.
+
+The groups have a factor in common, c: ln alpha_g ~ N(ln c, tau^2) and ln c ~ N(ln c_0, s^2). With
+the maximum l_g of each group's likelihood, and its information i_g,
+
+.. math:: \ln c = \Big(\frac{\ln c_0}{s^2} + \sum_g \frac{l_g}{\tau^2 + 1/i_g}\Big) \Big/
+          \Big(\frac{1}{s^2} + \sum_g \frac{1}{\tau^2 + 1/i_g}\Big)
+
+and c is the factor of what is not observed. The air at 2 m and 10 m has groups of its own, which
+say nothing of c: a forecast that knows little of the ground is not therefore wrong aloft.
+
+Innovations beyond 3.5 standard deviations have no say, as gross errors are
 among them; the Gaussian's own share of those is allowed for. Observations close together see the
 same errors: those of a group in one cell count as one.
 """
@@ -29,15 +40,19 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "wind": ("u", "v", "u10", "v10", "wind_speed"),
     "humidity": ("q", "q2m", "tcwv"),
 }
+NEAR_SURFACE: dict[str, tuple[str, ...]] = {
+    "temperature_2m": ("t2m",),
+    "wind_10m": ("u10", "v10", "wind_speed"),
+    "humidity_2m": ("q2m",),
+}
 _GROUP_OF = {variable: group for group, variables in GROUPS.items() for variable in variables}
+_SCALE_GROUP_OF = _GROUP_OF | {v: group for group, of in NEAR_SURFACE.items() for v in of}
 
 BOUNDS = (0.25, 4.0)
 AGREEING = 300  # observations of a group, which are not all wrong in the same way
 FAR_OFF = 16.0  # the bound of the checks where that many agree
-DEVIATION = (
-    0.5  # standard deviation of ln alpha of all observations together around the prior's centre
-)
-OF_GROUPS = 0.6  # that of a group's around it, over DEVIATION
+DEVIATION = 0.5  # standard deviation of ln c around ln c_0, and of groups near the surface around c
+OF_GROUPS = 0.3  # that of the other groups
 # real errors are heavy-tailed: 3 biases alpha by -9 % on the held-out days, 4 lets gross errors of
 # 5 sigma change it by 10 %
 CUT = 3.5
@@ -53,8 +68,8 @@ def group_of(variable: str) -> str:
 
 @dataclass(frozen=True)
 class BackgroundScale:
-    """Factors on sigma_b: ``groups`` by name where it was observed, ``pooled`` for everything
-    else."""
+    """Factors on sigma_b: ``groups`` by name where it was observed, ``pooled``, what they have in
+    common, for everything else."""
 
     pooled: float = 1.0
     groups: Mapping[str, float] = field(default_factory=dict)
@@ -66,7 +81,12 @@ class BackgroundScale:
 
     def of(self, variables: Sequence[str]) -> np.ndarray:
         """The factor of each variable (n,)."""
-        return np.array([self.groups.get(group_of(v), self.pooled) for v in variables])
+        return np.array([self.groups.get(scale_group(v), self.pooled) for v in variables])
+
+
+def scale_group(variable: str) -> str:
+    """The group that shares the factor of a variable; its own name where it belongs to none."""
+    return _SCALE_GROUP_OF.get(variable, variable)
 
 
 def estimate_scale(
@@ -92,24 +112,32 @@ def estimate_scale(
     """
     if innovation.size == 0:
         return BackgroundScale(prior)
-    group = np.array([group_of(v) for v in variable])
+    group = np.array([scale_group(v) for v in variable])
     weight = cell_weights(group, latitude, longitude)
 
-    def estimate(rows: np.ndarray, centre: float, width: float) -> float:
+    def estimate(name: str, centre: float, width: float) -> tuple[float, float]:
+        rows = np.flatnonzero(group == name)
         high = largest if rows.size >= AGREEING else BOUNDS[1]
         d, own, ours, kept = (a[rows] for a in (innovation, error, sigma_b, weight))
         return _maximum(d, own, ours, kept, centre, width, high)
 
-    pooled = estimate(np.arange(innovation.size), prior, DEVIATION)
-    of_groups = OF_GROUPS * DEVIATION
-    return BackgroundScale(
-        pooled,
-        {
-            g: estimate(np.flatnonzero(group == g), pooled, of_groups)
-            for g in GROUPS
-            if (group == g).any()
-        },
-    )
+    names = sorted(set(group.tolist()), key=[*GROUPS, *NEAR_SURFACE, *group.tolist()].index)
+    width = float(np.hypot(DEVIATION, OF_GROUPS))
+    alone = [estimate(name, prior, width) for name in names if name not in NEAR_SURFACE]
+    pooled = _common(alone, prior, width)
+    widths = {name: DEVIATION if name in NEAR_SURFACE else OF_GROUPS for name in names}
+    return BackgroundScale(pooled, {n: estimate(n, pooled, w)[0] for n, w in widths.items()})
+
+
+def _common(alone: Sequence[tuple[float, float]], prior: float, width: float) -> float:
+    """What groups have in common, from the factor of each ``alone`` around ``prior``, where the
+    standard deviation of its logarithm was ``width`` beforehand, and its information."""
+    total, moment = 1 / DEVIATION**2, 0.0
+    for factor, information in alone:
+        shared = 1 + information * OF_GROUPS**2
+        total += information / shared
+        moment += (information + 1 / width**2) * np.log(factor / prior) / shared
+    return float(np.clip(prior * np.exp(moment / total), *BOUNDS))
 
 
 def cell_weights(group: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
@@ -132,9 +160,9 @@ def _maximum(
     centre: float,
     width: float,
     high: float = BOUNDS[1],
-) -> float:
+) -> tuple[float, float]:
     """The most probable alpha by Fisher scoring in ln alpha, from the alpha that puts the median
-    where it should be."""
+    where it should be, and the information about ln alpha that the innovations have."""
     low, high = np.log(BOUNDS[0]), np.log(high)
 
     def normalised(x: float) -> tuple[np.ndarray, np.ndarray]:
@@ -156,9 +184,9 @@ def _maximum(
         square, share = normalised(x)
         kept = weight * (square < CUT**2)
         score = np.sum(kept * share * (square / CUT_VARIANCE - 1)) - (x - np.log(centre)) / width**2
-        information = np.sum(2 * kept * share**2) + 1 / width**2
-        step = np.clip(score / information, -0.5, 0.5)
+        information = float(np.sum(2 * kept * share**2))
+        step = np.clip(score / (information + 1 / width**2), -0.5, 0.5)
         x = float(np.clip(x + step, low, high))
         if abs(step) < 1e-4:
             break
-    return float(np.exp(x))
+    return float(np.exp(x)), information

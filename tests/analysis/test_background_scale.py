@@ -10,7 +10,10 @@ from phyda_cli.analysis.background_scale import (
     BOUNDS,
     CUT,
     CUT_VARIANCE,
+    DEVIATION,
     FAR_OFF,
+    NEAR_SURFACE,
+    OF_GROUPS,
     BackgroundScale,
     estimate_scale,
 )
@@ -32,20 +35,42 @@ def case(n: int, alpha: float, variables: tuple[str, ...] = ("t",), seed: int = 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_known_factor_is_found(alpha: float, seed: int) -> None:
     found = estimate_scale(*case(2000, alpha, seed=seed))
-    assert found.pooled == pytest.approx(alpha, rel=0.1)
     assert found.groups["temperature"] == pytest.approx(alpha, rel=0.1)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 2.0])
+@pytest.mark.parametrize("variables", [("t",), ("t", "u"), ("t", "u", "z", "q")])
+def test_the_common_factor_is_the_mean_given_its_groups(
+    alpha: float, variables: tuple[str, ...]
+) -> None:
+    """With groups that know their factor well: normal prior and normal likelihoods."""
+    found = estimate_scale(*case(4000, alpha, variables))
+    share = len(variables) / OF_GROUPS**2 / (1 / DEVIATION**2 + len(variables) / OF_GROUPS**2)
+    mean = np.mean(np.log(list(found.groups.values())))
+    assert np.log(found.pooled) == pytest.approx(share * mean, rel=0.1)
+
+
+@pytest.mark.parametrize("variable", ["t2m", "q2m", "u10", "wind_speed"])
+def test_the_air_near_the_surface_says_nothing_of_the_rest(variable: str) -> None:
+    near, far = case(1000, 3.0, (variable,), 1), case(1000, 1.0, ("z",), 2)
+    alone = estimate_scale(*near)
+    assert alone.pooled == 1
+    assert alone.of([variable, "t", "u", "q"]) == pytest.approx([3, 1, 1, 1], rel=0.1)
+    both = [np.concatenate(pair) for pair in zip(near, far, strict=True)]
+    assert estimate_scale(*both).pooled == pytest.approx(estimate_scale(*far).pooled)
+    assert set(alone.groups) <= set(NEAR_SURFACE)
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("size", [5.0, 10.0, 100.0], ids=lambda s: f"{s:g} sigma")
 def test_gross_errors_change_little(alpha: float, size: float) -> None:
     variable, innovation, error, sigma_b, *where = case(2000, alpha)
-    clean = estimate_scale(variable, innovation, error, sigma_b, *where).pooled
+    clean = estimate_scale(variable, innovation, error, sigma_b, *where).groups["temperature"]
     rng = np.random.default_rng(9)
     gross = rng.choice(2000, 100, replace=False)
     spoilt = innovation.copy()
     spoilt[gross] += size * rng.choice([-1, 1], 100) * np.hypot(error, alpha * sigma_b)[gross]
-    found = estimate_scale(variable, spoilt, error, sigma_b, *where).pooled
+    found = estimate_scale(variable, spoilt, error, sigma_b, *where).groups["temperature"]
     assert found == pytest.approx(clean, rel=0.1)
 
 
@@ -61,7 +86,7 @@ def test_at_the_maximum_chi_square_is_one() -> None:
     """With the weights of the module's docstring and next to no prior."""
     variable, d, error, sigma_b, _, _ = case(2000, 1.4)
     apart = np.linspace(-89, 89, 2000), np.linspace(0, 359, 2000) * 37 % 360
-    alpha = estimate_scale(variable, d, error, sigma_b, *apart).pooled
+    alpha = estimate_scale(variable, d, error, sigma_b, *apart).groups["temperature"]
     total = error**2 + alpha**2 * sigma_b**2
     kept = d**2 < CUT**2 * total
     weight = alpha**2 * sigma_b**2 / total
@@ -76,15 +101,16 @@ def test_the_variance_within_the_cut_is_that_of_a_normal_variable() -> None:
 
 
 def test_bounds_hold() -> None:
-    assert BOUNDS[0] <= estimate_scale(*case(2000, 0.0)).pooled < 0.35
+    assert BOUNDS[0] <= estimate_scale(*case(2000, 0.0)).groups["temperature"] < 0.35
     largest = estimate_scale(*case(2000, 20.0))
-    assert largest.pooled == BOUNDS[1]
+    assert largest.groups["temperature"] == BOUNDS[1]
+    assert BOUNDS[0] < estimate_scale(*case(2000, 20.0), prior=0.3).pooled < BOUNDS[1]
     assert largest.at_bound
     assert not estimate_scale(*case(2000, 1.0)).at_bound
 
 
 def test_groups_have_their_own_factor_and_the_unobserved_take_the_pooled() -> None:
-    winds, temperatures = case(1000, 2.0, ("u", "v10"), 1), case(1000, 0.7, ("t", "t2m"), 2)
+    winds, temperatures = case(1000, 2.0, ("u", "v"), 1), case(1000, 0.7, ("t",), 2)
     both = [np.concatenate(pair) for pair in zip(winds, temperatures, strict=True)]
     found = estimate_scale(*both)
     assert found.groups.keys() == {"wind", "temperature"}
@@ -101,10 +127,10 @@ def test_a_crowd_in_one_place_counts_as_one() -> None:
     variable, innovation, error, sigma_b, latitude, longitude = case(500, 3.0)
     together = estimate_scale(
         variable, innovation, error, sigma_b, np.full(500, 45.3), np.full(500, 10.0)
-    ).pooled
-    apart = estimate_scale(variable, innovation, error, sigma_b, latitude, longitude).pooled
-    assert 1.0 < together < 1.6
-    assert apart > 2.7
+    )
+    apart = estimate_scale(variable, innovation, error, sigma_b, latitude, longitude)
+    assert 1.0 < together.pooled < together.groups["temperature"] < 1.6
+    assert apart.groups["temperature"] > 2.7
 
 
 def test_without_evidence_it_is_the_prior() -> None:
