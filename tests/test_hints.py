@@ -53,6 +53,8 @@ FED_BACK = {  # where a hint is given: the tests that follow it
     "observations/convert.py format_of": f"{OBS}::test_files_and_formats",
     "observations/feedback.py read_feedback": f"{OBS}::test_a_feedback_made_again",
     "observations/feedback.py _checked": f"{OBS}::test_rows_that_are_no_feedback",
+    "observations/feedback.py refuse_csv": "commands/test_obs_rejected.py::"
+    "test_feedback_as_csv_is_refused_where_it_would_be_read",
     "observations/files.py _matches": f"{OBS}::test_files_and_formats",
     "observations/qc/account.py require_usable": f"{BAD_OBS}::test_times_outside_the_window "
     f"{BAD_OBS}::test_some_times_outside_the_window",

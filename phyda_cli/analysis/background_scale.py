@@ -42,7 +42,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 NEAR_SURFACE: dict[str, tuple[str, ...]] = {
     "temperature_2m": ("t2m",),
-    "wind_10m": ("u10", "v10", "wind_speed"),
+    "wind_10m": ("u10", "v10"),
     "humidity_2m": ("q2m",),
 }
 _GROUP_OF = {variable: group for group, variables in GROUPS.items() for variable in variables}

@@ -107,6 +107,14 @@ class Departures:
         )
 
 
+def scaled_as(table: pd.DataFrame) -> np.ndarray:
+    """The variable whose scale of errors each report (P,) shares: a speed without a direction is of
+    the wind at its height."""
+    variable = table["variable"].to_numpy(object)
+    aloft = (table["pressure"].notna() | table["height"].notna()).to_numpy()
+    return np.where(variable == "wind_speed", np.where(aloft, "u", "u10"), variable)
+
+
 def observe_background(
     background: Fields,
     table: pd.DataFrame,
@@ -250,10 +258,11 @@ def _check(
         if settings.background_error_scale != "auto":
             return BackgroundScale(float(settings.background_error_scale))
         rows = np.flatnonzero((of["qc"] == QC.PASS).to_numpy())
-        names = ("variable", "error", "latitude", "longitude")
-        variable, error, latitude, longitude = (of[n].to_numpy()[rows] for n in names)
+        error, latitude, longitude = (
+            of[n].to_numpy()[rows] for n in ("error", "latitude", "longitude")
+        )
         return estimate_scale(
-            variable,
+            scaled_as(of)[rows],
             innovation[rows],
             error,
             sigma_b[rows],
@@ -265,7 +274,7 @@ def _check(
     # The analysis is not made for errors beyond the bound, but the fine stage is: it needs the
     # stations that agree on them.
     bound = BOUNDS[1] if settings.fine.stage == "off" else FAR_OFF
-    first = np.maximum(scale(table, bound).of(list(table["variable"])), 1.0)
+    first = np.maximum(scale(table, bound).of(scaled_as(table).tolist()), 1.0)
     table = first_guess_check(table, innovation, first * sigma_b, settings.qc.first_guess_factor)
     if settings.qc.buddy_factor is not None:
         table = buddy_check(table, innovation, anomalies, settings.qc.buddy_factor, first)

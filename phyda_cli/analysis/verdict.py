@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from phyda_cli.analysis.analyse import Analysis, Problem
+from phyda_cli.analysis.departures import scaled_as
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.layered import plane
 from phyda_cli.names import Channel
@@ -222,7 +223,7 @@ def verdict_of(problem: Problem, analysis: Analysis | None = None) -> Verdict:
         oman,
         departures.error,
         departures.sigma_b,
-        departures.scale.of(variable.tolist()),
+        departures.scale.of(scaled_as(rows).tolist()),
     )
     if settings.background_error_scale == "auto":
         evidence["scale"] = {k: Measured(v) for k, v in departures.scale.groups.items()}

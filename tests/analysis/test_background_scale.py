@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from phyda_cli.analysis.background_scale import (
@@ -17,6 +18,7 @@ from phyda_cli.analysis.background_scale import (
     BackgroundScale,
     estimate_scale,
 )
+from phyda_cli.analysis.departures import scaled_as
 
 Case = tuple[np.ndarray, ...]
 
@@ -50,7 +52,7 @@ def test_the_common_factor_is_the_mean_given_its_groups(
     assert np.log(found.pooled) == pytest.approx(share * mean, rel=0.1)
 
 
-@pytest.mark.parametrize("variable", ["t2m", "q2m", "u10", "wind_speed"])
+@pytest.mark.parametrize("variable", ["t2m", "q2m", "u10"])
 def test_the_air_near_the_surface_says_nothing_of_the_rest(variable: str) -> None:
     near, far = case(1000, 3.0, (variable,), 1), case(1000, 1.0, ("z",), 2)
     alone = estimate_scale(*near)
@@ -148,3 +150,14 @@ def test_the_wider_bound_takes_hundreds_of_observations() -> None:
     assert few.groups["temperature"] == pytest.approx(BOUNDS[1])
     usual = estimate_scale(*case(2000, 1.0), largest=FAR_OFF)
     assert usual.pooled == pytest.approx(estimate_scale(*case(2000, 1.0)).pooled, rel=1e-3)
+
+
+def test_a_lone_speed_is_of_the_wind_at_its_height() -> None:
+    table = pd.DataFrame(
+        {
+            "variable": ["wind_speed", "wind_speed", "wind_speed", "t2m"],
+            "pressure": [np.nan, 5e4, np.nan, np.nan],
+            "height": [np.nan, np.nan, 3000.0, np.nan],
+        }
+    )
+    assert scaled_as(table).tolist() == ["u10", "u", "u", "t2m"]

@@ -83,6 +83,8 @@ def test_feedback_as_csv_is_refused_where_it_would_be_read(
     for command in (("verify", "--feedback"), ("obs", "rejected")):
         outcome = phyda(*command, tmp_path / "fb.csv")
         assert (outcome.code, "--feedback fb.nc" in outcome.err) == (3, True), outcome.err
+    assert assimilate("--feedback", tmp_path / "fb.nc").code == 0
+    assert phyda("verify", "--feedback", tmp_path / "fb.nc").code == 0
 
 
 def test_no_analysis_by_choice_is_not_for_want_of_observations(assimilate: Run) -> None:

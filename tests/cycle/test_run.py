@@ -11,6 +11,7 @@ import pytest
 from feeds import FIRST, Feeds, hours
 
 from phyda_cli.cycle.clock import stamp
+from phyda_cli.cycle.policy import FAULTS
 
 
 def test_every_cycle_that_is_due_is_made_in_order(feeds: Feeds) -> None:
@@ -143,7 +144,8 @@ def test_events_and_status(feeds: Feeds) -> None:
     status = json.loads((feeds.root / "cycle" / "status.json").read_text())
     assert (status["last"], status["status"]) == (stamp(FIRST), "ok")
     assert [s["cycle"] for s in status["stopped"]] == [stamp(hours(6))]
-    assert len(feeds.said) == 2
+    assert len([line for line in feeds.said if line.startswith("cycle ")]) == 2
+    assert feeds.said[-1].strip() == FAULTS["observations_none"].means
 
 
 def test_the_record_names_what_was_used(feeds: Feeds, tmp_path: Path) -> None:
