@@ -232,8 +232,8 @@ class Cycle:
     def _assimilate(
         self, making: _Making, gathered: Gathered
     ) -> tuple[dict[str, Any], Candidate, list[InputFile]]:
-        """The report of the analysis with the best background that can be read, that, and the
-        forecasts as they were used."""
+        """The report of the analysis, the best background that can be read, and the forecasts as
+        they were used."""
         s = self.settings
         nothing = not any(gathered.files)
         if nothing and stops("observations_none", s.policy):
