@@ -32,6 +32,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import brentq
 
+from phyda_cli.names import Channel
+
 __all__ = ["GROUPS", "BackgroundScale", "cell_weights", "estimate_scale", "group_of"]
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -45,6 +47,7 @@ NEAR_SURFACE: dict[str, tuple[str, ...]] = {
     "wind_10m": ("u10", "v10"),
     "humidity_2m": ("q2m",),
 }
+AT_LEVELS = {"t2m": "t", "u10": "u", "v10": "v", "q2m": "q"}
 _GROUP_OF = {variable: group for group, variables in GROUPS.items() for variable in variables}
 _SCALE_GROUP_OF = _GROUP_OF | {v: group for group, of in NEAR_SURFACE.items() for v in of}
 
@@ -82,6 +85,16 @@ class BackgroundScale:
     def of(self, variables: Sequence[str]) -> np.ndarray:
         """The factor of each variable (n,)."""
         return np.array([self.groups.get(scale_group(v), self.pooled) for v in variables])
+
+    def of_channels(self, channels: Sequence[Channel]) -> np.ndarray:
+        """The factor of each channel (n,). A state without a variable near the surface sees its
+        reports through the lowest level, which has their factor."""
+        shared = [c.variable for c in channels]
+        for near, aloft in AT_LEVELS.items():
+            levels = [n for n, c in enumerate(channels) if c.variable == aloft]
+            if near not in shared and levels:
+                shared[max(levels, key=lambda n: channels[n].pressure or 0.0)] = near
+        return self.of(shared)
 
 
 def scale_group(variable: str) -> str:

@@ -119,7 +119,7 @@ class Prior:
     def scaled(self, scale: BackgroundScale) -> Prior:
         """The same with errors ``scale`` times as large: ensembles are normalised, so that only the
         unit changes."""
-        factor = scale.of(self.variables).astype(np.float32)[:, None, None]
+        factor = scale.of_channels(self.spec.channel_list).astype(np.float32)[:, None, None]
         return replace(self, unit=self.unit * factor)
 
 

@@ -131,7 +131,7 @@ def _case(
         ensemble=pool.ensemble(time),
     )
     parts, scale = build(prior, simulate(spec, truth, network, rng), ModelGridSettings())
-    return parts.astype(np.float16), scale.of(prior.variables).astype(np.float32)
+    return parts.astype(np.float16), scale.of_channels(prior.spec.channel_list).astype(np.float32)
 
 
 def conditions_of(store: PairStore, pair: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from phyda_cli.analysis.background_scale import (
     estimate_scale,
 )
 from phyda_cli.analysis.departures import scaled_as
+from phyda_cli.names import parse_channel
 
 Case = tuple[np.ndarray, ...]
 
@@ -161,3 +162,12 @@ def test_a_lone_speed_is_of_the_wind_at_its_height() -> None:
         }
     )
     assert scaled_as(table).tolist() == ["u10", "u", "u", "t2m"]
+
+
+def test_the_lowest_level_stands_in_for_a_variable_that_the_state_lacks() -> None:
+    scale = BackgroundScale(1.5, {"humidity_2m": 3.0, "humidity": 2.0, "temperature_2m": 4.0})
+    keys = ["q850", "q1000", "q925", "t1000", "u1000", "t2m"]
+    without = scale.of_channels([parse_channel(key) for key in keys])
+    np.testing.assert_array_equal(without, [2.0, 3.0, 2.0, 1.5, 1.5, 4.0])
+    with_it = scale.of_channels([parse_channel(key) for key in [*keys, "q2m"]])
+    np.testing.assert_array_equal(with_it, [2.0, 2.0, 2.0, 1.5, 1.5, 4.0, 3.0])
