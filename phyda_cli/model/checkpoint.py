@@ -25,7 +25,7 @@ from phyda_cli.fields.earth import DAYS, day_of_year
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.files.publish import publish_folder, sha256
 from phyda_cli.model.background_spread import BackgroundSpread
-from phyda_cli.model.climate import Climate
+from phyda_cli.model.climate import PACKED, Climate, packed, unpacked
 from phyda_cli.model.denoiser import Denoiser
 from phyda_cli.model.encoder import Encoder
 from phyda_cli.model.mean_error import N_SEASON, MeanError
@@ -105,10 +105,13 @@ class Checkpoint:
         """The climate of the training data by date, where the training kept it."""
         if CLIMATE not in self.metadata.files:
             return None
-        fields = (self.state.n_channels, *self.state.grid.shape)
+        n = self.state.n_channels
+        fields = (n, *self.state.grid.shape)
         shapes: Shapes = {"weights": (N_SEASON, *fields), "deviation": fields}
-        found = self._tensors(CLIMATE, shapes)
-        return Climate(**{k: v.float().numpy() for k, v in found.items()})
+        if not set(PACKED) & set(self._load(CLIMATE)):  # before version 0.2: in physical units
+            return Climate(**{k: v.numpy() for k, v in self._tensors(CLIMATE, shapes).items()})
+        found = self._tensors(CLIMATE, shapes | dict.fromkeys(PACKED, (n,)))
+        return unpacked({k: v.float().numpy() for k, v in found.items()})
 
     def _load(self, name: str) -> dict[str, torch.Tensor]:
         try:
@@ -281,7 +284,7 @@ def save_checkpoint(
         }
     if climate is not None:
         contents[CLIMATE] = {
-            k: torch.from_numpy(getattr(climate, k)).contiguous() for k in ("weights", "deviation")
+            k: torch.from_numpy(v).contiguous() for k, v in packed(climate).items()
         }
     folder.parent.mkdir(parents=True, exist_ok=True)
     with publish_folder(folder, check=Checkpoint.open) as temporary:

@@ -7,17 +7,18 @@ Shapes: C channels, H x W grid points.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from phyda_cli.model.mean_error import N_SEASON, season
 
-__all__ = ["Climate", "fit_climate"]
+__all__ = ["PACKED", "Climate", "fit_climate", "packed", "unpacked"]
 
 YEAR = np.timedelta64(300, "D")
 AT_ONCE = 64
+PACKED = ("origin", "scale")  # what a packed climate has beside its fields
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,3 +56,26 @@ def fit_climate(states: np.ndarray, rows: Sequence[int] | np.ndarray, time: np.n
     weights[0] += origin
     deviation = np.sqrt(left / max(rows.size - 1, 1)).reshape(origin.shape)
     return Climate(weights.astype(np.float32), deviation.astype(np.float32))
+
+
+def packed(climate: Climate) -> dict[str, np.ndarray]:
+    """``climate`` as a file holds it: fields in float16, in standard deviations ``scale`` (C,) of
+    each channel and without its mean ``origin`` (C,), in physical units."""
+    scale = np.sqrt(np.square(climate.deviation, dtype=np.float64).mean(axis=(1, 2)))
+    scale = np.where(scale > 0, scale, 1.0)
+    origin = climate.weights[0].mean(axis=(1, 2), dtype=np.float64)
+    weights = climate.weights.astype(np.float64)
+    weights[0] -= origin[:, None, None]
+    unit = scale[:, None, None]
+    fields = {"weights": weights / unit, "deviation": climate.deviation / unit}
+    return {k: v.astype(np.float16) for k, v in fields.items()} | {
+        k: v.astype(np.float32) for k, v in (("origin", origin), ("scale", scale))
+    }
+
+
+def unpacked(found: Mapping[str, np.ndarray]) -> Climate:
+    """What :func:`packed` made."""
+    unit = found["scale"][:, None, None]
+    weights = found["weights"] * unit
+    weights[0] += found["origin"][:, None, None]
+    return Climate(weights, found["deviation"] * unit)

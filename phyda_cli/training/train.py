@@ -78,7 +78,7 @@ def train(run: Run, store_path: Path, found: Estimate | None = None) -> Path:
     correction = expected_weights(encoder, cases.validation, data.area, variables, run.ranks)
     run.monitor.say(
         f"validation {figures(scores)}; spread calibration {float(calibration.mean()):.3f}; the "
-        f"encoder's mean square error is {100 * _gain(scores):.1f} % below that of oi"
+        f"encoder's mean square error is {_compared(_gain(scores))} that of oi"
     )
     if warning := no_better(scores):
         run.monitor.say(f"WARNING: {warning}")
@@ -112,6 +112,10 @@ def _judged(
 def _gain(scores: dict[str, float]) -> float:
     """The part of stage 1's mean square error that the encoder takes off."""
     return 1 - scores["encoder"] / scores["oi"]
+
+
+def _compared(gain: float) -> str:
+    return f"{100 * abs(gain):.1f} % {'below' if gain >= 0 else 'ABOVE'}"
 
 
 def no_better(scores: dict[str, float]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from safetensors.torch import save_file
 from synthetic import GRID, TIME, spec
 
 from phyda_cli.analysis.climatology import climate_background, with_climate_errors
 from phyda_cli.analysis.prior import Prior
 from phyda_cli.fields.remap import to_grid
+from phyda_cli.files.publish import sha256
 from phyda_cli.formats.background import read_background
 from phyda_cli.model.checkpoint import Checkpoint
-from phyda_cli.model.climate import fit_climate
+from phyda_cli.model.climate import Climate, fit_climate, packed, unpacked
 from phyda_cli.model.mean_error import season
 
 Run = Callable[..., Any]
@@ -46,6 +49,40 @@ def test_a_few_months_tell_no_season() -> None:
     np.testing.assert_allclose(found.mean(time[0]), states.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(found.mean(np.datetime64("2001-08-01")), found.mean(time[0]))
     np.testing.assert_allclose(found.deviation, states.std(axis=0, ddof=1), rtol=1e-4)
+
+
+def test_a_file_holds_it_in_half_precision() -> None:
+    rng = np.random.default_rng(0)
+    size = np.array([1e-6, 1.0, 3e3])[:, None, None]  # humidity at 50 hPa to geopotential there
+    far = np.array([2e-6, 250.0, 2e5])[:, None, None]
+    weights, deviation = rng.standard_normal((5, 3, 4, 6)), rng.uniform(0.2, 2.0, (3, 4, 6))
+    weights[0] = 10 * weights[0] + far / size
+    climate = Climate((weights * size).astype(np.float32), (deviation * size).astype(np.float32))
+    held = packed(climate)
+    assert held["weights"].dtype == held["deviation"].dtype == np.float16
+    found = unpacked({k: v.astype(np.float32) for k, v in held.items()})
+    error = (
+        np.abs(found.mean(TIME) - climate.mean(TIME))
+        / climate.deviation.mean((1, 2))[:, None, None]
+    )
+    assert error.max() < 0.01
+    np.testing.assert_allclose(found.deviation, climate.deviation, rtol=1e-3)
+
+
+def test_a_file_in_physical_units_is_read(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    climate = Checkpoint.open(tiny_checkpoint).climate
+    assert climate is not None
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "old"))
+    fields = {k: torch.from_numpy(getattr(climate, k)) for k in ("weights", "deviation")}
+    save_file(fields, folder / "climate.safetensors")
+    model = json.loads((folder / "model.json").read_text())
+    model["files"]["climate.safetensors"] = sha256(folder / "climate.safetensors")
+    model["sizes"]["climate.safetensors"] = (folder / "climate.safetensors").stat().st_size
+    (folder / "model.json").write_text(json.dumps(model))
+    old = Checkpoint.open(folder).climate
+    assert old is not None
+    np.testing.assert_array_equal(old.weights, climate.weights)
+    np.testing.assert_array_equal(old.deviation, climate.deviation)
 
 
 def test_the_errors_are_the_climates(tiny_checkpoint: Path) -> None:
