@@ -88,7 +88,8 @@ def status(
     now: Annotated[str | None, typer.Option(help="Act as if it were this time (UTC).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which analysis is the last one, how it went and how old it is.
+    """Say which analysis is the last one, how it went and how old it is, and which later ones
+    stopped.
 
     Example:
 
@@ -98,10 +99,18 @@ def status(
     from phyda_cli.cycle.folder import CycleFolder
 
     settings = _settings(config)
-    last = CycleFolder(settings.folder).last()
+    folder = CycleFolder(settings.folder)
+    last = folder.last()
+    stopped = [
+        {"cycle": event["cycle"], "code": event["code"], "reasons": event["reasons"]}
+        for event in folder.stopped(None if last is None else last.time)
+    ]
     if last is None:
         raise InputError(
-            f"no analysis is published in {settings.folder}", hint="start with phyda cycle run"
+            f"no analysis is published in {settings.folder}",
+            hint=f"see {settings.folder / 'events.jsonl'}, why {stopped[-1]['cycle']} stopped"
+            if stopped
+            else "start with phyda cycle run",
         )
     age = (Clock(_time(now, "--now")).now() - last.time).total_seconds() / 3600
     state = {
@@ -113,11 +122,15 @@ def status(
         "background": last.report["background"]["origin"],
     }
     if as_json:
-        emit_json(state)
+        emit_json(state | {"stopped": stopped})
     else:
         for name, value in state.items():
             shown = ", ".join(value) or "none" if isinstance(value, list) else value
             emit_text(f"{name.replace('_', ' '):18} {shown}\n")
+        for one in stopped:
+            emit_text(
+                f"{'stopped':18} {one['cycle']} ({one['code']}): {', '.join(one['reasons'])}\n"
+            )
     if max_age is not None and age > max_age:
         raise GateError(
             f"the last analysis, {stamp(last.time)}, is {age:.1f} h old; at most {max_age:g} h "

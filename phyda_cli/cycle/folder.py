@@ -151,6 +151,23 @@ class CycleFolder:
             file.write(json.dumps(line, allow_nan=False) + "\n")
         return line
 
+    def stopped(self, after: datetime | None) -> list[dict[str, Any]]:
+        """The last ``stopped`` event of each cycle later than ``after``, in order of the cycles."""
+        try:
+            text = (self.root / "events.jsonl").read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return []
+        found: dict[str, dict[str, Any]] = {}
+        for line in text.splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:  # a line that was being written when the machine stopped
+                continue
+            if event.get("event") == "stopped":
+                found[event["cycle"]] = event
+        names = [n for n in sorted(found) if after is None or from_stamp(n) > after]
+        return [found[name] for name in names]
+
     def write_status(self, status: dict[str, Any]) -> None:
         """Replace ``status.json``."""
         with publish(self.root / "status.json", overwrite=True) as temporary:

@@ -59,7 +59,7 @@ def test_run_status_and_replay(phyda: Run, config: Path, tmp_path: Path) -> None
     state = json.loads(
         phyda("cycle", "status", "--config", config, "--now", "2011-01-20T18:00", "--json").out
     )
-    assert (state["cycle"], state["age_hours"]) == (CYCLE, 6)
+    assert (state["cycle"], state["age_hours"], state["stopped"]) == (CYCLE, 6, [])
     late = phyda("cycle", "status", "--config", config, "--now", "2011-01-21T12", "--max-age", "9")
     assert late.code == 5
 
@@ -154,6 +154,17 @@ def test_each_stream_is_read_in_its_own_way(
 
 def test_nothing_published_is_an_error_of_status(phyda: Run, config: Path) -> None:
     assert phyda("cycle", "status", "--config", config).code == 3
+
+
+def test_status_shows_later_cycles_that_stopped(phyda: Run, config: Path) -> None:
+    next_one = ("--config", config, "--now", "2011-01-21T00:00")
+    assert phyda("cycle", "run", *next_one).code == 4
+    found = phyda("cycle", "status", *next_one)
+    assert found.code == 0
+    shown = [line.split() for line in found.out.splitlines() if line.startswith("stopped")]
+    state = json.loads(phyda("cycle", "status", *next_one, "--json").out)
+    assert [(s["code"], s["reasons"][-1]) for s in state["stopped"]] == [(4, "observations_none")] * 2
+    assert [line[1] for line in shown] == [s["cycle"] for s in state["stopped"]]
 
 
 @pytest.mark.parametrize(

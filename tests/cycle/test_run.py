@@ -11,6 +11,7 @@ import pytest
 from feeds import FIRST, Feeds, hours
 
 from phyda_cli.cycle.clock import stamp
+from phyda_cli.cycle.folder import CycleFolder
 from phyda_cli.cycle.policy import FAULTS
 
 
@@ -128,6 +129,21 @@ def test_retention_keeps_the_latest_and_what_it_refers_to(feeds: Feeds) -> None:
     assert len(list(feeds.root.glob("metar_*"))) == 6  # inputs stay
     feeds.run(hours(30), retention={"cycles": 2, "bytes": 1})
     assert feeds.published == [stamp(t) for t in times[-2:]]
+
+
+def test_a_cycle_that_is_published_later_is_not_stopped_any_more(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    feeds.run(hours(13))
+    folder = CycleFolder(feeds.root / "cycle")
+    assert [e["cycle"] for e in folder.stopped(FIRST)] == [stamp(hours(6)), stamp(hours(12))]
+    with (folder.root / "events.jsonl").open("a") as file:
+        file.write('{"at": "20')  # the machine stopped here
+    assert len(folder.stopped(None)) == 2
+    feeds.both(hours(6))
+    feeds.run(hours(7))
+    last = folder.last()
+    assert last is not None
+    assert [e["cycle"] for e in folder.stopped(last.time)] == [stamp(hours(12))]
 
 
 def test_events_and_status(feeds: Feeds) -> None:
