@@ -163,7 +163,9 @@ def test_status_shows_later_cycles_that_stopped(phyda: Run, config: Path) -> Non
     assert found.code == 0
     shown = [line.split() for line in found.out.splitlines() if line.startswith("stopped")]
     state = json.loads(phyda("cycle", "status", *next_one, "--json").out)
-    assert [(s["code"], s["reasons"][-1]) for s in state["stopped"]] == [(4, "observations_none")] * 2
+    assert [(s["code"], s["reasons"][-1]) for s in state["stopped"]] == [
+        (4, "observations_none")
+    ] * 2
     assert [line[1] for line in shown] == [s["cycle"] for s in state["stopped"]]
 
 
