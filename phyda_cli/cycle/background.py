@@ -29,11 +29,15 @@ class Candidate:
 
 
 def youngest_is_there(source: BackgroundSource, time: datetime) -> bool:
-    """Whether the best forecast that ``source`` can have for ``time`` is there. A command is always
-    ready."""
+    """Whether the best forecast that ``source`` can have for ``time`` is there, so that nothing
+    better comes. A command is always ready, and no forecast is young enough where all starts are
+    longer ago than ``max_lead_hours``."""
     if source.pattern is None:
         return True
-    lead, start = next(_starts(source, time, source.max_lead_hours))
+    youngest = next(_starts(source, time, source.max_lead_hours), None)
+    if youngest is None:
+        return True
+    lead, start = youngest
     return bool(matching(source.pattern, time=time, start=start, lead=lead))
 
 

@@ -7,6 +7,7 @@ wrong.
 from __future__ import annotations
 
 import glob
+import itertools
 import shutil
 import time as system_time
 from collections.abc import Sequence
@@ -57,14 +58,10 @@ def copies_of(number: int) -> str:
     return f"{number:02d}_*"
 
 
-def inventory(sources: Sequence[ObservationSource], time: datetime) -> dict[str, tuple[int, float]]:
-    """Size and time of change of every file there is for the cycle of ``time``."""
-    found = {}
-    for source in sources:
-        for path in matching(source.pattern, time=time):
-            stat = path.stat()
-            found[str(path)] = (stat.st_size, stat.st_mtime)
-    return found
+def inventory(sources: Sequence[ObservationSource], time: datetime) -> dict[str, int]:
+    """The size of every file for the cycle of ``time`` that is not empty."""
+    paths = (path for source in sources for path in matching(source.pattern, time=time))
+    return {str(path): size for path in paths if (size := path.stat().st_size)}
 
 
 def gather(
@@ -130,9 +127,16 @@ class _Settled:
 
 def _copied(path: Path, folder: Path, prefix: str, faults: list[str]) -> InputFile:
     folder.mkdir(exist_ok=True)
-    copy = folder / f"{prefix}{path.name}"
+    copy = _free(folder, prefix, path.name)
     shutil.copyfile(path, copy)
     size = copy.stat().st_size
     if path.stat().st_size != size:
         faults.append("observations_grew")
     return InputFile(str(path), size, sha256(copy), f"{folder.name}/{copy.name}")
+
+
+def _free(folder: Path, prefix: str, name: str) -> Path:
+    """Where a copy of a file ``name`` goes: files of one name lie in different folders."""
+    middles = itertools.chain([""], (f"{number}_" for number in itertools.count(2)))
+    copies = (folder / f"{prefix}{middle}{name}" for middle in middles)
+    return next(copy for copy in copies if not copy.exists())

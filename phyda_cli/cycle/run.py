@@ -125,12 +125,14 @@ class Cycle:
         return due[-1:] if s.catch_up == "newest" else due
 
     def _late_observations(self, last: Published) -> bool:
-        """Whether the last published cycle is to be made again with files that arrived after it."""
+        """Whether the last published cycle is to be made again with files that arrived after it, or
+        have changed: never where one that it used is gone."""
         s = self.settings
         if s.late == "ignore" or self.clock.now() > last.time + timedelta(minutes=s.cutoff_minutes):
             return False
         used = {f["path"]: f["bytes"] for f in last.report["observations"]}
-        return {p: size for p, (size, _) in inventory(s.observations, last.time).items()} != used
+        there = inventory(s.observations, last.time)
+        return used.keys() <= there.keys() and there != used
 
     def _one(self, time: datetime) -> Outcome:
         work = self.folder.work(time)
@@ -208,7 +210,7 @@ class Cycle:
     def _memory(self, making: _Making) -> Path | None:
         """The feedback of the cycle before, as it was published."""
         previous, s = making.previous, self.settings
-        if previous is None or not s.remember or "--previous" in s.arguments:
+        if previous is None or not s.remember or _option(s.arguments, "--previous"):
             return None
         expected = previous.report["outputs"].get("feedback.nc")
         path = previous.path / "feedback.nc"
@@ -219,8 +221,7 @@ class Cycle:
 
     def _model_sha256(self) -> str:
         """The hash of the model's description, which names the hashes of everything else."""
-        words = self.settings.arguments
-        given = words[words.index("--checkpoint") + 1] if "--checkpoint" in words else None
+        given = _option(self.settings.arguments, "--checkpoint")
         path = Path(given or os.environ.get("PHYDA_CHECKPOINT") or BUNDLED) / "model.json"
         return sha256(path) if path.is_file() else ""
 
@@ -393,6 +394,17 @@ class Cycle:
                 "process": os.getpid(),
             }
         )
+
+
+def _option(words: Sequence[str], name: str) -> str | None:
+    """What ``words`` give the option ``name``, as NAME VALUE or NAME=VALUE; the last counts."""
+    given = None
+    for word, following in zip(words, (*words[1:], None), strict=False):
+        if word == name:
+            given = following
+        elif word.startswith(f"{name}="):
+            given = word.removeprefix(f"{name}=")
+    return given
 
 
 def _last_line(log: Path) -> str:

@@ -185,6 +185,15 @@ def test_background_missing(feeds: Feeds, mode: str) -> None:
     assert feeds.published == []
 
 
+def test_a_source_whose_starts_are_all_too_long_ago(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    pattern = f"{feeds.root}/fc_{{start:%Y%m%d%H}}_f{{lead:03d}}.nc"
+    daily = {"pattern": pattern, "starts_every_hours": 24, "max_lead_hours": 9}
+    assert outcome(feeds, background=[daily]) == (3, "stopped", ("background_missing",))
+    code, _, reasons = outcome(feeds, background=[daily, {"pattern": pattern}])
+    assert (code, reasons) == (0, ("background_late",))
+
+
 def test_a_command_makes_the_background(feeds: Feeds) -> None:
     feeds.both(FIRST)
     feeds.observe(hours(6), "t7 u7")
@@ -228,12 +237,23 @@ def test_memory_lost(feeds: Feeds) -> None:
     assert feeds.report(hours(18))["memory"] == {}
 
 
-def test_checkpoint_changed(feeds: Feeds, tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [("--previous", "own.nc"), ("--previous=own.nc",)])
+def test_the_users_memory_is_the_one(feeds: Feeds, arguments: tuple[str, ...]) -> None:
+    feeds.both(FIRST, hours(6))
+    feeds.run(hours(6), arguments=arguments)
+    report = feeds.report(hours(6))
+    assert report["memory"] == {}
+    assert report["command"][-len(arguments) :] == list(arguments)
+    assert "--previous" not in report["command"][: -len(arguments)]
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_checkpoint_changed(feeds: Feeds, tmp_path: Path, joined: bool) -> None:
     feeds.both(FIRST, hours(6), hours(12))
     model = tmp_path / "model"
     model.mkdir()
     (model / "model.json").write_text("1")
-    arguments = ("--checkpoint", str(model))
+    arguments = (f"--checkpoint={model}",) if joined else ("--checkpoint", str(model))
     assert feeds.run(FIRST, arguments=arguments)[0].reasons == ()
     (model / "model.json").write_text("2")
     assert feeds.run(hours(6), arguments=arguments)[0].reasons == ("checkpoint_changed",)

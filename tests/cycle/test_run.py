@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from datetime import timedelta
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from feeds import FIRST, Feeds, hours
 
 from phyda_cli.cycle.clock import stamp
 from phyda_cli.cycle.folder import CycleFolder
+from phyda_cli.cycle.gather import copies_of
 from phyda_cli.cycle.policy import FAULTS
 
 
@@ -99,6 +101,48 @@ def test_late_observations_replace_the_analysis_at_once(feeds: Feeds) -> None:
     assert feeds.run(hours(2), late="replace") == []
     late.write_text("t8 u9 u10")
     assert feeds.run(hours(4), late="replace") == []  # after the cut-off
+
+
+def test_files_that_vanish_replace_nothing(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    feeds.observe(FIRST, "t8 u9", name="metar_x")
+    patterns = [{"pattern": f"{feeds.root}/metar*_{{time:%Y%m%d%H}}*.csv"}]
+    changes = {"late": "replace", "observations": patterns}
+    feeds.run(hours(1), **changes)
+    assert len(feeds.report(FIRST)["observations"]) == 2
+    (feeds.root / f"metar_{FIRST:%Y%m%d%H}.csv").unlink()
+    assert feeds.run(hours(2), **changes) == []
+    feeds.observe(FIRST, "v1 v2 v3", name="metar_y")  # one is gone and another has come
+    assert feeds.run(hours(2), **changes) == []
+    feeds.observe(FIRST, "t1 t2 u1 u2")
+    assert [o.code for o in feeds.run(hours(2), **changes)] == [0]
+    assert len(feeds.report(FIRST)["observations"]) == 3
+
+
+def test_a_file_that_is_empty_now_replaces_nothing(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    feeds.run(hours(1))
+    before = feeds.report(FIRST)
+    used = Path(before["observations"][0]["path"])
+    late = used.with_name(f"{used.stem}_late.csv")
+    late.write_text("t8 u9")
+    used.write_text("")
+    assert feeds.run(hours(2), late="replace") == []
+    assert feeds.report(FIRST) == before
+
+
+def test_files_of_one_name_in_different_folders_are_all_used(feeds: Feeds) -> None:
+    feeds.forecast(FIRST)
+    for folder, text in (("a", "t1 t2"), ("b", "u1"), ("c", "v1 v2")):
+        (feeds.root / folder).mkdir()
+        (feeds.root / folder / "metar.csv").write_text(text)
+    feeds.run(hours(1), observations=[{"pattern": f"{feeds.root}/?/metar.csv", "decimal": "point"}])
+    report = feeds.report(FIRST)
+    copies = [f["copy"] for f in report["observations"]]
+    assert copies[0] == "observations/00_metar.csv"
+    assert len(set(copies)) == 3
+    assert all(fnmatch(Path(copy).name, copies_of(0)) for copy in copies)
+    assert report["analysis"]["observations"]["in"] == 5
 
 
 def test_a_cycle_waits_until_its_cut_off(feeds: Feeds) -> None:
