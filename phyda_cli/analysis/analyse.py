@@ -254,14 +254,7 @@ def complete(problem: Problem, found: Estimate, keep_members: bool = False) -> A
     check_plausible(background, fields, humid)
     increment = _subtract(fields, background, change)
     hofx1 = _observed_analysis(problem, fields, increment, found, mean)
-    signed = on_user_grid(spread, problem)  # interpolated like the wind, so negative across a pole
-    widths = replace(
-        signed,
-        upper=Layered(
-            signed.upper, signed.levels.size, lambda name, k: abs(plane(signed.upper, name, k))
-        ),
-        surface={k: abs(v) for k, v in signed.surface.items()},
-    )
+    widths = on_user_grid(spread, problem, vectors=False)
     kept = []
     if keep_members:
         bases = _member_backgrounds(problem, start, len(members))
@@ -280,11 +273,12 @@ def complete(problem: Problem, found: Estimate, keep_members: bool = False) -> A
     )
 
 
-def on_user_grid(increment: np.ndarray, problem: Problem) -> Fields:
+def on_user_grid(increment: np.ndarray, problem: Problem, vectors: bool = True) -> Fields:
     """``increment`` (C, H, W) on the model grid [physical units], on the grid and the levels of the
-    user's background."""
+    user's background, winds as ``vectors``."""
     spec = problem.checkpoint.state
-    return increments_to_fields(increment, spec.channel_list, spec.grid, problem.background)
+    parts = increment, spec.channel_list, spec.grid, problem.background
+    return increments_to_fields(*parts, vectors=vectors)
 
 
 def _feedback(problem: Problem, found: Estimate, hofx1: np.ndarray, spread: np.ndarray) -> Feedback:

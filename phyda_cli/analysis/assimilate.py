@@ -48,7 +48,8 @@ from phyda_cli.fields.grid import Fields
 from phyda_cli.files.readable import check_input, in_utf8
 from phyda_cli.files.worker import release
 from phyda_cli.formats.background import Background, read_background
-from phyda_cli.formats.inputs import FieldInput, name_of, valid_times
+from phyda_cli.formats.inputs import FieldInput, frame_times
+from phyda_cli.formats.times import of_start
 from phyda_cli.formats.write import check_format
 from phyda_cli.formats.zarr import is_zarr
 from phyda_cli.model.checkpoint import Checkpoint
@@ -292,19 +293,29 @@ def _change(
     checkpoint: Checkpoint,
 ) -> tuple[np.ndarray, list[str]]:
     """What the background changes until the time of each observation (P,), where its files hold
-    more times than one; an ensemble's mean and a time that the user overrides have one."""
+    more times of the same forecast than one; an ensemble's mean and a time that the user overrides
+    have one. Where no file says when its forecast started, all are taken as of one."""
     fields = background.fields
     own = fields.time.astype("datetime64[ns]")
+    alone = request.valid_time is not None or (
+        len(request.forecast) == 1 and len(background.times) < 2
+    )
+    given = () if alone else request.forecast
+    frames = [(source, *frame_times(source, request.rename, own)) for source in given]
+    start = None
+    if any(lead.any() for _, _, lead in frames):
+        start = own - np.timedelta64(round(fields.lead_hours * 3600), "s")
     sources: dict[np.datetime64, FieldInput] = {}
-    for source in request.forecast if request.valid_time is None else ():
-        mine = name_of(source) == background.path
-        times = background.times if mine else valid_times(source).astype("datetime64[ns]")
+    for source, valid, lead in frames:
+        times = valid if start is None else valid[of_start(valid, lead, start)]
         sources |= dict.fromkeys(times, source)
     seen = table["time"].to_numpy()[(table["qc"] <= QC.PASSIVE).to_numpy()]
     near = brackets(np.array(sorted({own, *sources})), own, seen.astype("datetime64[ns]"))
 
     def at(time: np.datetime64) -> Fields:
-        found = read_background(sources[time], time, None, request.rename, request.member)
+        found = read_background(
+            sources[time], time, None, request.rename, request.member, start=start
+        )
         return with_specific_humidity(found.fields)
 
     orography = static_orography(checkpoint, fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from phyda_cli.constants import STANDARD_PRESSURE
 from phyda_cli.fields.grid import Fields
 from phyda_cli.fields.interpolate import log_pressure_weights
 from phyda_cli.fields.layered import plane
@@ -41,17 +42,15 @@ def companions(background: Fields, analysis: Fields) -> dict[str, np.ndarray]:
 
 def followers(background: Fields, part: Fields) -> dict[str, np.ndarray]:
     """What sp and q2m of ``background`` take from ``part``, increments or spreads of what the model
-    has: sp that of msl, in proportion; q2m that of q at the standard pressure of the surface."""
+    has: sp that of msl, in proportion; q2m that of q at the pressure of the ground."""
     found, surface = {}, background.surface
     if "sp" in surface and "sp" not in part.surface and {"msl"} <= {*surface} & {*part.surface}:
         found["sp"] = part.surface["msl"] * surface["sp"] / surface["msl"]
     if "q2m" in surface and "q2m" not in part.surface and "q" in part.upper:
-        height = surface.get("orography", np.zeros(background.grid.shape)).ravel()
+        pressure = _ground(background).ravel()
         present = np.flatnonzero(present_levels(background, "q"))
-        index, weight, _ = log_pressure_weights(
-            part.levels[present], standard_pressure(np.nan_to_num(height))
-        )
-        near = np.zeros((2, height.size))
+        index, weight, _ = log_pressure_weights(part.levels[present], pressure)
+        near = np.zeros((2, pressure.size))
         for k in np.unique(index):
             aloft = np.nan_to_num(plane(part.upper, "q", int(present[k]))).ravel()
             for side in (0, 1):
@@ -59,6 +58,17 @@ def followers(background: Fields, part: Fields) -> dict[str, np.ndarray]:
                 near[side, here] = weight[here, side] * aloft[here]
         found["q2m"] = near.sum(axis=0).reshape(background.grid.shape)
     return found
+
+
+def _ground(background: Fields) -> np.ndarray:
+    """The pressure (H, W) [Pa] at which humidity aloft stands for that at 2 m, as in the
+    observation operator: the standard one of the ground's height, else the surface pressure, else
+    that of the sea."""
+    surface = background.surface
+    if "orography" not in surface and "sp" in surface:
+        return np.where(np.isnan(surface["sp"]), STANDARD_PRESSURE, surface["sp"])
+    height = surface.get("orography", np.zeros(background.grid.shape))
+    return standard_pressure(np.nan_to_num(height))
 
 
 def _vapour(fields: Fields) -> np.ndarray | None:

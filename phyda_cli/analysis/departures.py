@@ -46,6 +46,8 @@ __all__ = [
     "with_robust_weights",
 ]
 
+_FINER = 0.6  # of the model's spacing: from here on a background has a ground of its own
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Departures:
@@ -148,6 +150,11 @@ def observe_background(
     table, scale = _check(table, background, innovation, members, settings)
     used = _thinned(table, innovation, background.time, settings.qc)
     notes = list(operator.notes)
+    if statics is not None:
+        notes.append(
+            "the background has no orography: that of the checkpoint, whose points are "
+            f"{spec.grid.spacing:.3g} degrees apart, stands for it"
+        )
     if scale.at_bound:
         notes.insert(
             0,
@@ -306,8 +313,11 @@ def _thinned(
 
 
 def static_orography(checkpoint: Checkpoint, background: Fields) -> np.ndarray | None:
-    """The checkpoint's orography on the user's grid, where the background brings none."""
+    """The checkpoint's orography on the user's grid, where the background brings none and is not
+    finer: the ground of a finer one is not that smooth."""
     spec = checkpoint.state
+    if background.grid.spacing < _FINER * spec.grid.spacing:
+        return None
     if "orography" in background.surface or not checkpoint.statics["orography"].any():
         return None
     if "sp" in background.surface:  # it belongs to its own orography only

@@ -26,6 +26,7 @@ from phyda_cli.constants import EARTH_RADIUS
 from phyda_cli.fields.earth import unit_vectors
 from phyda_cli.fields.grid import Fields
 from phyda_cli.names import OBSERVABLES
+from phyda_cli.observations.operators import build_operator
 from phyda_cli.observations.table import QC
 from phyda_cli.settings.fine import FineSettings
 
@@ -136,11 +137,15 @@ class _Group:
         errors."""
         coefficients = drift(shape[mask], residual[mask])
         values = groups.vectors(places.position, residual - shape @ coefficients, name)[mask]
-        stations = places.take(np.flatnonzero(mask))
+        stations, values, weight = groups.one_a_place(
+            places.take(np.flatnonzero(mask)), values, weight[mask]
+        )
+        if len(values) < settings.min_stations:
+            return None
         small = estimate(stations, values, settings.radius_km, residual.shape[1], start)
         if small is None:
             return None
-        noise = float(small.noise) * weight[mask] ** 2
+        noise = float(small.noise) * weight**2
         return cls(name, small, stations, values, noise, coefficients, settings)
 
     def at(
@@ -271,9 +276,24 @@ def refine(
         increment=replace(analysis.increment, surface=surface),
         spread=replace(analysis.spread, surface=spread | wide),
         members=[with_fine(m, k) for k, m in enumerate(analysis.members)],
-        feedback=replace(feedback, hofx1=feedback.hofx1 + stage.at_rows),
+        feedback=replace(
+            feedback, hofx1=feedback.hofx1 + stage.at_rows + _speeds(table, analysis.fields, fields)
+        ),
         notes=[*analysis.notes, *notes],
     )
+
+
+def _speeds(table: pd.DataFrame, before: Fields, after: Fields) -> np.ndarray:
+    """What speeds without a direction at 10 m change (P,) from ``before`` to ``after``; zero in
+    other rows."""
+    change = np.zeros(len(table))
+    surface = table["pressure"].isna() & table["height"].isna()
+    rows = np.flatnonzero((surface & (table["variable"] == "wind_speed")).to_numpy())
+    if rows.size and {"u10", "v10"} <= {*before.surface}:
+        of = table.iloc[rows].reset_index(drop=True)
+        old, new = (build_operator(fields, of, None).of(fields) for fields in (before, after))
+        change[rows] = np.nan_to_num(new - old)
+    return change
 
 
 def _changed(

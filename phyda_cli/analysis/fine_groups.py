@@ -17,6 +17,7 @@ __all__ = [
     "GROUPS",
     "components",
     "grid_points",
+    "one_a_place",
     "predictors",
     "reports",
     "stations",
@@ -37,14 +38,13 @@ _HUMIDITY = 5e-3  # kg kg-1, where the error of humidity is as it is estimated
 def reports(
     table: pd.DataFrame, usable: np.ndarray, names: tuple[str, ...], together: bool
 ) -> np.ndarray:
-    """Numbers of the rows (m, V) of ``names``: one of them, or with ``together`` all of a
-    report."""
-    passing = usable & (table["qc"] <= 1).to_numpy()
+    """Numbers of the ``usable`` (P,) rows (m, V) of ``names``: one of them, or with ``together``
+    all of a report."""
     variable = table["variable"].to_numpy(object)
     if not together:
-        return np.flatnonzero(passing & np.isin(variable, names))[:, None]
+        return np.flatnonzero(usable & np.isin(variable, names))[:, None]
     parts = [
-        table.loc[passing & (variable == name), _REPORT].assign(row=lambda t: t.index)
+        table.loc[usable & (variable == name), _REPORT].assign(row=lambda t: t.index)
         for name in names
     ]
     both = parts[0].merge(parts[1], on=_REPORT, suffixes=("", "_other"))
@@ -78,8 +78,8 @@ def components(position: np.ndarray, vectors: np.ndarray, group: str) -> np.ndar
 
 
 def stations(background: Fields, table: pd.DataFrame) -> tuple[Points, np.ndarray]:
-    """Where the rows (m,) are, and the background's ground there (m,) [m]: their own where it has
-    none."""
+    """Where the rows (m,) are, and the background's ground there (m,) [m]. Where it has none,
+    nobody knows how high its points are: elevation has no say."""
     latitude, longitude = table["latitude"].to_numpy(), table["longitude"].to_numpy()
     weights = bilinear(background.grid, latitude, longitude)
 
@@ -90,9 +90,30 @@ def stations(background: Fields, table: pd.DataFrame) -> tuple[Points, np.ndarra
 
     ground, elevation = of("orography"), table["elevation"].to_numpy()
     if ground is None:
-        ground = np.nan_to_num(elevation)
+        ground = elevation = np.zeros(len(table))
     elevation = np.where(np.isnan(elevation), ground, elevation)
     return Points.at(latitude, longitude, elevation, of("lsm")), ground
+
+
+def one_a_place(
+    places: Points, values: np.ndarray, weight: np.ndarray
+) -> tuple[Points, np.ndarray, np.ndarray]:
+    """``places`` (k,) without repeats, the mean of the ``values`` (m, V) there and the smallest
+    ``weight`` (m,). Rows at one place (to a metre) are of one instrument, such as both pressures of
+    a barometer, or see the same air: several know no more than one, and agree better than
+    neighbours do."""
+    metres = np.column_stack([1e3 * places.position, places.elevation]).round().astype(np.int64)
+    _, first, of = np.unique(metres, axis=0, return_index=True, return_inverse=True)
+    if first.size == len(values):
+        return places, values, weight
+    order = np.argsort(first)
+    rank = np.argsort(order)[of.ravel()]
+    share = 1 / weight**2
+    total = np.bincount(rank, share)
+    mean = np.stack([np.bincount(rank, share * v) for v in values.T], axis=1) / total[:, None]
+    smallest = np.full(first.size, np.inf)
+    np.minimum.at(smallest, rank, weight)
+    return places.take(first[order]), mean, smallest
 
 
 def grid_points(background: Fields) -> Points:

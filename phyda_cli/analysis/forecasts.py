@@ -15,7 +15,7 @@ from phyda_cli.analysis.publication import Request
 from phyda_cli.errors import UsageError
 from phyda_cli.formats.background import Background, read_background
 from phyda_cli.formats.ensemble import member_labels, read_ensemble
-from phyda_cli.formats.inputs import FieldInput, valid_times
+from phyda_cli.formats.inputs import FieldInput, frame_times
 from phyda_cli.formats.lagged import Lagged, read_lagged
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.observations.surface_air import with_specific_humidity
@@ -125,12 +125,14 @@ def lagged_forecasts(
 
 
 def _nearest_source(request: Request, near: np.datetime64 | None) -> FieldInput | None:
-    """Of the background's files the one with the time that is wanted."""
+    """Of the background's files the one with the time that is wanted, after the shortest lead."""
     wanted = near if request.time is None else request.time
     if not request.trajectory or wanted is None:
         return request.background
 
-    def distance(source: FieldInput) -> np.timedelta64:
-        return np.abs(valid_times(source) - wanted).min()
+    def rank(source: FieldInput) -> tuple[np.timedelta64, float]:
+        valid, lead = frame_times(source, request.rename, wanted)
+        distance = np.abs(valid - wanted)
+        return distance.min(), float(lead[distance == distance.min()].min())
 
-    return min(request.forecast, key=distance)
+    return min(request.forecast, key=rank)

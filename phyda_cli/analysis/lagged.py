@@ -42,12 +42,12 @@ def lagged_differences(
 def with_lagged(prior: Prior, differences: np.ndarray, weight: float) -> Prior:
     """``prior`` with B = (1 - ``weight``) times its own plus ``weight`` times the mean outer
     product of ``differences`` (K, C, H, W) [physical units], each divided by its own root mean
-    square over the globe and the channels, in units of s_b. Those of no size are left out."""
+    square, in units of s_b, over the points and channels that it has. Those of no size are left
+    out."""
     normalised = differences / prior.spec.column("background_std")
     share = prior.spec.grid.area_weights[:, None]
-    used = (normalised != 0).any(axis=0)
-    total = max(float((used * share).sum()), 1e-30)
-    size = np.sqrt((normalised**2 * share).sum(axis=(1, 2, 3)) / total)
+    total = ((normalised != 0) * share).sum(axis=(1, 2, 3))  # of what each forecast has
+    size = np.sqrt((normalised**2 * share).sum(axis=(1, 2, 3)) / np.maximum(total, 1e-30))
     normalised, size = normalised[size > 0], size[size > 0]
     if not size.size:
         return prior

@@ -201,7 +201,9 @@ def prior_of_fields(
     else:
         radii = {n: r for n in ("radius_km", "radius_log_p") if (r := getattr(own, n)) is not None}
         where = Localisation.of(spec, solver.model_copy(update=radii))
-        members = torch.from_numpy(ensemble_anomalies(forecasts.members, spec)).to(device)
+        found, more = ensemble_anomalies(forecasts.members, spec)
+        members = torch.from_numpy(found).to(device)
+        notes += more
         ensemble = anomalies = Ensemble(members, where)
         if settings.method != "letkf":
             ensemble = Ensemble(hybrid(members, static(), own.hybrid_weight), where)
@@ -224,20 +226,7 @@ def model_background(fields: Fields, spec: StateSpec) -> tuple[np.ndarray, np.nd
     Missing channels, and points outside a limited-area background, take the climatological mean.
     Raises InputError when no channel at all is available.
     """
-    values, available = to_grid(fields, spec.channel_list, spec.grid)
-    if not available.any():
-        found = sorted({c.key for c in fields.channels})
-        if {c.key for c in spec.channel_list} & set(found):
-            raise InputError(
-                "the background covers no point of the model's grid, whose points are "
-                f"{spec.grid.spacing:.3g} degrees apart",
-                hint="take a forecast of a larger area, or a checkpoint trained for this region",
-            )
-        raise InputError(
-            "the background shares no level and variable with the model; found "
-            f"{', '.join(found[:12])}; "
-            f"the model works on {', '.join(spec.channels)}"
-        )
+    values, available = _on_model_grid(fields, spec)
     missing = [key for key, has in zip(spec.channels, available, strict=True) if not has]
     notes = (
         [f"not in the background, climatology used as network input: {', '.join(missing)}"]
@@ -263,15 +252,43 @@ def model_background(fields: Fields, spec: StateSpec) -> tuple[np.ndarray, np.nd
     )
 
 
-def ensemble_anomalies(members: Sequence[Fields], spec: StateSpec) -> np.ndarray:
-    """Anomalies of N ``members`` about their mean over sqrt(N - 1), in units of s_b, (N, C, H, W)
-    float32.
+def _on_model_grid(fields: Fields, spec: StateSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Values (C, H, W), NaN where ``fields`` have none, and which channels there are (C,).
+    InputError when there is none."""
+    values, available = to_grid(fields, spec.channel_list, spec.grid)
+    if not available.any():
+        found = sorted({c.key for c in fields.channels})
+        if {c.key for c in spec.channel_list} & set(found):
+            raise InputError(
+                "the background covers no point of the model's grid, whose points are "
+                f"{spec.grid.spacing:.3g} degrees apart",
+                hint="take a forecast of a larger area, or a checkpoint trained for this region",
+            )
+        raise InputError(
+            "the background shares no level and variable with the model; found "
+            f"{', '.join(found[:12])}; "
+            f"the model works on {', '.join(spec.channels)}"
+        )
+    return values, available
 
-    Zero in channels the members lack, and outside a limited area.
+
+def ensemble_anomalies(members: Sequence[Fields], spec: StateSpec) -> tuple[np.ndarray, list[str]]:
+    """Anomalies of N ``members`` about their mean over sqrt(N - 1), in units of s_b, (N, C, H, W)
+    float32, and notes.
+
+    Zero where a member lacks a channel or a point, such as outside a limited area or below its
+    ground: the others alone would say something else of the error there.
     """
-    stack = np.stack([model_background(member, spec)[0] for member in members])
-    anomalies = (stack - stack.mean(axis=0, dtype=np.float64)) / spec.column("background_std")
-    return (anomalies / np.sqrt(len(members) - 1)).astype(np.float32)
+    stack = np.stack([_on_model_grid(member, spec)[0] for member in members])
+    missing = np.isnan(stack)
+    differing = int((missing.any(axis=0) & ~missing.all(axis=0)).any(axis=0).sum())
+    notes = [
+        f"{differing} points of the model grid are missing in some members only: the ensemble says "
+        "nothing of what is missing there"
+    ]
+    anomalies = (stack - stack.mean(axis=0)) / spec.column("background_std")
+    anomalies = np.nan_to_num(anomalies / np.sqrt(len(members) - 1)).astype(np.float32)
+    return anomalies, notes if differing else []
 
 
 def as_fields(stack: np.ndarray, spec: StateSpec, like: Fields, available: np.ndarray) -> Fields:

@@ -70,7 +70,8 @@ def spatial_check(
         values = residual - shape @ drift(shape, residual)
         values = groups.vectors(places.position, values, group)
         radius, size = settings.radius_km, residual.shape[1]
-        small = estimate(places, values, radius, size, sample=SAMPLE)
+        apart = groups.one_a_place(places, values, np.ones(len(values)))
+        small = estimate(*apart[:2], radius, size, sample=SAMPLE)
         if small is None:
             continue
         noise = float(small.noise) * (error[rows] / np.median(error[rows])).max(axis=1) ** 2

@@ -206,12 +206,17 @@ def _slice(fields: Fields, channel: Channel, levels: Mapping[str, np.ndarray]) -
 
 
 def increments_to_fields(
-    increment: np.ndarray, channels: Sequence[Channel], grid: Grid, target: Fields
+    increment: np.ndarray,
+    channels: Sequence[Channel],
+    grid: Grid,
+    target: Fields,
+    vectors: bool = True,
 ) -> Fields:
     """Increments (C, H, W) of ``channels`` on the model's ``grid``, on the grid and every level of
     ``target``.
 
-    Horizontally bilinear (winds as vectors at the poles), zero outside a limited-area model grid.
+    Horizontally bilinear (winds as ``vectors`` at the poles; their spreads are none), zero outside
+    a limited-area model grid.
     Vertically linear in log pressure; constant below the lowest model level, decaying linearly in
     log pressure to zero at a fifth of the highest one's pressure. Only variables both sides have;
     slices absent in ``target`` get an increment that adding to NaN leaves absent. Raises GateError
@@ -232,7 +237,7 @@ def increments_to_fields(
     def horizontally(values: np.ndarray, variable: str) -> np.ndarray:
         if same:
             return np.array(values)
-        return regrid(grid, target.grid, values, VARIABLES[variable].vector)
+        return regrid(grid, target.grid, values, vectors and VARIABLES[variable].vector)
 
     on_levels, surface = {}, {}
     for name in target.upper:

@@ -115,11 +115,13 @@ def read_background(
     rename: Mapping[str, str] | None = None,
     member: int | str | None = None,
     assume: np.datetime64 | None = None,
+    start: np.datetime64 | None = None,
 ) -> Background:
     """Read one time (and one ensemble member) of a GRIB or NetCDF file, a Zarr store or a data set
     in memory; the format is told by content.
 
-    Of several times the one equal to ``time``, else the nearest to ``near``; a file that states no
+    Of several times the one equal to ``time``, else the nearest to ``near``, of several forecasts
+    valid then that of ``start``, else the one with the shortest lead; a file that states no
     time is taken as valid at ``time``, else ``assume``. ``rename`` maps the file's variable names
     to canonical ones (or to ``latitude``, ``longitude``, ``level``, ``ignore``). Raises InputError
     for files that are missing, damaged, on an unsupported grid, without known variables or with
@@ -128,7 +130,7 @@ def read_background(
     source = Path(path) if isinstance(path, str) else path
     series = open_forecast(source, rename, assume if time is None else time)
     with closing(series.frames):
-        return background_of(series, series.find(time, near, member), rename)
+        return background_of(series, series.find(time, near, member, start), rename)
 
 
 def background_of(

@@ -143,13 +143,21 @@ def open_series(path: Path) -> Series:
     return _opened(path, fingerprint(path))
 
 
-@apart()
 def valid_times(path: FieldInput) -> np.ndarray:
     """The times that the frames of an input are valid at, each once. Raises InputError as
     :func:`open_forecast`."""
-    series = open_forecast(path)
+    return np.unique(frame_times(path)[0])
+
+
+@apart()
+def frame_times(
+    path: FieldInput, rename: Mapping[str, str] | None = None, assume: np.datetime64 | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The time that each frame (N,) of an input is valid at, and its lead [h]; arguments and errors
+    are those of :func:`open_forecast`."""
+    series = open_forecast(path, rename, assume)
     with closing(series.frames):
-        return np.unique(series.valid)
+        return series.valid.astype("datetime64[ns]"), np.asarray(series.lead, float)
 
 
 @apart()

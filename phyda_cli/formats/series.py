@@ -15,7 +15,7 @@ from phyda_cli.errors import UsageError
 from phyda_cli.fields.grid import Grid
 from phyda_cli.formats.axes import Axes
 from phyda_cli.formats.recognise import Source, find_axes, find_sources
-from phyda_cli.formats.times import choose
+from phyda_cli.formats.times import choose, of_start
 from phyda_cli.names import STATICS, VARIABLES, Channel, parse_channel
 
 __all__ = [
@@ -123,11 +123,19 @@ class Series:
         return list(names) if len(names) > 1 else []
 
     def find(
-        self, time: np.datetime64 | None, near: np.datetime64 | None, member: int | str | None
+        self,
+        time: np.datetime64 | None,
+        near: np.datetime64 | None,
+        member: int | str | None,
+        start: np.datetime64 | None = None,
     ) -> int:
-        """The frame at ``time``, else the nearest to ``near``, of ``member``. Raises UsageError
-        when a time or a member must be chosen."""
-        first = choose(self.valid, self.lead, time, near, self.path)
+        """The frame at ``time``, else the nearest to ``near``, of ``member``; of several forecasts
+        valid then that of ``start``, else the one with the shortest lead. Raises UsageError when a
+        time or a member must be chosen."""
+        of = np.arange(self.valid.size)
+        if start is not None:
+            of = np.flatnonzero(of_start(self.valid, self.lead, start))
+        first = of[choose(self.valid[of], self.lead[of], time, near, self.path)]
         same = np.flatnonzero((self.valid == self.valid[first]) & (self.lead == self.lead[first]))
         return int(same[choose_member(self.label[same], member, self.path)])
 

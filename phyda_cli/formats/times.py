@@ -240,6 +240,13 @@ def _listed(times: np.ndarray) -> str:
     )
 
 
+def of_start(valid: np.ndarray, lead: np.ndarray, start: np.datetime64) -> np.ndarray:
+    """Which frames (N,), valid at ``valid`` after ``lead`` hours, are of the forecast from
+    ``start``."""
+    began = valid.astype("datetime64[ns]") - (lead * 3600e9).round().astype("timedelta64[ns]")
+    return np.asarray(np.abs(began - start) < np.timedelta64(1, "m"))
+
+
 def choose(
     valid: np.ndarray,
     lead: np.ndarray,

@@ -9,6 +9,7 @@ import pandas as pd
 
 from phyda_cli.errors import UsageError
 from phyda_cli.names import default_error, interpolate_error
+from phyda_cli.observations.atmosphere import standard_pressure
 
 __all__ = ["REPRESENTATIVENESS", "ErrorTable", "assign_errors", "height_error"]
 
@@ -38,7 +39,8 @@ def assign_errors(
     height_scale: float = 1.0,
 ) -> pd.DataFrame:
     """``table`` with an error on every row: its own where it has one, else ``scale`` times that of
-    ``errors`` or of the table of variables, and ``height_scale`` times :func:`height_error` for
+    ``errors`` or of the table of variables at its pressure or that of the standard atmosphere at
+    its height, and ``height_scale`` times :func:`height_error` for
     ``rise`` (P,) [m] on top.
 
     Raises UsageError when ``scale`` is not positive.
@@ -47,6 +49,8 @@ def assign_errors(
         raise UsageError(f"the observation error scale must be positive, got {scale:g}")
     error = table["error"].to_numpy().copy()
     variable, pressure = table["variable"].to_numpy(), table["pressure"].to_numpy()
+    height = table["height"].to_numpy()
+    pressure = np.where(np.isnan(pressure), standard_pressure(height), pressure)
     own = ~np.isnan(error)
     for name in np.unique(variable[~own].astype(str)):
         rows = (variable == name) & ~own

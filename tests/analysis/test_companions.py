@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import GRID, TIME
 
-from phyda_cli.analysis.companions import companions
+from phyda_cli.analysis.companions import companions, followers
 from phyda_cli.fields.grid import Fields
 from phyda_cli.observations.atmosphere import (
     dew_point,
@@ -77,3 +78,13 @@ def test_nothing_changes_where_the_analysis_is_the_background() -> None:
     found = companions(background, background)
     np.testing.assert_allclose(found["d2m"], 283.0, atol=1e-12)
     np.testing.assert_allclose(found["rh2m"], 63.0, rtol=1e-14)
+
+
+@pytest.mark.parametrize("own", [{"orography": 4000.0}, {"sp": 61640.0}])
+def test_humidity_at_2_m_follows_that_of_its_own_level(own: dict[str, float]) -> None:
+    levels = np.array([50000.0, 61640.0, 85000.0, 92500.0])
+    aloft = np.arange(4.0)[:, None, None] + np.zeros((4, *GRID.shape))
+    background = fields(q2m=4e-3, **own)
+    background = replace(background, levels=levels, upper={"q": aloft})
+    part = replace(background, surface={})
+    np.testing.assert_allclose(followers(background, part)["q2m"], 1.0, atol=0.01)

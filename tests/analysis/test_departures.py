@@ -1,5 +1,7 @@
 """Huber weights, and the minimum they lead to."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -10,7 +12,7 @@ from phyda_cli.analysis.departures import (
     reweighted,
     static_orography,
 )
-from phyda_cli.fields.grid import Fields
+from phyda_cli.fields.grid import Fields, Grid
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 
 
@@ -81,5 +83,8 @@ def test_the_checkpoint_lends_its_ground_to_fields_without_one(
     fields = Fields(grid, np.datetime64("2020-01-01", "ns"), np.zeros(0), {}, surface)
     found = static_orography(checkpoint, fields)
     assert (found is not None) is taken
+    finer = Grid(np.linspace(-89, 89, 90), np.arange(180) * 2.0)
+    surface = {name: np.zeros(finer.shape) for name in ("t2m", *own)}
+    assert static_orography(checkpoint, replace(fields, grid=finer, surface=surface)) is None
     if found is not None:
         np.testing.assert_allclose(found, checkpoint.statics["orography"], atol=1e-3)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from synthetic import FINE, FINE_LEVELS, LEVELS, TIME, WAVES, amplitudes, dataset
 
 from phyda_cli.analysis.assimilate import Request, Result, assimilate
@@ -157,3 +158,43 @@ def test_what_a_time_lacks_is_said() -> None:
     change, notes = background_change(own, table, times(0, 3), lambda _: bare, None, 500.0)
     assert change.tolist() == [0.0]
     assert any("no model equivalent at their own time" in note for note in notes)
+
+
+def started(path: Path, start: float, value: float, hours: range) -> Path:
+    """A forecast from ``start`` of msl that does not change."""
+    data = xr.Dataset(
+        {
+            "msl": (
+                ("time", "latitude", "longitude"),
+                np.full((len(hours), *FINE.shape), value),
+                {"units": "Pa", "standard_name": "air_pressure_at_mean_sea_level"},
+            )
+        },
+        {
+            "latitude": ("latitude", FINE.latitude, {"units": "degrees_north"}),
+            "longitude": ("longitude", FINE.longitude, {"units": "degrees_east"}),
+            "time": [at(h).astype("datetime64[ns]") for h in hours],
+            "forecast_reference_time": (
+                (),
+                at(start).astype("datetime64[ns]"),
+                {"standard_name": "forecast_reference_time"},
+            ),
+        },
+    )
+    data.to_netcdf(path)
+    return path
+
+
+def test_other_forecasts_are_not_taken_for_later_times_of_the_background(
+    tmp_path: Path, tiny_checkpoint: Path
+) -> None:
+    older = started(tmp_path / "a.nc", -6, 100000.0, range(-6, 7))
+    newer = started(tmp_path / "b.nc", 0, 102000.0, range(7))
+    rows = [(f"S{h}", f"{at(h)}Z", 40.0 + h, 20.0, "msl", 102000.0, 50.0) for h in (-2, 0, 2)]
+    names = ("station_id", "time", "latitude", "longitude", "variable", "value", "error")
+    pd.DataFrame(rows, columns=names).to_csv(tmp_path / "obs.csv", index=False)
+    for order in ((older, newer), (newer, older)):
+        (tmp_path / "obs.nc").unlink(missing_ok=True)
+        analysis = run(tiny_checkpoint, tmp_path / "obs.csv", *order).analysis
+        assert analysis is not None
+        np.testing.assert_allclose(analysis.feedback.hofx0, 102000.0)

@@ -9,7 +9,12 @@ import pytest
 from scipy import sparse
 from synthetic import CHANNELS, GRID, LEVELS, TIME, amplitudes, fields_at, spec
 
-from phyda_cli.analysis.prior import as_fields, in_channel_order, model_background
+from phyda_cli.analysis.prior import (
+    as_fields,
+    ensemble_anomalies,
+    in_channel_order,
+    model_background,
+)
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields
 
@@ -83,3 +88,25 @@ def test_columns_follow_the_channels(fields: Fields) -> None:
     ours = in_channel_order(matrix, layout, spec())
     assert ours.shape == (40, stack.size)
     np.testing.assert_allclose(ours @ stack.ravel(), matrix @ layout.vector(), rtol=1e-12)
+
+
+def test_an_ensemble_says_nothing_where_a_member_has_no_value(fields: Fields) -> None:
+    rng = np.random.default_rng(0)
+
+    def member(k: int) -> Fields:
+        t = fields.upper["t"] + rng.standard_normal()
+        if k < 2:
+            t[:, 3:6, 4:9] = np.nan
+        return replace(fields, upper={**fields.upper, "t": t})
+
+    anomalies, notes = ensemble_anomalies([member(k) for k in range(6)], spec())
+    t = anomalies[:, [i for i, key in enumerate(CHANNELS) if key.startswith("t")]]
+    assert (t[:, :, 3:6, 4:9] == 0).all()
+    spread = np.sqrt((t**2).sum(axis=0))
+    outside = np.ones(GRID.shape, bool)
+    outside[2:7, 3:10] = False
+    np.testing.assert_allclose(
+        spread[:, outside], spread[0, 0, 0] * np.ones_like(spread[:, outside]), rtol=1e-4
+    )
+    assert len(notes) == 1
+    assert ensemble_anomalies([fields, fields], spec())[1] == []

@@ -204,3 +204,9 @@ def test_an_area_smaller_than_a_cell_still_gives_the_point_within() -> None:
     assert available[0]
     assert inside.sum() == 1
     np.testing.assert_allclose(values[0][inside], fields(small).surface["msl"].mean(), atol=0.05)
+
+
+def test_spreads_of_the_wind_do_not_vanish_at_a_pole() -> None:
+    target, spread = fields(FINE), np.full((1, *MODEL.shape), 2.0)
+    found = increments_to_fields(spread, [Channel("u", 500)], MODEL, target, vectors=False)
+    np.testing.assert_allclose(found.upper["u"][2], 2.0, rtol=1e-6)

@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 from phyda_cli.analysis.analyse import Analysis
-from phyda_cli.analysis.fine import fine_stage, refine
+from phyda_cli.analysis.fine import FineStage, fine_stage, refine
 from phyda_cli.fields.earth import east_and_north, unit_vectors
 from phyda_cli.fields.grid import Fields, Grid
+from phyda_cli.fields.interpolate import bilinear
 from phyda_cli.observations.feedback import Feedback
-from phyda_cli.observations.table import make
+from phyda_cli.observations.table import QC, make
 from phyda_cli.settings.fine import FineSettings
 
 GRID = Grid(np.arange(30.0, 61.0, 1.0), np.arange(0.0, 31.0, 1.0))
@@ -199,3 +200,56 @@ def test_members_are_draws_of_the_posterior() -> None:
         assert np.sqrt(np.mean(error**2)) < 3 / np.sqrt(60)
     again = refine(background(), before, ON, seed=1)
     np.testing.assert_array_equal(again.members[5].surface["t2m"], after.members[5].surface["t2m"])
+
+
+def test_without_orography_the_elevation_of_stations_has_no_say() -> None:
+    rows = table(("t2m",))
+    rows["elevation"] = np.random.default_rng(1).uniform(0, 3000, len(rows))
+    surface = {k: v for k, v in background().surface.items() if k != "orography"}
+    own = replace(background(), surface=surface)
+    before = analysis(rows)
+    before = replace(before, fields=own)
+    after = refine(own, before, ON)
+    published = bilinear(GRID, rows["latitude"].to_numpy(), rows["longitude"].to_numpy())
+    change = published @ after.increment.surface["t2m"].ravel()
+    said = after.feedback.hofx1 - before.feedback.hofx1
+    assert np.std(said) > 1
+    assert np.std(change - said) < 0.25 * np.std(said)
+
+
+def test_two_rows_of_one_barometer_say_what_one_says() -> None:
+    alone = table(("sp",))
+    ratio = 101325 / 95000
+    twin = alone.assign(variable="msl", value=alone["value"] * ratio)
+    both = pd.concat([alone, twin], ignore_index=True)
+
+    def stage(rows: pd.DataFrame) -> FineStage:
+        hofx = np.where(rows["variable"] == "sp", 95000.0, 101325.0)
+        ones = np.ones(len(rows))
+        return fine_stage(background(), rows, rows["value"].to_numpy() - hofx, ones, ones > 0, ON)
+
+    one, two = stage(alone), stage(both)
+    np.testing.assert_allclose(two.increment["msl"], one.increment["msl"], rtol=1e-6, atol=1e-3)
+    np.testing.assert_allclose(two.variance["msl"], one.variance["msl"], rtol=1e-6)
+    np.testing.assert_allclose(two.at_rows[len(alone) :], ratio * one.at_rows, rtol=1e-6, atol=1e-3)
+
+
+def test_withheld_speeds_and_rejected_rows_follow_the_published_fields() -> None:
+    winds, lone = table(("u10", "v10")), table(("u10",), count=40)
+    speeds = lone.assign(variable="wind_speed", value=5.0, qc=int(QC.PASSIVE))
+    rejected = winds.iloc[[3, 153]].assign(value=90.0, qc=int(QC.FIRST_GUESS))
+    rows = pd.concat([winds, speeds, rejected], ignore_index=True)
+    windy = background().surface | {"u10": np.full(GRID.shape, 5.0)}
+    fields = replace(background(), surface=windy)
+    moving = rows["variable"].isin(["u10", "wind_speed"]).to_numpy()
+    rows["value"] += np.where(moving & (np.arange(len(rows)) < len(winds)), 5.0, 0.0)
+    before = analysis(rows)
+    hofx = np.where(moving, 5.0, 0.0)
+    feedback = Feedback.as_observed(rows, hofx, hofx.copy(), np.ones(len(rows)))
+    after = refine(fields, replace(before, fields=fields, feedback=feedback), ON)
+    to_rows = bilinear(GRID, rows["latitude"].to_numpy(), rows["longitude"].to_numpy())
+    u, v = (to_rows @ after.fields.surface[n].ravel() for n in ("u10", "v10"))
+    made = np.select([rows["variable"] == n for n in ("u10", "v10")], [u, v], np.hypot(u, v))
+    late = np.arange(len(rows)) >= len(winds)
+    assert np.std(made[late] - hofx[late]) > 0.7
+    assert np.std((after.feedback.hofx1 - made)[late]) < 0.25 * np.std(made[late] - hofx[late])

@@ -64,3 +64,17 @@ def test_differences_of_no_size_change_nothing() -> None:
     some = np.zeros((2, *SHAPE))
     some[1] = UNIT
     assert with_lagged(static, some, 0.3).ensemble.members.shape[0] == 7
+
+
+def test_a_forecast_that_lacks_channels_is_not_blown_up_in_the_others() -> None:
+    rng = np.random.default_rng(2)
+    whole = rng.standard_normal((2, *SHAPE)) * UNIT
+    part = whole.copy()
+    part[1, 2:] = 0.0
+
+    def variance(differences: np.ndarray) -> float:
+        return float(
+            with_lagged(prior(), differences, 1.0).ensemble.members[:2, :2].square().mean()
+        )
+
+    assert abs(variance(part) / variance(whole) - 1) < 0.05

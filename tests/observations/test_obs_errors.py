@@ -61,3 +61,10 @@ def test_reduced_pressure_is_doubted_with_the_height_of_the_station() -> None:
 def test_wrong_tables_are_refused(errors: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"errors"):
         QualityControlSettings(errors=errors)
+
+
+def test_a_height_gives_the_error_of_its_pressure() -> None:
+    for name in ("u", "q", "t"):
+        table = rows(variable=name, pressure=[25000.0, np.nan], height=[np.nan, 10363.0])
+        aloft, by_height = assign_errors(table)["error"]
+        assert by_height == pytest.approx(aloft, rel=0.01)
