@@ -74,8 +74,9 @@ FLAGS = (
 
 @takes_settings({AnalysisSettings: FLAGS}, (INPUT, METHOD, QUALITY, OUTPUT, RUNNING))
 def assimilate(
+    chosen: Chosen,
     obs: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             "--obs",
             metavar="FILE",
@@ -83,8 +84,7 @@ def assimilate(
             rich_help_panel=INPUT,
             readable=False,
         ),
-    ],
-    chosen: Chosen,
+    ] = None,
     background: Annotated[
         str | None,
         typer.Option(
@@ -209,7 +209,8 @@ def assimilate(
         bool,
         typer.Option(
             "--allow-no-obs",
-            help="Write the background as analysis where no observation is usable.",
+            help="Write the background as analysis where no observation is usable, or none is "
+            "given.",
             rich_help_panel=QUALITY,
             hidden=True,
         ),
@@ -332,6 +333,11 @@ def assimilate(
             silence()
             assist(place)
             return
+        if not obs and not allow_no_obs:
+            raise UsageError(
+                "no observations are given",
+                hint="give --obs FILE, or --allow-no-obs for the background as analysis",
+            )
         settings = chosen.settings(AnalysisSettings)
         climatology = background == CLIMATOLOGY and not Path(CLIMATOLOGY).exists()
         no_file = background is None or climatology
@@ -345,7 +351,7 @@ def assimilate(
                 hint=f"use --feedback {feedback.with_suffix('.nc')}, or leave out --report",
             )
         request = Request(
-            obs=files_of(obs),
+            obs=files_of(obs or []),
             background=forecast[0] if forecast else None,
             trajectory=forecast[1:],
             ensemble=files_of(ensemble or []),
@@ -376,7 +382,10 @@ def assimilate(
         if page is not None and not dry_run:
             check_target(page, overwrite)
         judge = _judge_of(limits) if limits else lambda *_: ()
-        report = run(request, settings, dry_run, place, judge).report
+        result = run(request, settings, dry_run, place, judge)
+        report = result.report
+        if result.background is not None:
+            report["lead_hours"] = result.background.fields.lead_hours
     if page is not None and not dry_run:
         from phyda_cli.formats.inputs import file_kind
         from phyda_cli.verification.collect import Inputs

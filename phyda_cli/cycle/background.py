@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,22 +11,24 @@ from pathlib import Path
 from phyda_cli.cycle.child import run_limited
 from phyda_cli.cycle.folder import Published
 from phyda_cli.cycle.gather import matching
-from phyda_cli.settings.cycle import BackgroundSource, filled
+from phyda_cli.settings.cycle import BackgroundSource, fields_of, filled
 
 __all__ = ["Candidate", "candidates", "youngest_is_there"]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A background that may be used: its file, how it was found, and its lead time [h] where that
-    is known. It is a ``fallback`` where a better one was wanted; ``lagged`` are the forecasts of
-    earlier starts that go beside it."""
+    """A background that may be used: its file, how it was found, and its lead time [h] where its
+    name says that. It is a ``fallback`` where a better one was wanted; ``lagged`` are the forecasts
+    of earlier starts that go beside it. What the file itself states may be at most
+    ``longest_hours``."""
 
     path: Path
     origin: str
     lead_hours: int | None
     fallback: bool
     lagged: tuple[Path, ...] = ()
+    longest_hours: float = math.inf
 
 
 def youngest_is_there(source: BackgroundSource, time: datetime) -> bool:
@@ -34,6 +37,8 @@ def youngest_is_there(source: BackgroundSource, time: datetime) -> bool:
     longer ago than ``max_lead_hours``."""
     if source.pattern is None:
         return True
+    if not fields_of(source.pattern) & {"start", "lead"}:
+        return bool(matching(source.pattern, time=time))
     youngest = next(_starts(source, time, source.max_lead_hours), None)
     if youngest is None:
         return True
@@ -55,11 +60,16 @@ def candidates(
             if made is not None:
                 yield made
             continue
+        longest = max(source.max_lead_hours, 1)
+        if not fields_of(source.pattern) & {"start", "lead"}:
+            for path in matching(source.pattern, time=time):
+                yield Candidate(path, path.name, None, number > 0, longest_hours=longest)
+            continue
         for rank, (lead, start) in enumerate(_starts(source, time, source.max_lead_hours)):
             for path in matching(source.pattern, time=time, start=start, lead=lead):
                 origin = f"forecast of {start:%Y-%m-%dT%H}Z, {lead} h"
                 older = _older(source, time, lead)
-                yield Candidate(path, origin, lead, fallback=number + rank > 0, lagged=older)
+                yield Candidate(path, origin, lead, number + rank > 0, older, longest)
 
 
 def _older(source: BackgroundSource, time: datetime, youngest: int) -> tuple[Path, ...]:

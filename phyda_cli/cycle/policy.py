@@ -50,6 +50,13 @@ FAULTS: dict[str, Fault] = {
         (),
         f"The copy is used, and its hash is recorded. {_DEGRADED}",
     ),
+    "observations_unreadable": Fault(
+        "An observation file cannot be read.",
+        "for nothing",
+        EXIT_INPUT,
+        _STRICT,
+        f"The file is left out, and the reason names it. {_DEGRADED}",
+    ),
     "observations_repeated": Fault(
         "All observation files are those of the cycle before.",
         "for nothing",
@@ -106,6 +113,14 @@ FAULTS: dict[str, Fault] = {
         EXIT_INPUT,
         _ALWAYS,
         _AGAIN,
+    ),
+    "replacement_poorer": Fault(
+        "An analysis is to be replaced for late observations, but has fewer files or an older "
+        "background now.",
+        "for nothing",
+        EXIT_INPUT,
+        _ALWAYS,
+        "The published analysis stays.",
     ),
     "memory_lost": Fault(
         "The feedback of the cycle before is gone or damaged, and with it the memory of biased "

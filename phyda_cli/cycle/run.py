@@ -19,7 +19,7 @@ from phyda_cli.cycle.child import Ended, run_limited
 from phyda_cli.cycle.clock import Clock, stamp, times_between
 from phyda_cli.cycle.folder import CycleFolder, Published
 from phyda_cli.cycle.gates import failed_gates, unusual, verdict_of
-from phyda_cli.cycle.gather import Gathered, InputFile, copies_of, gather, inventory
+from phyda_cli.cycle.gather import InputFile, copies_of, gather, inventory
 from phyda_cli.cycle.policy import FAULTS, stops
 from phyda_cli.cycle.retention import retain
 from phyda_cli.errors import EXIT_INPUT, EXIT_NO_OBSERVATIONS, EXIT_USAGE, OutputError
@@ -34,6 +34,8 @@ OUTPUTS = ("analysis.nc", "feedback.nc")
 PROGRAM = (sys.executable, "-P", "-m", "phyda_cli")
 BUNDLED = Path(__file__).resolve().parents[1] / "pretrained"
 _LOOK_EVERY = 5.0  # seconds
+_LOSSES = ("background_late", "background_unreadable", "lagged_unreadable", "memory_lost")
+_BOX = " ╭╮╰╯─│"
 Say = Callable[[str], None]
 
 
@@ -59,14 +61,23 @@ class _Stopped(Exception):
 
 @dataclass
 class _Making:
-    """A cycle on its way: where it is made, the feedback that it remembers the one before by, and
-    the faults so far."""
+    """A cycle on its way: where it is made, the one before and the published one that it replaces,
+    the feedback that it remembers the one before by, the observations of each source, those that
+    cannot be read, and the faults so far."""
 
     time: datetime
     work: Path
     previous: Published | None
+    replaced: Published | None = None
     memory: Path | None = None
+    files: tuple[tuple[InputFile, ...], ...] = ()
+    left_out: list[InputFile] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+
+    @property
+    def observations(self) -> list[InputFile]:
+        """The observation files that are used."""
+        return [file for files in self.files for file in files]
 
 
 class Cycle:
@@ -130,13 +141,14 @@ class Cycle:
         s = self.settings
         if s.late == "ignore" or self.clock.now() > last.time + timedelta(minutes=s.cutoff_minutes):
             return False
-        used = {f["path"]: f["bytes"] for f in last.report["observations"]}
+        used = {f["path"]: f["bytes"] for f in _gathered_by(last.report)}
         there = inventory(s.observations, last.time)
         return used.keys() <= there.keys() and there != used
 
     def _one(self, time: datetime) -> Outcome:
         work = self.folder.work(time)
-        making = _Making(time, work, self.folder.last(before=time))
+        replaced = self.folder.published(time) if time in self.folder.times() else None
+        making = _Making(time, work, self.folder.last(before=time), replaced)
         began = system_time.monotonic()
         try:
             outcome = self._make(making, began)
@@ -161,41 +173,46 @@ class Cycle:
             deadline,
             s.settle_seconds,
         )
+        making.files = gathered.files
         for fault in gathered.faults:
             self._note(making, fault)
-        self._same_as_before(making, gathered)
+        _require_no_fewer(making)
+        self._same_as_before(making)
         self._same_model(making)
         making.memory = self._memory(making)
         self._wait_for_background(time, deadline)
-        report, background, forecasts = self._assimilate(making, gathered)
+        report, background, forecasts = self._assimilate(making)
         for fault in unusual(report, self._earlier(time), s.gates):
             self._note(making, fault)
         if report.get("status") == "degraded" or verdict_of(report) == "suspect":
             self._note(making, "analysis_degraded")
-        record = self._record(making, gathered, background, forecasts, report, began)
+        record = self._record(making, background, forecasts, report, began)
         if reasons := failed_gates(report, s.gates):
             self.folder.reject(making.work, time, record | {"status": "rejected", "gates": reasons})
             raise _Stopped("gate", FAULTS["gate"].code, "; ".join(reasons))
         self.folder.commit(making.work, time, record)
         return Outcome(time, 0, record["status"], tuple(making.faults))
 
-    def _note(self, making: _Making, fault: str) -> None:
-        """Go on with ``fault``, or stop where the policy says so."""
+    def _note(self, making: _Making, fault: str, details: str = "") -> None:
+        """Go on with ``fault``, or stop where the policy says so, and where it makes a published
+        analysis worse."""
         if stops(fault, self.settings.policy):
-            raise _Stopped(fault, FAULTS[fault].code)
+            raise _Stopped(fault, FAULTS[fault].code, details)
+        if fault in _LOSSES and making.replaced and fault not in making.replaced.report["reasons"]:
+            raise _Stopped("replacement_poorer", FAULTS["replacement_poorer"].code, fault)
         if fault not in making.faults:
             making.faults.append(fault)
 
-    def _same_as_before(self, making: _Making, gathered: Gathered) -> None:
+    def _same_as_before(self, making: _Making) -> None:
         """Stop where every file is one of the cycle before's, and where the same inputs have been
         rejected already."""
-        hashes = sorted(f.sha256 for files in gathered.files for f in files)
+        hashes = sorted(f.sha256 for f in making.observations)
         if hashes and making.previous is not None:
-            before = sorted(f["sha256"] for f in making.previous.report["observations"])
+            before = sorted(f["sha256"] for f in _gathered_by(making.previous.report))
             if hashes == before:
                 raise _Stopped("observations_repeated", EXIT_NO_OBSERVATIONS)
         rejected = self.folder.rejected(making.time)
-        if rejected and sorted(f["sha256"] for f in rejected["observations"]) == hashes:
+        if rejected and sorted(f["sha256"] for f in _gathered_by(rejected)) == hashes:
             raise _Stopped("gate", FAULTS["gate"].code, "rejected before with the same inputs")
 
     def _same_model(self, making: _Making) -> None:
@@ -230,65 +247,102 @@ class Cycle:
         while not youngest_is_there(source, time) and self.clock.now() < deadline:
             self.clock.sleep(_LOOK_EVERY)
 
-    def _assimilate(
-        self, making: _Making, gathered: Gathered
-    ) -> tuple[dict[str, Any], Candidate, list[InputFile]]:
+    def _assimilate(self, making: _Making) -> tuple[dict[str, Any], Candidate, list[InputFile]]:
         """The report of the analysis, the best background that can be read, and the forecasts as
         they were used."""
         s = self.settings
-        nothing = not any(gathered.files)
-        if nothing and stops("observations_none", s.policy):
-            raise _Stopped("observations_none", EXIT_NO_OBSERVATIONS)
+        self._require_observations(making)
         ended: Ended | None = None
+        too_long = ""
         for candidate in candidates(s.background, making.time, making.previous, making.work):
             if candidate.fallback:
                 self._note(making, "background_late")
-            ended, used = self._analyse(making, gathered, (candidate.path, *candidate.lagged))
-            if ended.code == EXIT_INPUT and candidate.lagged:
-                ended, used = self._analyse(making, gathered, (candidate.path,))
-                if ended.code == 0:
-                    self._note(making, "lagged_unreadable")
+            ended, used = self._analyse_readable(making, candidate)
             if ended.code == 0:
                 report: dict[str, Any] = json.loads(ended.output)
+                if report.get("lead_hours", 0) > candidate.longest_hours:
+                    too_long = f"{candidate.path} is a forecast of {report['lead_hours']:g} h"
+                    _remove_outputs(making.work)
+                    ended = None
+                    continue
                 if report["status"] == "background_only":
                     making.faults.append("observations_none")
                 return report, candidate, used
             if ended.code != EXIT_INPUT:
                 break
-            self._note(making, "background_unreadable")
+            self._note(making, "background_unreadable", _last_line(making.work / "log.txt"))
         if ended is None:
-            raise _Stopped("background_missing", FAULTS["background_missing"].code)
+            raise _Stopped("background_missing", FAULTS["background_missing"].code, too_long)
         if ended.code == EXIT_NO_OBSERVATIONS:
             raise _Stopped("observations_none", ended.code)
         raise _Stopped("analysis_failed", ended.code, _last_line(making.work / "log.txt"))
 
-    def _analyse(
-        self, making: _Making, gathered: Gathered, forecasts: Sequence[Path]
+    def _require_observations(self, making: _Making) -> None:
+        """Stop without any observation file, where the policy says so."""
+        if not making.observations and stops("observations_none", self.settings.policy):
+            raise _Stopped("observations_none", EXIT_NO_OBSERVATIONS)
+
+    def _analyse_readable(
+        self, making: _Making, candidate: Candidate
     ) -> tuple[Ended, list[InputFile]]:
+        """How the analysis with ``candidate`` ended: after a failure once more without the
+        observations that cannot be read, and then without lagged forecasts."""
+        ended, used = self._analyse(making, (candidate.path, *candidate.lagged))
+        if ended.code == EXIT_INPUT and self._leave_out_unreadable(making):
+            ended, used = self._analyse(making, (candidate.path, *candidate.lagged))
+        if ended.code == EXIT_INPUT and candidate.lagged:
+            ended, used = self._analyse(making, (candidate.path,))
+            if ended.code == 0:
+                self._note(making, "lagged_unreadable")
+        return ended, used
+
+    def _leave_out_unreadable(self, making: _Making) -> bool:
+        """Whether there are observation files that cannot be read, which are used no more."""
+        log, s = making.work / "log.txt", self.settings
+        bad = []
+        for number, file in ((n, f) for n, files in enumerate(making.files) for f in files):
+            words = ["obs", "inspect", "--json", file.copy, *self._read_as(number)]
+            command = [*self._program, *words]
+            if run_limited(command, log, s.minutes, s.memory, making.work).code != 0:
+                self._note(making, "observations_unreadable", file.path)
+                making.faults.append(file.path)
+                bad.append(file)
+        making.left_out += bad
+        making.files = tuple(tuple(f for f in files if f not in bad) for files in making.files)
+        if bad:
+            _require_no_fewer(making)
+            self._require_observations(making)
+        return bool(bad)
+
+    def _read_as(self, number: int) -> list[str]:
+        """The options that say how the text tables of a source are read."""
+        source, own, words = self.settings.observations[number], copies_of(number), []
+        if source.map is not None:
+            words += ["--obs-map", f"{own}={source.map.absolute()}"]
+        if source.decimal is not None:
+            words += ["--decimal", f"{own}={source.decimal}"]
+        return words
+
+    def _analyse(self, making: _Making, forecasts: Sequence[Path]) -> tuple[Ended, list[InputFile]]:
         """How the analysis with ``forecasts``, the background first, ended, and what they were; one
         that changes meanwhile is unreadable."""
         s = self.settings
         used = [InputFile(str(p), p.stat().st_size, sha256(p)) for p in forecasts]
-        command = self._command(making, gathered, forecasts)
+        command = self._command(making, forecasts)
         ended = run_limited(command, making.work / "log.txt", s.minutes, s.memory, making.work)
         if ended.code == 0 and any(sha256(Path(file.path)) != file.sha256 for file in used):
             ended = Ended(EXIT_INPUT, "")
-            for name in OUTPUTS:
-                (making.work / name).unlink(missing_ok=True)
+            _remove_outputs(making.work)
         return ended, used
 
-    def _command(self, making: _Making, gathered: Gathered, forecasts: Sequence[Path]) -> list[str]:
+    def _command(self, making: _Making, forecasts: Sequence[Path]) -> list[str]:
         s, (background, *lagged) = self.settings, forecasts
         words = [*self._program, "assimilate", "--json"]
-        pairs = zip(s.observations, gathered.files, strict=True)
-        for number, (source, files) in enumerate(pairs):
+        for number, files in enumerate(making.files):
             for file in files:
                 words += ["--obs", file.copy]
-            own = copies_of(number)
-            if source.map is not None and files:
-                words += ["--obs-map", f"{own}={source.map.absolute()}"]
-            if source.decimal is not None and files:
-                words += ["--decimal", f"{own}={source.decimal}"]
+            if files:
+                words += self._read_as(number)
         words += [
             "--background",
             str(background.absolute()),
@@ -315,7 +369,6 @@ class Cycle:
     def _record(
         self,
         making: _Making,
-        gathered: Gathered,
         background: Candidate,
         forecasts: Sequence[InputFile],
         report: dict[str, Any],
@@ -325,6 +378,9 @@ class Cycle:
         previous = making.previous
         outputs = {name: making.work / name for name in OUTPUTS}
         own = background.path.parent == making.work
+        lead = background.lead_hours
+        if lead is None:  # its name does not say it
+            lead = report.get("lead_hours")
         record = {
             "schema": SCHEMA,
             "cycle": stamp(making.time),
@@ -337,13 +393,14 @@ class Cycle:
             "memory": {}
             if previous is None or making.memory is None
             else {"cycle": stamp(previous.time), "sha256": sha256(making.memory)},
-            "observations": [f.record() for files in gathered.files for f in files],
+            "observations": [f.record() for f in making.observations],
+            "left_out": [f.record() for f in making.left_out],
             "background": file.record()
-            | {"origin": background.origin, "lead_hours": background.lead_hours}
+            | {"origin": background.origin, "lead_hours": lead}
             | ({"copy": background.path.name} if own else {}),
             "lagged": [f.record() for f in lagged],
             "model_sha256": self._model_sha256(),
-            "command": self._recorded_command(making, gathered, [Path(f.path) for f in forecasts]),
+            "command": self._recorded_command(making, [Path(f.path) for f in forecasts]),
             "outputs": {n: sha256(p) for n, p in outputs.items() if p.is_file()},
             "analysis": report,
             "seconds": round(system_time.monotonic() - began, 2),
@@ -352,11 +409,9 @@ class Cycle:
             record["status"] = "background_only"
         return record
 
-    def _recorded_command(
-        self, making: _Making, gathered: Gathered, forecasts: Sequence[Path]
-    ) -> list[str]:
+    def _recorded_command(self, making: _Making, forecasts: Sequence[Path]) -> list[str]:
         """The words after ``phyda``, for the cycle's own folder."""
-        words = self._command(making, gathered, forecasts)[len(self._program) :]
+        words = self._command(making, forecasts)[len(self._program) :]
         own = [w.removeprefix(f"{making.work.absolute()}/") for w in words]
         if making.memory is None or making.previous is None:
             return own
@@ -407,7 +462,31 @@ def _option(words: Sequence[str], name: str) -> str | None:
     return given
 
 
+def _gathered_by(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The observation files that a cycle had, also those that it could not read."""
+    return [*report["observations"], *report.get("left_out", ())]
+
+
+def _require_no_fewer(making: _Making) -> None:
+    """Stop where the published analysis, which this one replaces, used a file that is not used
+    now."""
+    if making.replaced is None:
+        return
+    gone = {f["path"] for f in making.replaced.report["observations"]}
+    gone -= {f.path for f in making.observations}
+    if gone:
+        code = FAULTS["replacement_poorer"].code
+        raise _Stopped("replacement_poorer", code, f"without {', '.join(sorted(gone))}")
+
+
+def _remove_outputs(work: Path) -> None:
+    for name in OUTPUTS:
+        (work / name).unlink(missing_ok=True)
+
+
 def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    """The message of the last error in ``log``; Typer draws a box around its own."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    lines = [line for line in (line.strip(_BOX) for line in text.splitlines()) if line]
     fatal = [line for line in lines if "FATAL ERROR" in line]
-    return (fatal or lines or [""])[-1].strip()
+    return (fatal or lines or [""])[-1]

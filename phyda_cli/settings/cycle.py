@@ -22,6 +22,7 @@ __all__ = [
     "GateSettings",
     "ObservationSource",
     "RetentionSettings",
+    "fields_of",
     "filled",
 ]
 
@@ -39,11 +40,15 @@ def filled(pattern: str, **fields: object) -> str:
 
     Raises ValueError for an unknown field, and for access to attributes or items of a field.
     """
-    for _, name, _, _ in string.Formatter().parse(pattern):
-        if name is not None and name not in fields:
-            known = ", ".join("{" + f + "}" for f in fields)
-            raise ValueError(f"{{{name}}} in {pattern} is not a field; the fields are {known}")
+    for name in sorted(fields_of(pattern) - fields.keys()):
+        known = ", ".join("{" + f + "}" for f in fields)
+        raise ValueError(f"{{{name}}} in {pattern} is not a field; the fields are {known}")
     return pattern.format(**fields)
+
+
+def fields_of(pattern: str) -> set[str]:
+    """The fields in ``pattern``."""
+    return {name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None}
 
 
 def _checked(pattern: str, *names: str) -> str:

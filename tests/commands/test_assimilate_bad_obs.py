@@ -169,6 +169,12 @@ def test_no_usable_row(
         assert "t_spread" not in data
 
 
+def test_without_a_file_of_observations(assimilate: Run, fails: Fails) -> None:
+    assert "--allow-no-obs" in fails(2, obs=None)
+    report = json.loads(assimilate("--allow-no-obs", "--json", obs=None).out)
+    assert (report["status"], report["observations"]["in"]) == ("background_only", 0)
+
+
 def test_all_gross_errors(fails: Fails, csv: Any, table: pd.DataFrame) -> None:
     hot = table[table["variable"] == "t"].assign(value=table["value"] + 40)
     assert "none of 72 observations can be used: 72 too far from the background" in fails(

@@ -1,8 +1,10 @@
-"""Stands in for ``phyda assimilate`` where the cycle around it is what a test is about.
+"""Stands in for ``phyda assimilate`` and ``phyda obs inspect``, where the cycle around them is what
+a test is about.
 
 It takes the options that the cycle gives, reads one number from each input, and ends as the file
-says: ``fail 5`` in a background exits with 5, ``hang`` sleeps; one that ``grows`` does. The real
-command is run as well, in test_cycle_command.py.
+says: ``fail 5`` in a background exits with 5, ``hang`` sleeps; one that ``grows`` does, and
+``lead 96`` states its length. Observations that are ``damaged`` cannot be read. The real command is
+run as well, in test_cycle_command.py.
 """
 
 import json
@@ -10,6 +12,19 @@ import sys
 import time
 from pathlib import Path
 
+
+def observations(path: str) -> list[str]:
+    """The reports in a file."""
+    found = Path(path).read_text().split()
+    if "damaged" in found:
+        print(f"FATAL ERROR: {path} cannot be read", file=sys.stderr)
+        sys.exit(3)
+    return found
+
+
+if sys.argv[1:3] == ["obs", "inspect"]:
+    observations(sys.argv[4])
+    sys.exit()
 words = sys.argv[2:]
 given: dict[str, list[str]] = {}
 for name, value in zip(words, [*words[1:], ""], strict=True):
@@ -27,7 +42,7 @@ if background.startswith("hang"):
     time.sleep(60)
 if background.startswith("grows"):
     Path(given["--background"][0]).write_text(f"{background}, ")
-values = [line for path in given.get("--obs", []) for line in Path(path).read_text().split()]
+values = [value for path in given.get("--obs", []) for value in observations(path)]
 if not values and "--allow-no-obs" not in given:
     print("FATAL ERROR: no usable observation", file=sys.stderr)
     sys.exit(4)
@@ -45,6 +60,7 @@ report = {
         "rejected": {"too far from the background": rejected},
         "variables": counts,
     },
+    "lead_hours": float(background.split()[1]) if background.startswith("lead") else 0.0,
     "departures": {"used": {}, "passive": {}},
 }
 print(json.dumps(report))

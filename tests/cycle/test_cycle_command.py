@@ -169,6 +169,43 @@ def test_status_shows_later_cycles_that_stopped(phyda: Run, config: Path) -> Non
     assert [line[1] for line in shown] == [s["cycle"] for s in state["stopped"]]
 
 
+def test_an_observation_file_that_cannot_be_read_is_left_out(
+    phyda: Run, config: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "synop_2011012012.bufr"
+    bad.write_bytes(b"BUFR and then nothing")
+    config.write_text(config.read_text().replace("%Y%m%d%H}.csv", "%Y%m%d%H}.*"))
+    done = phyda("cycle", "run", "--config", config, "--now", NOW, "--json")
+    (made,) = json.loads(done.out)["cycles"]
+    assert (made["code"], made["reasons"]) == (0, ["observations_unreadable", str(bad)])
+    replay = ("cycle", "replay", CYCLE, "--config", config, "--out", tmp_path / "again")
+    assert phyda(*replay).code == 0
+
+
+def test_without_observations_the_background_is_published_as_such(
+    phyda: Run, config: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "synop_2011012012.csv").unlink()
+    config.write_text('policy = "background_only"\n' + config.read_text())
+    done = phyda("cycle", "run", "--config", config, "--now", NOW, "--json")
+    (made,) = json.loads(done.out)["cycles"]
+    assert (made["code"], made["status"]) == (0, "background_only")
+    with (
+        netCDF4.Dataset(tmp_path / "cycle" / "latest" / "analysis.nc") as data,
+        netCDF4.Dataset(tmp_path / "fc_2011012006_f006.nc") as forecast,
+    ):
+        assert data.phyda_status == "background_only"
+        np.testing.assert_allclose(np.squeeze(data["msl"][:]), np.squeeze(forecast["msl"][:]))
+
+
+def test_a_wrong_option_is_the_reason(phyda: Run, config: Path) -> None:
+    config.write_text(config.read_text().replace('["--method"', '["--nonsense", "--method"'))
+    done = phyda("cycle", "run", "--config", config, "--now", NOW, "--json")
+    (made,) = json.loads(done.out)["cycles"]
+    assert (made["code"], made["reasons"][0]) == (2, "analysis_failed")
+    assert "--nonsense" in made["reasons"][1]
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [("every_hours = 5", 2), ("nonsense = 1", 2), ("first = 12", 2), ("policy = 'lax'", 2)],

@@ -79,6 +79,61 @@ def test_observations_grew(feeds: Feeds, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (file["bytes"], copied.stat().st_size) == (15, 15)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_observations_unreadable(feeds: Feeds, mode: str) -> None:
+    feeds.both(FIRST)
+    feeds.forecast(FIRST, 12)
+    bad = feeds.root / f"metar_{FIRST:%Y%m%d%H}_b.csv"
+    bad.write_text("damaged")
+    code, _, reasons = outcome(feeds, policy=mode)
+    assert reasons == ("observations_unreadable", str(bad))
+    assert code == (3 if mode == "strict" else 0)
+    if code == 0:
+        report = feeds.report(FIRST)
+        assert report["status"] == "degraded"
+        assert [f["path"] for f in report["left_out"]] == [str(bad)]
+        assert len(report["observations"]) == 1
+        assert report["background"]["lead_hours"] == 6
+        assert feeds.run(hours(2), policy=mode, late="replace") == []  # it is known
+
+
+@pytest.mark.parametrize(("mode", "code"), [("degrade", 4), ("background_only", 0)])
+def test_no_observation_file_can_be_read(feeds: Feeds, mode: str, code: int) -> None:
+    feeds.both(FIRST)
+    feeds.observe(FIRST, "damaged")
+    found = outcome(feeds, policy=mode)
+    assert found[0] == code
+    assert {"observations_unreadable", "observations_none"} <= set(found[2])
+
+
+def test_a_damaged_background_beside_a_damaged_file(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    feeds.forecast(FIRST, 6, "fail 3")
+    feeds.forecast(FIRST, 12)
+    (feeds.root / f"metar_{FIRST:%Y%m%d%H}_b.csv").write_text("damaged")
+    code, _, reasons = outcome(feeds)
+    assert code == 0
+    assert {"background_unreadable", "observations_unreadable"} <= set(reasons)
+
+
+def test_replacement_poorer(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    feeds.forecast(FIRST, 12)
+    feeds.run(hours(1))
+    before = feeds.report(FIRST)
+    youngest = Path(before["background"]["path"])
+    text = youngest.read_text()
+    (feeds.root / f"metar_{FIRST:%Y%m%d%H}_late.csv").write_text("t8 u9")
+    youngest.unlink()
+    (found,) = feeds.run(hours(2), late="replace", cutoff_minutes=120)
+    assert (found.code, found.reasons) == (3, ("replacement_poorer", "background_late"))
+    youngest.write_text(text)
+    feeds.observe(FIRST, "damaged")
+    (found,) = feeds.run(hours(2), late="replace")
+    assert (found.code, "replacement_poorer" in found.reasons) == (3, True)
+    assert feeds.report(FIRST) == before
+
+
 def test_observations_repeated(feeds: Feeds) -> None:
     feeds.both(FIRST, hours(6))
     feeds.observe(hours(6), feeds.observe(FIRST).read_text())
@@ -183,6 +238,36 @@ def test_background_missing(feeds: Feeds, mode: str) -> None:
     feeds.forecast(FIRST, 30)  # too old
     assert outcome(feeds, policy=mode) == (3, "stopped", ("background_missing",))
     assert feeds.published == []
+
+
+def test_a_forecast_that_says_itself_how_long_it_is(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    latest = feeds.root / "latest.nc"
+    source = {"pattern": str(latest), "max_lead_hours": 24}
+    latest.write_text("lead 96")
+    code, _, reasons = outcome(feeds, background=[source])
+    assert (code, reasons[0]) == (3, "background_missing")
+    assert "96 h" in reasons[1]
+    pattern = f"{feeds.root}/fc_{{start:%Y%m%d%H}}_f{{lead:03d}}.nc"
+    code, _, reasons = outcome(feeds, background=[source, {"pattern": pattern}])
+    assert (code, reasons) == (0, ("background_late",))
+    assert feeds.report(FIRST)["background"]["lead_hours"] == 6
+
+
+@pytest.mark.parametrize("lagged", [0, 24])
+def test_a_forecast_of_one_name_is_tried_once(feeds: Feeds, lagged: int) -> None:
+    feeds.both(FIRST)
+    latest = feeds.root / "latest.nc"
+    source = {"pattern": str(latest), "max_lead_hours": 24, "lagged_hours": lagged}
+    latest.write_text("lead 9")
+    assert outcome(feeds, background=[source]) == (0, "ok", ())
+    report = feeds.report(FIRST)
+    assert (report["background"]["lead_hours"], report["lagged"]) == (9, [])
+    feeds.both(hours(6))
+    latest.write_text("fail 3")
+    (found,) = feeds.run(hours(6), background=[source])
+    assert found.reasons[0] == "background_unreadable"
+    assert "background_late" not in found.reasons
 
 
 def test_a_source_whose_starts_are_all_too_long_ago(feeds: Feeds) -> None:

@@ -46,8 +46,11 @@ class TextTables:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The mapping files."""
-        return tuple(Path(_split(given)[1]) for given in self.maps)
+        """The mapping files, each with its table of stations. Raises what :func:`load_mapping`
+        raises."""
+        maps = [Path(_split(given)[1]) for given in self.maps]
+        pairs = ((path, load_mapping(path).stations) for path in maps)
+        return tuple(path for pair in pairs for path in pair if path is not None)
 
     def of(self, path: Path) -> ObservationMap | None:
         """The map for the file ``path``. Raises UsageError for another decimal sign, and what
