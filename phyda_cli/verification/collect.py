@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,6 +31,8 @@ __all__ = [
     "is_feedback",
 ]
 
+
+_FARTHEST = np.timedelta64(90, "m")
 
 FeedbackInput: TypeAlias = Path | pd.DataFrame
 """A file, or its rows in memory."""
@@ -68,14 +71,16 @@ def collect(
     alone = len(inputs.analyses) == 1
     truths = FieldsByTime("truth", inputs.truths, alone)
     backgrounds = FieldsByTime("background", inputs.backgrounds, alone)
-    feedbacks = _feedback_index(inputs.feedbacks)
+    feedbacks = _feedback_index(inputs.feedbacks, inputs.analyses)
     observations = _observations(inputs)
     unmatched: list[np.datetime64] = []
-    for path, time in _analyses(inputs):
+    analyses = list(_analyses(inputs))
+    times = [time for _, time in analyses if time is not None]
+    for path, time in analyses:
         file = read_analysis(path, time)
         valid = file.fields.time
         truth = truths.at(valid)
-        rows = _feedback_of(path, valid, feedbacks, alone)
+        rows = _feedback_of(path, valid, feedbacks, [*times, valid], alone)
         if truths and truth is None:
             unmatched.append(valid)
             if rows is None and observations is None:
@@ -151,31 +156,57 @@ def _check_times(
     found.note(f"{len(unmatched)} analyses have no truth of their time: {span_of(unmatched)}")
 
 
-def _feedback_index(paths: Sequence[FeedbackInput]) -> list[tuple[FeedbackInput, str]]:
-    """Each feedback file with what it says it was made from."""
-    return [(path, str(attributes_of(path).get("phyda_inputs", ""))) for path in paths]
+@dataclass(frozen=True, eq=False)
+class _Feedback:
+    """A feedback file, and what it says it was made from."""
+
+    source: FeedbackInput
+    inputs: str
+
+    @cached_property
+    def middle(self) -> np.datetime64:
+        """The time of its analysis, by its observations."""
+        return _middle(read_feedback(self.source))
+
+
+def _feedback_index(
+    feedbacks: Sequence[FeedbackInput], analyses: Sequence[FieldInput]
+) -> list[_Feedback]:
+    """The feedback files; those made from the same inputs as one of ``analyses`` are its own."""
+    known = {_inputs_of(path) for path in analyses}
+    found = [_Feedback(source, _inputs_of(source)) for source in feedbacks]
+    return [f if f.inputs in known else replace(f, inputs="") for f in found]
+
+
+def _inputs_of(source: FieldInput | FeedbackInput) -> str:
+    """The fingerprint of what an output was made from, empty where it has none."""
+    return str(attributes_of(source).get("phyda_inputs", ""))
 
 
 def _feedback_of(
     path: FieldInput,
     valid: np.datetime64,
-    feedbacks: Sequence[tuple[FeedbackInput, str]],
+    feedbacks: Sequence[_Feedback],
+    times: Sequence[np.datetime64],
     alone: bool,
 ) -> pd.DataFrame | None:
-    """The feedback of an analysis: made from the same inputs, else of the same time."""
-    if not feedbacks:
-        return None
+    """The feedback of an analysis: made from the same inputs, else the one nearest in time, of
+    those that are nearest to this analysis among all ``times``."""
     if alone and len(feedbacks) == 1:
-        return read_feedback(feedbacks[0][0])
-    own = str(attributes_of(path).get("phyda_inputs", ""))
-    for candidate, inputs in feedbacks:
-        if own and own == inputs:
-            return read_feedback(candidate)
-    for candidate, _ in feedbacks:
-        rows = read_feedback(candidate)
-        if abs(_middle(rows) - valid) <= np.timedelta64(90, "m"):
-            return rows
-    return None
+        return read_feedback(feedbacks[0].source)
+    own = _inputs_of(path)
+    for candidate in feedbacks:
+        if own and own == candidate.inputs:
+            return read_feedback(candidate.source)
+    near = [
+        (abs(f.middle - valid), number)
+        for number, f in enumerate(feedbacks)
+        if not f.inputs and valid == min(times, key=lambda t: (abs(t - f.middle), t))
+    ]
+    distance, number = min(near, default=(_FARTHEST, -1))
+    if number < 0 or distance > _FARTHEST:
+        return None
+    return read_feedback(feedbacks[number].source)
 
 
 def _middle(rows: pd.DataFrame) -> np.datetime64:

@@ -335,3 +335,25 @@ def test_metars_without_a_mapping_have_no_wind_in_knots(shared_data: Path) -> No
     assert len(wind)
     assert not (wind["qc"] == 0).any()
     assert np.isfinite(wind["value"]).all()
+
+
+def test_a_table_of_stations_is_an_input(tmp_path: Path) -> None:
+    """An output that was made with another table is not up to date."""
+    from phyda_cli.analysis.publication import Request, provenance_of
+    from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
+    from phyda_cli.settings.analysis import AnalysisSettings
+
+    stations, mapping = tmp_path / "st.csv", tmp_path / "map.toml"
+    stations.write_text("station_id,latitude,longitude\nA,48,6\n")
+    mapping.write_text('stations = "st.csv"\n')
+    tables = TextTables((f"*.csv={mapping}",))
+    assert tables.files == (mapping, stations)
+    request = Request([mapping], None, tmp_path / "an.nc", tables=tables)
+    checkpoint = Checkpoint.open(BUNDLED)
+
+    def fingerprint() -> str:
+        return str(provenance_of(request, AnalysisSettings(), checkpoint)["phyda_inputs"])
+
+    before = fingerprint()
+    stations.write_text("station_id,latitude,longitude\nA,49,6\n")
+    assert fingerprint() != before
