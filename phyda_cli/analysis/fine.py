@@ -233,8 +233,11 @@ def refine(
     if settings.stage == "off" or analysis.status != "ok":
         return analysis
     feedback = analysis.feedback
-    table, used = feedback.table, (feedback.table["qc"] == QC.PASS).to_numpy()
-    residual = feedback.unbiased - feedback.hofx1
+    # of a superobservation the value that stands for all
+    start = feedback.hofx0 if feedback.corrected is None else feedback.corrected
+    table = feedback.table.assign(value=start + feedback.innovation)
+    used = (table["qc"] == QC.PASS).to_numpy()
+    residual = table["value"].to_numpy() - feedback.hofx1
     stage = fine_stage(
         *(analysis.fields, table, residual, feedback.error, used, settings),
         draws=len(analysis.members),

@@ -253,3 +253,13 @@ def test_withheld_speeds_and_rejected_rows_follow_the_published_fields() -> None
     late = np.arange(len(rows)) >= len(winds)
     assert np.std(made[late] - hofx[late]) > 0.7
     assert np.std((after.feedback.hofx1 - made)[late]) < 0.25 * np.std(made[late] - hofx[late])
+
+
+def test_a_superobservation_enters_with_the_value_that_stands_for_all() -> None:
+    rows = table(("t2m",))
+    plain = refine(background(), analysis(rows), ON)
+    before = analysis(rows.assign(value=rows["value"] + 2.0))  # the row nearest to the middle
+    merged = replace(before.feedback, innovation=rows["value"].to_numpy() - before.feedback.hofx0)
+    found = refine(background(), replace(before, feedback=merged), ON)
+    for name in ("t2m", "sp"):
+        np.testing.assert_array_equal(found.increment.surface[name], plain.increment.surface[name])
