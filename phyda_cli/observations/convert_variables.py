@@ -38,14 +38,14 @@ def derive_table(table: pd.DataFrame, background: Fields | None = None) -> pd.Da
     checks.
 
     Relative humidity uses the temperature of its own report, else that of ``background``; surface
-    humidity the station pressure of its own report, else the standard atmosphere's at the
-    elevation. The error of a derived value follows from the raw one by the derivative; that of a
-    wind component is the speed's. Values derived out of range get QC 12.
+    humidity the station pressure of its own report, else that of ``background``, else the standard
+    atmosphere's at the elevation. The error of a derived value follows from the raw one by the
+    derivative; that of a wind component is the speed's. Values derived out of range get QC 12.
     """
     work = _Work(table)
     work.replace_height()
     work.replace_qnh()
-    work.replace_dew_point()
+    work.replace_dew_point(background)
     work.replace_relative_humidity(background)
     work.replace_virtual_temperature(background)
     calm = work.replace_wind()
@@ -136,21 +136,25 @@ class _Work:
             rows, "sp", pressure, self.column("error", rows) * pressure / self.column("value", rows)
         )
 
-    def pressure(self, rows: np.ndarray) -> np.ndarray:
-        """Pressure of the level, or of the station [Pa]; the standard atmosphere's where it is not
-        reported."""
+    def pressure(self, rows: np.ndarray, background: Fields | None) -> np.ndarray:
+        """Pressure of the level, or of the station [Pa]; where it is not reported that of
+        ``background``, else the standard atmosphere's."""
         level, reported = (
             self.column("pressure", rows),
             self.column("value", self.partner(rows, "sp")),
         )
         height, elevation = self.column("height", rows), self.column("elevation", rows)
         standard = standard_pressure(np.where(np.isnan(height), np.nan_to_num(elevation), height))
-        return np.where(~np.isnan(level), level, np.where(~np.isnan(reported), reported, standard))
+        found = np.where(np.isnan(level), reported, level)
+        lacking = np.isnan(found) & np.isnan(height)
+        if background is not None and lacking.any():
+            found[lacking] = _background_at(background, self.table.iloc[rows[lacking]], "sp")
+        return np.where(np.isnan(found), standard, found)
 
-    def replace_dew_point(self) -> None:
+    def replace_dew_point(self, background: Fields | None) -> None:
         for raw, derived in (("d2m", "q2m"), ("td", "q")):
             rows = self.take(raw, derived)
-            dew_point, pressure = self.column("value", rows), self.pressure(rows)
+            dew_point, pressure = self.column("value", rows), self.pressure(rows, background)
             humidity = specific_humidity_from_dew_point(dew_point, pressure)
             warmer = specific_humidity_from_dew_point(dew_point + 1, pressure)
             self.put(rows, derived, humidity, self.column("error", rows) * (warmer - humidity))
@@ -166,10 +170,9 @@ class _Work:
                 )
             self.reject(rows[np.isnan(own)], QC.H_FAILED)
             rows, own = rows[~np.isnan(own)], own[~np.isnan(own)]
-            humidity = specific_humidity_from_relative(
-                self.column("value", rows), own, self.pressure(rows)
-            )
-            slope = specific_humidity_from_relative(np.ones(rows.size), own, self.pressure(rows))
+            pressure = self.pressure(rows, background)
+            humidity = specific_humidity_from_relative(self.column("value", rows), own, pressure)
+            slope = specific_humidity_from_relative(np.ones(rows.size), own, pressure)
             self.put(rows, derived, humidity, self.column("error", rows) * slope)
 
     def replace_virtual_temperature(self, background: Fields | None) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from phyda_cli.observations.pre_qc import prepare
 from phyda_cli.observations.read.csv import parse_csv
 from phyda_cli.observations.read.read import TextTables, read_observations
 from phyda_cli.observations.report import ReadResult
-from phyda_cli.observations.table import QC, RAW, check
+from phyda_cli.observations.table import QC, RAW, check, make
 from phyda_cli.settings.analysis import QualityControlSettings
 
 HEAD = "id,time,lat,lon,elevation"
@@ -130,6 +131,25 @@ def test_dew_point_uses_the_reported_pressure_else_the_standard_one() -> None:
     assert alone["value"].tolist() == pytest.approx([expected[1]])
 
 
+def test_dew_point_without_a_pressure_uses_the_backgrounds() -> None:
+    grid = Grid(np.arange(40.0, 61.0, 5.0), np.arange(0.0, 31.0, 5.0))
+    surface = {"sp": np.full(grid.shape, 96000.0), "orography": np.full(grid.shape, 100.0)}
+    background = Fields(grid, np.datetime64("2020-10-01", "ns"), np.zeros(0), {}, surface)
+    rows = make(
+        station_id=["a", "b"],
+        time=np.datetime64("2020-10-01"),
+        latitude=50.0,
+        longitude=10.0,
+        elevation=[100.0, 2000.0],  # too far from the background's ground
+        variable="d2m",
+        value=280.0,
+        pressure=np.nan,
+    )
+    pressure = np.array([96000.0, float(standard_pressure(np.array(2000.0)))])
+    expected = specific_humidity_from_dew_point(np.full(2, 280.0), pressure)
+    np.testing.assert_allclose(derive_table(rows, background)["value"], expected, rtol=1e-6)
+
+
 def test_dew_point_at_a_level() -> None:
     table = derived("pressure,td,gh", "50000,250,5500")
     assert table["variable"].tolist() == ["q", "z"]
@@ -139,16 +159,17 @@ def test_dew_point_at_a_level() -> None:
 
 
 def test_relative_humidity_with_its_own_or_the_backgrounds_temperature() -> None:
-    pressure = standard_pressure(np.array(100.0))
+    pressure = np.array(97000.0)
+    fields = background()
+    fields = replace(fields, surface=fields.surface | {"sp": np.full(GLOBE.shape, 97000.0)})
     own = float(specific_humidity_from_relative(np.array(50.0), np.array(290.0), pressure))
     models = float(specific_humidity_from_relative(np.array(50.0), np.array(283.15), pressure))
-    assert derived("rh2m,t2m", "50,290", fields=background())["value"].tolist() == pytest.approx(
-        [own, 290]
-    )
-    assert derived("rh2m", "50", fields=background())["value"].tolist() == pytest.approx([models])
+    both = derived("rh2m,t2m", "50,290", fields=fields)["value"].tolist()
+    assert both == pytest.approx([own, 290])
+    assert derived("rh2m", "50", fields=fields)["value"].tolist() == pytest.approx([models])
     without = derived("rh2m", "50")
     assert (without["variable"].tolist(), without["qc"].tolist()) == (["rh2m"], [QC.H_FAILED])
-    upper = derived("pressure,r", "60000,50", fields=background())
+    upper = derived("pressure,r", "60000,50", fields=fields)
     assert upper["value"].tolist() == pytest.approx(
         [float(specific_humidity_from_relative(np.array(50.0), np.array(270.0), np.array(6e4)))]
     )

@@ -88,6 +88,8 @@ def test_of_duplicates_the_first_that_passes_is_kept_whether_they_agree_or_not()
         QC.DUPLICATE,
         0,
     ]
+    passive = table(value=[281.0, 280.0], station_id="a", use=[0, 1])
+    assert preliminary_qc(passive, GRID, TIME)["qc"].tolist() == [QC.DUPLICATE, 0]
     levels = table(variable="t", value=[280.0] * 3, pressure=[85000.0, 70000.0, 85000.0])
     assert preliminary_qc(levels, GRID, TIME)["qc"].tolist() == [0, 0, QC.DUPLICATE]
 

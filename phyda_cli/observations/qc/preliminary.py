@@ -37,7 +37,7 @@ def preliminary_qc(
     that are fine but not to be used.
 
     Duplicates are rows of the same station, position, time, variable and level; the first that
-    passes is kept, whether the others agree with it or not.
+    passes is kept, one that is to be used before any other, whether the others agree or not.
     """
     missing = ~np.isfinite(table["value"].to_numpy())
     table = set_codes(table, missing, QC.MISSING)
@@ -87,9 +87,10 @@ def in_hectopascal(table: pd.DataFrame) -> np.ndarray:
 
 def duplicates(table: pd.DataFrame) -> np.ndarray:
     """Passing rows (P,) whose station, position, time, variable and level a passing row before them
-    has."""
+    has; a row to be used goes before one that is not."""
     duplicate = np.zeros(len(table), bool)
     rows = passing(table)
+    rows = rows[np.argsort(table["use"].to_numpy()[rows] == 0, kind="stable")]
     key = ["station_id", "time", "latitude", "longitude", "variable", *LEVEL]
     duplicate[rows] = table.iloc[rows].duplicated(key).to_numpy()
     return duplicate
