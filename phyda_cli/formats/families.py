@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import numpy as np
 import xarray as xr
 
 from phyda_cli.names import VARIABLES, canonical_variable
@@ -25,8 +26,7 @@ __all__ = [
     "measured",
     "quantity_in_text",
     "read_name",
-    "statistic_along",
-    "statistic_in",
+    "statistic_of",
 ]
 
 
@@ -165,11 +165,20 @@ _STATISTIC_NAME = re.compile(
 )
 _STATISTIC_COORDINATE = re.compile(r"percentile|quantile|probability|threshold|statistic|\bstat\b")
 _CENTRES = ("50", "50.0", "0.5", "mean", "median", "avg", "average", "em", "ensemble_mean")
+_HOURS = {"day": 24.0, "hour": 1.0, "hr": 1.0, "h": 1.0, "minute": 1 / 60, "second": 1 / 3600}
+_UNIT_OF_TIME = re.compile(rf"({'|'.join(_HOURS)})s? since")
 FAMILY = {"z": "height", "gh": "height"}
 """Quantities that a text may call by either name."""
 
 
-def statistic_in(name: str, attributes: dict[str, str]) -> str | None:
+def statistic_of(dataset: xr.Dataset, name: str) -> str | None:
+    """What a field is, where that is a spread, an extreme, a sum or a long mean: never a state."""
+    field = dataset[name]
+    attributes = {str(k): str(v) for k, v in field.attrs.items()}
+    return _in_words(name, attributes) or _along_coordinates(field) or _long_mean(dataset, name)
+
+
+def _in_words(name: str, attributes: dict[str, str]) -> str | None:
     """What a field is, where its texts say that it is a spread, an extreme or a sum: never a
     state."""
     text = " ".join(attributes.get(k, "") for k in ("long_name", "description", "standard_name"))
@@ -188,7 +197,7 @@ def statistic_in(name: str, attributes: dict[str, str]) -> str | None:
     return named[0].strip("_") if named else None
 
 
-def statistic_along(field: xr.DataArray) -> str | None:
+def _along_coordinates(field: xr.DataArray) -> str | None:
     """What the coordinates of a field say that it is, where that is a statistic of an ensemble or a
     climate, such as ``percentile`` 90."""
     for name, coordinate in field.coords.items():
@@ -199,6 +208,22 @@ def statistic_along(field: xr.DataArray) -> str | None:
         text = value.decode() if isinstance(value, bytes) else str(value)
         if text.lower() not in _CENTRES:
             return f"{known[0]} ({name} {text})"
+    return None
+
+
+def _long_mean(dataset: xr.Dataset, name: str) -> str | None:
+    """What a field is, where the bounds of its time say that it is a mean over more than an
+    hour."""
+    if "time: mean" not in str(dataset[name].attrs.get("cell_methods", "")):
+        return None
+    for time in dataset[name].coords.values():
+        bounds = str(time.attrs.get("bounds", time.encoding.get("bounds", "")))
+        if bounds not in dataset:
+            continue
+        units = dataset[bounds].attrs.get("units", time.attrs.get("units", ""))
+        if unit := _UNIT_OF_TIME.match(str(units)):
+            hours = float(np.ptp(dataset[bounds].values, axis=-1).max()) * _HOURS[unit[1]]
+            return f"mean over {hours:.4g} h" if hours > 1 else None
     return None
 
 

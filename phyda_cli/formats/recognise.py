@@ -24,8 +24,7 @@ from phyda_cli.formats.families import (
     measured,
     quantity_in_text,
     read_name,
-    statistic_along,
-    statistic_in,
+    statistic_of,
 )
 from phyda_cli.formats.judged_units import judged
 from phyda_cli.names import COORDINATES, VARIABLES, canonical_coordinate, canonical_variable
@@ -202,20 +201,20 @@ def _is_field(dataset: xr.Dataset, name: str, axes: Axes) -> bool:
 
 
 def _without_copies(findings: list[Finding]) -> list[Finding]:
-    """Of fields whose names differ in a counter alone and that claim the same, the first."""
+    """Of fields whose names differ in a counter alone and that claim the same, the first of those
+    with the best evidence."""
     seen: set[tuple[str, str]] = set()
-    kept = []
-    for f in findings:
+    kept = list(findings)
+    for number, f in sorted(enumerate(findings), key=lambda pair: pair[1].rank):
         if f.source is None:
-            kept.append(f)
             continue
         levels = "" if f.source.levels is None else str(f.source.levels.tolist())
         key = (f.source.variable + levels, _stem(f.name))
         if key in seen:
             reason = "another field of that name is used"
-            f = Finding(f.name, None, f.source.variable, reason, f"--rename {f.name}=ignore")
+            hint = f"--rename {f.name}=ignore"
+            kept[number] = Finding(f.name, None, f.source.variable, reason, hint)
         seen.add(key)
-        kept.append(f)
     return kept
 
 
@@ -248,6 +247,11 @@ class _Reader:
             return Finding(name, reason="phyda does not know it", certain=True)
         if by is not None and by.kind == "height" and by.value is None:
             by = measured(f"{attributes.get('level', '')} m") or by  # NCL's attribute
+        shared = position == Position("height")  # of GRIB, and only a coordinate states the metres
+        if shared and by is not None and by.kind in ("height", "number") and by.value is not None:
+            position, shared = Position("height", by.value), False
+        elif shared:
+            position = self._height_of_grib()
         if position is None:
             text = attributes.get("long_name", "")
             position = by
@@ -267,7 +271,7 @@ class _Reader:
         if (by is not None and by.kind == "height") or (position and "heights" in position.text):
             looks = canonical_at(quantity, Position("height")) or looks
         canonical = canonical_at(quantity, position)
-        what = statistic_in(name, attributes) or statistic_along(self.dataset[name])
+        what = statistic_of(self.dataset, name)
         if what is not None:
             return Finding(name, None, canonical or looks, f"it is a {what}", certain=True)
         text = attributes.get("long_name", "") or attributes.get("description", "")
@@ -278,7 +282,15 @@ class _Reader:
             )
         if canonical is None:
             return self._misplaced(name, quantity, looks, position)
-        return self._source(name, canonical, position, dim, attributes, rank)
+        return self._source(name, canonical, position, dim, attributes, rank + int(shared))
+
+    def _height_of_grib(self) -> Position:
+        """What cfgrib's coordinate says. Fields of several heights share it once they are merged,
+        so that a name that states the height counts more."""
+        height = self.dataset.variables.get("heightAboveGround")
+        if height is None or height.size != 1:
+            return Position("height")
+        return Position("height", float(height.values.item()))
 
     def _quantity(
         self, name: str, attributes: Mapping[str, str]

@@ -212,6 +212,49 @@ def test_statistics_are_no_state(read: Read, name: str, attributes: dict[str, st
     assert used(found) == {"t": "t"}
 
 
+@pytest.mark.parametrize(("hours", "is_used"), [(1, True), (6, False), (744, False)])
+def test_a_mean_over_more_than_an_hour_is_no_state(read: Read, hours: int, is_used: bool) -> None:
+    mean = {"units": "m s-1", "cell_methods": "area: mean time: mean (interval: 1 hour)"}
+    data = dataset(t=(T, K), u=(U, mean))
+    data["time_bnds"] = (("time", "bnds"), [[TIME - np.timedelta64(hours, "h"), TIME]])
+    data["time"].attrs["bounds"] = "time_bnds"
+    assert ("u" in used(read(data))) == is_used
+    assert "u" in used(read(data.drop_vars("time_bnds")))  # a note says it
+
+
+def of_cfgrib(short: str, name: str) -> dict[str, str]:
+    """Attributes that cfgrib writes: the level is in a coordinate."""
+    keys = {"GRIB_shortName": short, "GRIB_cfVarName": name}
+    return keys | {"GRIB_typeOfLevel": "heightAboveGround", "units": "K" if "t" in short else "m/s"}
+
+
+@pytest.mark.parametrize(
+    ("height", "wanted"),
+    [
+        (2.0, {"t": "t2m", "u10": "u10"}),  # merged: the coordinate is the temperature's
+        (10.0, {"u10": "u10"}),
+        (80.0, {"u10": "u10"}),
+        (None, {"t": "t2m", "u10": "u10"}),
+    ],
+)
+def test_the_height_of_cfgrib(read: Read, height: float | None, wanted: dict[str, str]) -> None:
+    """u and t have no height in their names, u10 and u100 have."""
+    data = dataset(
+        msl=(MSL, {}),
+        t=(T[0], of_cfgrib("t", "t")),
+        u=(V[0], of_cfgrib("u", "u")),
+        u100=(U[0] + 9, of_cfgrib("100u", "u100")),
+        u10=(U[0], of_cfgrib("10u", "u10")),
+    )
+    if height is not None:
+        data = data.assign_coords(heightAboveGround=((), height, {"units": "m"}))
+    found = read(data)
+    assert used(found) == {"msl": "msl"} | wanted
+    alone = used(read(data.drop_vars("u10")))
+    assert ("u" in alone) == (height in (10.0, None))
+    assert "u100" not in alone
+
+
 def test_a_screen_height_makes_the_variable(read: Read) -> None:
     data = dataset(air_temperature=(T[0], K | {"standard_name": "air_temperature"}))
     data = data.assign(air_temperature_0=(ON_LEVELS, T[None], K)).assign_coords(
