@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Ended", "run_limited"]
+__all__ = ["Ended", "last_error", "option", "run_limited"]
 
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 EXIT_TIMEOUT = 124
+_BOX = " ╭╮╰╯─│"
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,22 @@ def run_limited(
             output, _ = process.communicate()
             code = EXIT_TIMEOUT
     return Ended(code if code >= 0 else 128 - code, output.decode("utf-8", "replace"))
+
+
+def option(words: Sequence[str], name: str) -> str | None:
+    """What ``words`` give the option ``name``, as NAME VALUE or NAME=VALUE; the last counts."""
+    given = None
+    for word, following in zip(words, (*words[1:], None), strict=False):
+        if word == name:
+            given = following
+        elif word.startswith(f"{name}="):
+            given = word.removeprefix(f"{name}=")
+    return given
+
+
+def last_error(log: Path) -> str:
+    """The message of the last error in ``log``; Typer draws a box around its own."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    lines = [line for line in (line.strip(_BOX) for line in text.splitlines()) if line]
+    fatal = [line for line in lines if "FATAL ERROR" in line]
+    return (fatal or lines or [""])[-1]

@@ -46,7 +46,8 @@ def _require_inputs(cycle: Published) -> None:
     inputs = [(cycle.path / f["copy"], f["sha256"]) for f in cycle.report["observations"]]
     own = background.get("copy")
     inputs.append((cycle.path / own if own else Path(background["path"]), background["sha256"]))
-    inputs += [(Path(f["path"]), f["sha256"]) for f in cycle.report.get("lagged", ())]
+    others = (*cycle.report.get("lagged", ()), *cycle.report.get("settings", ()))
+    inputs += [(Path(f["path"]), f["sha256"]) for f in others]
     if memory := cycle.report.get("memory"):
         path = cycle.path.parent / memory["cycle"] / "feedback.nc"
         if not path.is_file():

@@ -15,7 +15,7 @@ from typing import Any
 
 from phyda_cli import __version__
 from phyda_cli.cycle.background import Candidate, candidates, youngest_is_there
-from phyda_cli.cycle.child import Ended, run_limited
+from phyda_cli.cycle.child import Ended, last_error, option, run_limited
 from phyda_cli.cycle.clock import Clock, stamp, times_between
 from phyda_cli.cycle.folder import CycleFolder, Published
 from phyda_cli.cycle.gates import failed_gates, unusual, verdict_of
@@ -35,7 +35,6 @@ PROGRAM = (sys.executable, "-P", "-m", "phyda_cli")
 BUNDLED = Path(__file__).resolve().parents[1] / "pretrained"
 _LOOK_EVERY = 5.0  # seconds
 _LOSSES = ("background_late", "background_unreadable", "lagged_unreadable", "memory_lost")
-_BOX = " ╭╮╰╯─│"
 Say = Callable[[str], None]
 
 
@@ -227,7 +226,7 @@ class Cycle:
     def _memory(self, making: _Making) -> Path | None:
         """The feedback of the cycle before, as it was published."""
         previous, s = making.previous, self.settings
-        if previous is None or not s.remember or _option(s.arguments, "--previous"):
+        if previous is None or not s.remember or option(s.arguments, "--previous"):
             return None
         expected = previous.report["outputs"].get("feedback.nc")
         path = previous.path / "feedback.nc"
@@ -238,7 +237,7 @@ class Cycle:
 
     def _model_sha256(self) -> str:
         """The hash of the model's description, which names the hashes of everything else."""
-        given = _option(self.settings.arguments, "--checkpoint")
+        given = option(self.settings.arguments, "--checkpoint")
         path = Path(given or os.environ.get("PHYDA_CHECKPOINT") or BUNDLED) / "model.json"
         return sha256(path) if path.is_file() else ""
 
@@ -270,12 +269,12 @@ class Cycle:
                 return report, candidate, used
             if ended.code != EXIT_INPUT:
                 break
-            self._note(making, "background_unreadable", _last_line(making.work / "log.txt"))
+            self._note(making, "background_unreadable", last_error(making.work / "log.txt"))
         if ended is None:
             raise _Stopped("background_missing", FAULTS["background_missing"].code, too_long)
         if ended.code == EXIT_NO_OBSERVATIONS:
             raise _Stopped("observations_none", ended.code)
-        raise _Stopped("analysis_failed", ended.code, _last_line(making.work / "log.txt"))
+        raise _Stopped("analysis_failed", ended.code, last_error(making.work / "log.txt"))
 
     def _require_observations(self, making: _Making) -> None:
         """Stop without any observation file, where the policy says so."""
@@ -394,6 +393,7 @@ class Cycle:
             if previous is None or making.memory is None
             else {"cycle": stamp(previous.time), "sha256": sha256(making.memory)},
             "observations": [f.record() for f in making.observations],
+            "settings": [f.record() for f in self._settings_files(making)],
             "left_out": [f.record() for f in making.left_out],
             "background": file.record()
             | {"origin": background.origin, "lead_hours": lead}
@@ -408,6 +408,16 @@ class Cycle:
         if report.get("status") == "background_only":
             record["status"] = "background_only"
         return record
+
+    def _settings_files(self, making: _Making) -> list[InputFile]:
+        """The settings of the analysis, and the mapping files with their tables of stations."""
+        from phyda_cli.observations.read.read import TextTables  # slow to import
+
+        sources = zip(self.settings.observations, making.files, strict=True)
+        maps = tuple(str(source.map) for source, files in sources if files and source.map)
+        own = [] if self.settings.analysis is None else [self.settings.analysis]
+        paths = [path.absolute() for path in (*own, *TextTables(maps).files)]
+        return [InputFile(str(p), p.stat().st_size, sha256(p)) for p in dict.fromkeys(paths)]
 
     def _recorded_command(self, making: _Making, forecasts: Sequence[Path]) -> list[str]:
         """The words after ``phyda``, for the cycle's own folder."""
@@ -451,17 +461,6 @@ class Cycle:
         )
 
 
-def _option(words: Sequence[str], name: str) -> str | None:
-    """What ``words`` give the option ``name``, as NAME VALUE or NAME=VALUE; the last counts."""
-    given = None
-    for word, following in zip(words, (*words[1:], None), strict=False):
-        if word == name:
-            given = following
-        elif word.startswith(f"{name}="):
-            given = word.removeprefix(f"{name}=")
-    return given
-
-
 def _gathered_by(report: dict[str, Any]) -> list[dict[str, Any]]:
     """The observation files that a cycle had, also those that it could not read."""
     return [*report["observations"], *report.get("left_out", ())]
@@ -482,11 +481,3 @@ def _require_no_fewer(making: _Making) -> None:
 def _remove_outputs(work: Path) -> None:
     for name in OUTPUTS:
         (work / name).unlink(missing_ok=True)
-
-
-def _last_line(log: Path) -> str:
-    """The message of the last error in ``log``; Typer draws a box around its own."""
-    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-    lines = [line for line in (line.strip(_BOX) for line in text.splitlines()) if line]
-    fatal = [line for line in lines if "FATAL ERROR" in line]
-    return (fatal or lines or [""])[-1]

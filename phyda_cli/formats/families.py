@@ -175,10 +175,10 @@ def statistic_of(dataset: xr.Dataset, name: str) -> str | None:
     """What a field is, where that is a spread, an extreme, a sum or a long mean: never a state."""
     field = dataset[name]
     attributes = {str(k): str(v) for k, v in field.attrs.items()}
-    return _in_words(name, attributes) or _along_coordinates(field) or _long_mean(dataset, name)
+    return _in_texts(name, attributes) or _along_coordinates(field) or _long_mean(dataset, name)
 
 
-def _in_words(name: str, attributes: dict[str, str]) -> str | None:
+def _in_texts(name: str, attributes: dict[str, str]) -> str | None:
     """What a field is, where its texts say that it is a spread, an extreme or a sum: never a
     state."""
     text = " ".join(attributes.get(k, "") for k in ("long_name", "description", "standard_name"))

@@ -150,6 +150,8 @@ def test_each_stream_is_read_in_its_own_way(
         np.testing.assert_allclose(one["msl"][:], two["msl"][:], rtol=1e-6)
     replay = ("cycle", "replay", CYCLE, "--config", config, "--out", tmp_path / "again")
     assert phyda(*replay).code == 0
+    (tmp_path / "two.toml").write_text((tmp_path / "two.toml").read_text() + "# changed\n")
+    assert phyda(*replay).code == 3
 
 
 def test_nothing_published_is_an_error_of_status(phyda: Run, config: Path) -> None:
