@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from phyda_cli.errors import InputError, UsageError
+from phyda_cli.files.readable import check_input
 from phyda_cli.names import OBSERVABLES, canonical_observable
 from phyda_cli.units import conversion
 
@@ -227,6 +228,7 @@ class ObservationMap(_Frozen):
 def load_mapping(path: Path) -> ObservationMap:
     """The map in a TOML file. Raises InputError when it cannot be read, UsageError when its content
     is not a map."""
+    check_input(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
