@@ -13,8 +13,9 @@ places. phyda is tuned on nothing; gridpp's length, elevation scale and ratio of
 best of a search on the withheld stations themselves, for each variable and case.
 
 CRPS is that of a normal distribution with the spread and the error of the observation; ``spread``
-is its root mean square over the RMSE. Bars, RMSE over gridpp's: (a) below one for every variable
-and 0.92 on average; (b) at most 1.01 and 0.97; spread within 0.9 and 1.1.
+is its root mean square over the RMSE, ``z`` the root mean square of the error over the spread at
+each station. Bars, RMSE over gridpp's: (a) below one for every variable and 0.92 on average; (b) at
+most 1.01 and 0.97; spread within 0.9 and 1.1.
 """
 
 from __future__ import annotations
@@ -216,7 +217,11 @@ def _numbers(error: np.ndarray, sd: np.ndarray) -> dict[str, float]:
     z = error / width
     crps = width * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / np.sqrt(np.pi))
     found = {"rmse": rmse, "crps": float(crps.mean())}
-    return found | ({"spread": float(np.sqrt(np.mean(sd**2)) / rmse)} if given else {})
+    spread = {
+        "spread": float(np.sqrt(np.mean(sd**2)) / rmse),
+        "normalised": float(np.sqrt(np.mean(z**2))),
+    }
+    return found | (spread if given else {})
 
 
 def gridpp_errors(name: str, folds: list[dict[str, Any]], quick: bool) -> np.ndarray:
@@ -270,13 +275,16 @@ def interpolated(
 
 def as_table(case: str, scores: Scores) -> str:
     """RMSE of everybody, and phyda's over gridpp's."""
-    lines = [f"case {case}    background      phyda       fine     gridpp  ratio  crps  spread"]
+    lines = [
+        f"case {case}    background      phyda       fine     gridpp  ratio  crps  spread     z"
+    ]
     for name, of in scores.items():
         values = "".join(
             f"{of[k]['rmse']:11.5g}" for k in ("background", "phyda", "fine", "gridpp")
         )
         crps = of["fine"]["crps"] / of["gridpp"]["crps"]
-        lines.append(f"{name:9s}{values}{ratio(of):7.3f}{crps:6.3f}{of['fine']['spread']:8.2f}")
+        spread = f"{of['fine']['spread']:8.2f}{of['fine']['normalised']:6.2f}"
+        lines.append(f"{name:9s}{values}{ratio(of):7.3f}{crps:6.3f}{spread}")
     mean = np.mean([ratio(scores[name]) for name in VARIABLES])
     return "\n".join([*lines, f"mean ratio of the {len(VARIABLES)} variables {mean:.3f}"])
 
