@@ -248,9 +248,10 @@ def complete(problem: Problem, found: Estimate, keep_members: bool = False) -> A
     background, settings = problem.background, problem.settings
     start = background if found.status == "background_only" else problem.start
     mean, spread, members = _balanced(problem, found)
-    humid = settings.physics != "off"
+    # a projection balances z with the humidity that it gets
+    humid, condensing = settings.physics != "off", settings.physics == "train"
     change = on_user_grid(mean, problem)
-    fields = add(start, change, humid)
+    fields = add(start, change, humid, condensing)
     check_plausible(background, fields, humid)
     increment = _subtract(fields, background, change)
     hofx1 = _observed_analysis(problem, fields, increment, found, mean)
@@ -259,7 +260,7 @@ def complete(problem: Problem, found: Estimate, keep_members: bool = False) -> A
     if keep_members:
         bases = _member_backgrounds(problem, start, len(members))
         kept = [
-            add(base, on_user_grid(member, problem), humid)
+            add(base, on_user_grid(member, problem), humid, condensing)
             for base, member in zip(bases, members, strict=True)
         ]
     return Analysis(

@@ -92,7 +92,7 @@ class BackgroundScale:
         shared = [c.variable for c in channels]
         for near, aloft in AT_LEVELS.items():
             levels = [n for n, c in enumerate(channels) if c.variable == aloft]
-            if near not in shared and levels:
+            if near not in shared and levels and scale_group(near) in self.groups:
                 shared[max(levels, key=lambda n: channels[n].pressure or 0.0)] = near
         return self.of(shared)
 

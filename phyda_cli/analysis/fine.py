@@ -26,7 +26,9 @@ from phyda_cli.constants import EARTH_RADIUS
 from phyda_cli.fields.earth import unit_vectors
 from phyda_cli.fields.grid import Fields
 from phyda_cli.names import OBSERVABLES
+from phyda_cli.observations.atmosphere import saturation
 from phyda_cli.observations.operators import build_operator
+from phyda_cli.observations.surface_air import surface_pressure
 from phyda_cli.observations.table import QC
 from phyda_cli.settings.fine import FineSettings
 
@@ -302,12 +304,17 @@ def _speeds(table: pd.DataFrame, before: Fields, after: Fields) -> np.ndarray:
 def _changed(
     background: Fields, fields: Fields, changes: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The surface of ``fields`` with ``changes`` (H, W) added; humidity stays non-negative."""
+    """The surface of ``fields`` with ``changes`` (H, W) added; humidity stays non-negative and not
+    beyond saturation, where the background's is not."""
     surface = dict(fields.surface)
     for name, change in changes.items():
         surface[name] = surface[name] + change
         if name == "q2m":
             surface[name] = np.maximum(surface[name], np.minimum(background.surface[name], 0.0))
+    pressure = surface_pressure(replace(fields, surface=surface))
+    if "q2m" in changes and "t2m" in surface and pressure is not None:
+        most = np.fmax(saturation(surface["t2m"], pressure), background.surface["q2m"])
+        surface["q2m"] = np.fmin(surface["q2m"], most)
     return surface
 
 

@@ -21,6 +21,7 @@ from phyda_cli.fields.remap import increments_to_fields, to_grid
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.model.encoder import conditions
+from phyda_cli.observations.atmosphere import saturation
 from phyda_cli.settings.analysis import AnalysisSettings
 
 __all__ = [
@@ -159,16 +160,25 @@ def corrected(background: Fields, checkpoint: Checkpoint) -> Fields:
     return add(background, increments_to_fields(error, spec.channel_list, spec.grid, background))
 
 
-def add(background: Fields, increment: Fields, humid: bool = True) -> Fields:
-    """Background plus increment; variables without one stay as they are. Humidity is kept from
-    being negative unless ``humid`` is false."""
+def add(
+    background: Fields, increment: Fields, humid: bool = True, condensing: bool = True
+) -> Fields:
+    """Background plus increment; variables without one stay as they are. Unless ``humid`` is
+    false, humidity is not negative where the background's is not, and with ``condensing`` not
+    beyond saturation over water."""
 
     def level(name: str, k: int) -> np.ndarray:
         values = plane(background.upper, name, k)
         if name not in increment.upper:
             return values
         total = np.asarray(values + plane(increment.upper, name, k))
-        return np.maximum(total, np.minimum(values, 0.0)) if humid and name == "q" else total
+        if not humid or name != "q":
+            return total
+        total = np.maximum(total, np.minimum(values, 0.0))
+        if not condensing or "t" not in background.upper:
+            return total
+        most = saturation(level("t", k), background.levels[k : k + 1])
+        return np.minimum(total, np.fmax(most, values))
 
     surface = {
         k: v + increment.surface[k] if k in increment.surface else v

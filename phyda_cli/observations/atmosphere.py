@@ -26,6 +26,7 @@ from phyda_cli.constants import (
 __all__ = [
     "dew_point",
     "pressure_at_height",
+    "saturation",
     "specific_humidity",
     "specific_humidity_from_dew_point",
     "specific_humidity_from_relative",
@@ -71,6 +72,14 @@ def vapour_of(humidity: np.ndarray, pressure: np.ndarray) -> np.ndarray:
 def specific_humidity(vapour: np.ndarray, pressure: np.ndarray) -> np.ndarray:
     """Specific humidity [kg kg-1] of vapour pressure ``vapour`` in air of ``pressure`` [Pa]."""
     return EPSILON * vapour / (pressure - (1 - EPSILON) * vapour)
+
+
+def saturation(temperature: np.ndarray, pressure: np.ndarray) -> np.ndarray:
+    """Specific humidity [kg kg-1] of saturated air over water at ``temperature`` [K] and
+    ``pressure`` [Pa]; infinite where it would boil."""
+    vapour = vapour_pressure(temperature)
+    below = np.minimum(vapour, 0.99 * pressure)
+    return np.where(vapour <= below, specific_humidity(below, pressure), np.inf)
 
 
 def specific_humidity_from_dew_point(dew_point: np.ndarray, pressure: np.ndarray) -> np.ndarray:

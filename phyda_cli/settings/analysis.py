@@ -350,7 +350,7 @@ class AnalysisSettings(Settings):
     physics: Literal["off", "train", "project"] = Field(
         "train",
         description="Balance increments exactly (project), keep what the networks learned and no "
-        "negative humidity (train), or leave them as they come (off).",
+        "humidity below zero or beyond saturation (train), or leave them as they come (off).",
     )
     seed: int = Field(0, ge=0, description="Seed of everything drawn at random.")
     device: Literal["auto", "cpu", "cuda"] = Field(

@@ -169,5 +169,7 @@ def test_the_lowest_level_stands_in_for_a_variable_that_the_state_lacks() -> Non
     keys = ["q850", "q1000", "q925", "t1000", "u1000", "t2m"]
     without = scale.of_channels([parse_channel(key) for key in keys])
     np.testing.assert_array_equal(without, [2.0, 3.0, 2.0, 1.5, 1.5, 4.0])
+    unseen = BackgroundScale(1.5, {"humidity": 2.0}).of_channels([parse_channel("q1000")])
+    np.testing.assert_array_equal(unseen, [2.0])
     with_it = scale.of_channels([parse_channel(key) for key in [*keys, "q2m"]])
     np.testing.assert_array_equal(with_it, [2.0, 2.0, 2.0, 1.5, 1.5, 4.0, 3.0])

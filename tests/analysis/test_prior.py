@@ -10,6 +10,7 @@ from scipy import sparse
 from synthetic import CHANNELS, GRID, LEVELS, TIME, amplitudes, fields_at, spec
 
 from phyda_cli.analysis.prior import (
+    add,
     as_fields,
     ensemble_anomalies,
     in_channel_order,
@@ -17,6 +18,7 @@ from phyda_cli.analysis.prior import (
 )
 from phyda_cli.errors import InputError
 from phyda_cli.fields.grid import Fields
+from phyda_cli.observations.atmosphere import saturation
 
 
 @pytest.fixture
@@ -110,3 +112,20 @@ def test_an_ensemble_says_nothing_where_a_member_has_no_value(fields: Fields) ->
     )
     assert len(notes) == 1
     assert ensemble_anomalies([fields, fields], spec())[1] == []
+
+
+def test_humidity_ends_at_saturation_where_the_backgrounds_does(fields: Fields) -> None:
+    most = saturation(fields.upper["t"] + 2.0, fields.levels[:, None, None])
+    wet = fields.upper["q"].copy()
+    wet[:, 0] = 1.5 * most[:, 0]
+    background = replace(fields, upper={**fields.upper, "q": wet})
+    warmer = {"t": np.full_like(wet, 2.0), "q": np.full_like(wet, 0.5)}
+    change = replace(fields, upper=warmer, surface={})
+    found = add(background, change).upper["q"]
+    np.testing.assert_allclose(found[:, 1:], np.maximum(most, wet)[:, 1:], rtol=1e-6)
+    np.testing.assert_allclose(found[:, 0], wet[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(
+        add(background, change, humid=False).upper["q"], wet + 0.5, rtol=1e-6
+    )
+    without = replace(background, upper={"q": wet})
+    np.testing.assert_allclose(add(without, change).upper["q"], wet + 0.5, rtol=1e-6)
