@@ -26,7 +26,7 @@ from phyda_cli.constants import EARTH_RADIUS
 from phyda_cli.fields.earth import unit_vectors
 from phyda_cli.fields.grid import Fields
 from phyda_cli.names import OBSERVABLES
-from phyda_cli.observations.atmosphere import saturation
+from phyda_cli.observations.atmosphere import most_humidity
 from phyda_cli.observations.operators import build_operator
 from phyda_cli.observations.surface_air import surface_pressure
 from phyda_cli.observations.table import QC
@@ -313,7 +313,8 @@ def _changed(
             surface[name] = np.maximum(surface[name], np.minimum(background.surface[name], 0.0))
     pressure = surface_pressure(replace(fields, surface=surface))
     if "q2m" in changes and "t2m" in surface and pressure is not None:
-        most = np.fmax(saturation(surface["t2m"], pressure), background.surface["q2m"])
+        first = background.surface
+        most = most_humidity(first["q2m"], first["t2m"], surface["t2m"], pressure)
         surface["q2m"] = np.fmin(surface["q2m"], most)
     return surface
 

@@ -21,7 +21,7 @@ from phyda_cli.fields.remap import increments_to_fields, to_grid
 from phyda_cli.fields.state import StateSpec
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.model.encoder import conditions
-from phyda_cli.observations.atmosphere import saturation
+from phyda_cli.observations.atmosphere import most_humidity
 from phyda_cli.settings.analysis import AnalysisSettings
 
 __all__ = [
@@ -177,8 +177,8 @@ def add(
         total = np.maximum(total, np.minimum(values, 0.0))
         if not condensing or "t" not in background.upper:
             return total
-        most = saturation(level("t", k), background.levels[k : k + 1])
-        return np.minimum(total, np.fmax(most, values))
+        before, pressure = plane(background.upper, "t", k), background.levels[k : k + 1]
+        return np.minimum(total, most_humidity(values, before, level("t", k), pressure))
 
     surface = {
         k: v + increment.surface[k] if k in increment.surface else v

@@ -25,6 +25,7 @@ from phyda_cli.constants import (
 
 __all__ = [
     "dew_point",
+    "most_humidity",
     "pressure_at_height",
     "saturation",
     "specific_humidity",
@@ -80,6 +81,14 @@ def saturation(temperature: np.ndarray, pressure: np.ndarray) -> np.ndarray:
     vapour = vapour_pressure(temperature)
     below = np.minimum(vapour, 0.99 * pressure)
     return np.where(vapour <= below, specific_humidity(below, pressure), np.inf)
+
+
+def most_humidity(
+    before: np.ndarray, at: np.ndarray, now: np.ndarray, pressure: np.ndarray
+) -> np.ndarray:
+    """The specific humidity [kg kg-1] at the temperature ``now`` [K] that is saturated over water,
+    or as far beyond as ``before`` is at its own temperature ``at`` [K]."""
+    return saturation(now, pressure) * np.fmax(1.0, before / saturation(at, pressure))
 
 
 def specific_humidity_from_dew_point(dew_point: np.ndarray, pressure: np.ndarray) -> np.ndarray:

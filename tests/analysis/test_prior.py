@@ -115,17 +115,18 @@ def test_an_ensemble_says_nothing_where_a_member_has_no_value(fields: Fields) ->
 
 
 def test_humidity_ends_at_saturation_where_the_backgrounds_does(fields: Fields) -> None:
-    most = saturation(fields.upper["t"] + 2.0, fields.levels[:, None, None])
-    wet = fields.upper["q"].copy()
-    wet[:, 0] = 1.5 * most[:, 0]
+    pressure = fields.levels[:, None, None]
+    before, colder = (saturation(fields.upper["t"] + c, pressure) for c in (0.0, -3.0))
+    wet = 0.9 * before
+    wet[:, 0] = 1.5 * before[:, 0]
     background = replace(fields, upper={**fields.upper, "q": wet})
-    warmer = {"t": np.full_like(wet, 2.0), "q": np.full_like(wet, 0.5)}
-    change = replace(fields, upper=warmer, surface={})
-    found = add(background, change).upper["q"]
-    np.testing.assert_allclose(found[:, 1:], np.maximum(most, wet)[:, 1:], rtol=1e-6)
-    np.testing.assert_allclose(found[:, 0], wet[:, 0], rtol=1e-6)
-    np.testing.assert_allclose(
-        add(background, change, humid=False).upper["q"], wet + 0.5, rtol=1e-6
-    )
+    for more in (0.0, 0.5):  # without an increment too: colder air holds less
+        warmer = {"t": np.full_like(wet, -3.0), "q": np.full_like(wet, more)}
+        change = replace(fields, upper=warmer, surface={})
+        found = add(background, change).upper["q"]
+        np.testing.assert_allclose(found[:, 1:], np.minimum(colder, wet + more)[:, 1:], rtol=1e-6)
+        np.testing.assert_allclose(found[:, 0], 1.5 * colder[:, 0], rtol=1e-6)
+    free = add(background, change, humid=False).upper["q"]
+    np.testing.assert_allclose(free, wet + 0.5, rtol=1e-6)
     without = replace(background, upper={"q": wet})
     np.testing.assert_allclose(add(without, change).upper["q"], wet + 0.5, rtol=1e-6)
