@@ -316,10 +316,10 @@ def static_orography(checkpoint: Checkpoint, background: Fields) -> np.ndarray |
     """The checkpoint's orography on the user's grid, where the background brings none and is not
     finer: the ground of a finer one is not that smooth."""
     spec = checkpoint.state
-    if background.grid.spacing < _FINER * spec.grid.spacing:
-        return None
     if "orography" in background.surface or not checkpoint.statics["orography"].any():
         return None
     if "sp" in background.surface:  # it belongs to its own orography only
+        return None
+    if background.grid.spacing < _FINER * spec.grid.spacing:
         return None
     return regrid(spec.grid, background.grid, checkpoint.statics["orography"])

@@ -163,7 +163,7 @@ class CycleFolder:
                 event = json.loads(line)
             except ValueError:  # a line that was being written when the machine stopped
                 continue
-            if event.get("event") == "stopped":
+            if isinstance(event, dict) and event.get("event") == "stopped":
                 found[event["cycle"]] = event
         names = [n for n in sorted(found) if after is None or from_stamp(n) > after]
         return [found[name] for name in names]
