@@ -57,11 +57,12 @@ both "cycle oi1 train linear/checkpoint 11 --last 2000-09-01" \
 pairs round1.zarr forecast train train2 oi1 oi2
 round round1 --nature train2
 
-# Errors that its own analyses leave, a season and the next of each run, and a second training.
+# Errors that its own analyses leave, in the other half of each run, and a second training. Static
+# members are worth more the longer the time that they are spread over.
 # The last weeks of the second year are for validation: the first checkpoint has not seen them, and
 # the second is chosen and its spread calibrated in its own cycle there.
-both "cycle own1 train round1/checkpoint 21 --method phyda --first 2000-10-10 --last 2001-01-10" \
-  "cycle own2 train2 round1/checkpoint 22 --method phyda --first 2001-05-01 --last 2001-08-01"
+both "cycle own1 train round1/checkpoint 21 --method phyda --first 2000-10-10 --last 2001-02-24" \
+  "cycle own2 train2 round1/checkpoint 22 --method phyda --first 2001-05-01 --last 2001-09-01"
 pairs round2.zarr forecast train train2 oi1 oi2 own1 own2
 round round2 --nature train2 --init-from round1/checkpoint
 echo "the weights are in $PWD/round2/checkpoint"

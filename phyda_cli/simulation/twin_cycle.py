@@ -272,8 +272,9 @@ def run_twin_cycle(
 ) -> Iterator[Step]:
     """Cycle over the nature run in ``nature``, writing forecast files to ``out``; yields each step.
 
-    Continues after the last complete cycle. Raises UsageError without a nature run, with a model
-    jcm cannot be cycled with, or when ``out`` holds another cycle.
+    Continues after the last complete cycle, also to a later end than before. Raises UsageError
+    without a nature run, with a model jcm cannot be cycled with, or when ``out`` holds another
+    cycle.
     """
     if not chunk_paths(nature):
         raise UsageError(
@@ -288,7 +289,7 @@ def run_twin_cycle(
     record = {
         "nature": str(nature.resolve()),
         "checkpoint": checkpoint.sha256,
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json", exclude={"last"}),  # a later one extends it
     }
     claim(out, record)
     position, state_file = cycle.position, out / "cycle_state.npz"

@@ -88,6 +88,9 @@ def test_a_cycle_over_a_part_of_the_nature_run(
     area = checkpoint.state.grid.area_weights[:, None]
     np.testing.assert_allclose(steps[0].background, (square * area).mean(axis=(1, 2)), rtol=1e-4)
     assert not list(run_twin_cycle(toy_run, tmp_path / "a", checkpoint, part))
+    later = part.model_copy(update={"last": "2000-03-05T06"})
+    (more,) = run_twin_cycle(toy_run, tmp_path / "a", checkpoint, later)
+    assert more.path.name == "forecast_2000-03-05T00.nc"
     for first, last in (("2000-03-04", "2000-03-04"), ("2000-03-01T06", None), ("2001", None)):
         other = SETTINGS.model_copy(update={"first": first, "last": last})
         with pytest.raises(UsageError, match="no cycle from"):
