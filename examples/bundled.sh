@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the bundled weights in FOLDER from nothing: FOLDER/round2/checkpoint. The same command goes
+# Makes the bundled weights from nothing: FOLDER/speedy-64x32/checkpoint. The same command goes
 # on after anything; what is done is skipped. docs/explanation/bundled_weights.md says why and how
 # long. Needs `pip install 'phyda[nature]'`.
 set -euo pipefail
@@ -21,9 +21,9 @@ members() {  # STORE: a checkpoint for oi in the folder of that name; its networ
     --set validation_cases=1 --set network.encoder=8 --set network.denoiser=8 --set network.spread=
 }
 
-round() {  # NAME [OPTION ...]
+round() {  # NAME STORE [OPTION ...]
   [[ ! -e $1/checkpoint ]] || return 0
-  phyda train --data "$1.zarr" --out "$1" --config "$here/bundled.toml" "${@:2}"
+  phyda train --data "$2" --out "$1" --config "$here/bundled.toml" "${@:3}"
 }
 
 cycle() {  # FOLDER NATURE CHECKPOINT SEED [OPTION ...], on one core
@@ -55,7 +55,7 @@ members linear
 both "cycle oi1 train linear/checkpoint 11 --last 2000-09-01" \
   "cycle oi2 train2 linear/checkpoint 12 --first 2001-09-01"
 pairs round1.zarr forecast train train2 oi1 oi2
-round round1 --nature train2
+round round1 round1.zarr --nature train2
 
 # Errors that its own analyses leave, in the other half of each run, and a second training. Static
 # members are worth more the longer the time that they are spread over.
@@ -64,5 +64,5 @@ round round1 --nature train2
 both "cycle own1 train round1/checkpoint 21 --method phyda --first 2000-10-10 --last 2001-02-24" \
   "cycle own2 train2 round1/checkpoint 22 --method phyda --first 2001-05-01 --last 2001-09-01"
 pairs round2.zarr forecast train train2 oi1 oi2 own1 own2
-round round2 --nature train2 --init-from round1/checkpoint
-echo "the weights are in $PWD/round2/checkpoint"
+round speedy-64x32 round2.zarr --nature train2 --init-from round1/checkpoint
+echo "the weights are in $PWD/speedy-64x32/checkpoint"

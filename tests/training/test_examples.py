@@ -62,7 +62,7 @@ def run_bundled(folder: Path) -> int:
 
 def test_every_command_of_the_bundled_weights_exists(bundled: Path, tmp_path: Path) -> None:
     assert run_bundled(tmp_path / "data") == 0
-    assert (tmp_path / "data" / "round2" / "checkpoint").exists()
+    assert (tmp_path / "data" / "speedy-64x32" / "checkpoint").exists()
     calls = [shlex.split(line) for line in bundled.read_text(encoding="utf-8").splitlines()]
     assert len(calls) == 16
     for words in calls:
