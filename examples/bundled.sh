@@ -64,5 +64,5 @@ round round1 round1.zarr --nature train2
 both "cycle own1 train round1/checkpoint 21 --method phyda --first 2000-10-10 --last 2001-02-24" \
   "cycle own2 train2 round1/checkpoint 22 --method phyda --first 2001-05-01 --last 2001-09-01"
 pairs round2.zarr forecast train train2 oi1 oi2 own1 own2
-round speedy-64x32 round2.zarr --nature train2 --init-from round1/checkpoint
+round speedy-64x32 round2.zarr --nature train2 --init-from round1/checkpoint --set samples=3500
 echo "the weights are in $PWD/speedy-64x32/checkpoint"
