@@ -58,10 +58,10 @@ def copies_of(number: int) -> str:
     return f"{number:02d}_*"
 
 
-def inventory(sources: Sequence[ObservationSource], time: datetime) -> dict[str, int]:
-    """The size of every file for the cycle of ``time`` that is not empty."""
+def inventory(sources: Sequence[ObservationSource], time: datetime) -> dict[str, str]:
+    """The hash of every file for the cycle of ``time`` that is not empty."""
     paths = (path for source in sources for path in matching(source.pattern, time=time))
-    return {str(path): size for path in paths if (size := path.stat().st_size)}
+    return {str(path): sha256(path) for path in paths if path.stat().st_size}
 
 
 def gather(
@@ -128,9 +128,10 @@ class _Settled:
 def _copied(path: Path, folder: Path, prefix: str, faults: list[str]) -> InputFile:
     folder.mkdir(exist_ok=True)
     copy = _free(folder, prefix, path.name)
+    before = path.stat()
     shutil.copyfile(path, copy)
-    size = copy.stat().st_size
-    if path.stat().st_size != size:
+    size, after = copy.stat().st_size, path.stat()
+    if (after.st_size, after.st_mtime_ns) != (size, before.st_mtime_ns):
         faults.append("observations_grew")
     return InputFile(str(path), size, sha256(copy), f"{folder.name}/{copy.name}")
 

@@ -140,7 +140,7 @@ class Cycle:
         s = self.settings
         if s.late == "ignore" or self.clock.now() > last.time + timedelta(minutes=s.cutoff_minutes):
             return False
-        used = {f["path"]: f["bytes"] for f in _gathered_by(last.report)}
+        used = {f["path"]: f["sha256"] for f in _gathered_by(last.report)}
         there = inventory(s.observations, last.time)
         return used.keys() <= there.keys() and there != used
 
@@ -264,6 +264,7 @@ class Cycle:
                     _remove_outputs(making.work)
                     ended = None
                     continue
+                _require_no_older(making, candidate.lead_hours or report.get("lead_hours"))
                 if report["status"] == "background_only":
                     making.faults.append("observations_none")
                 return report, candidate, used
@@ -476,6 +477,16 @@ def _require_no_fewer(making: _Making) -> None:
     if gone:
         code = FAULTS["replacement_poorer"].code
         raise _Stopped("replacement_poorer", code, f"without {', '.join(sorted(gone))}")
+
+
+def _require_no_older(making: _Making, lead_hours: float | None) -> None:
+    """Stop where the published analysis, which this one replaces, had a later background."""
+    if making.replaced is None or lead_hours is None:
+        return
+    before = making.replaced.report["background"]["lead_hours"]
+    if before is not None and lead_hours > before:
+        code = FAULTS["replacement_poorer"].code
+        raise _Stopped("replacement_poorer", code, f"a background of {lead_hours:g} h")
 
 
 def _remove_outputs(work: Path) -> None:

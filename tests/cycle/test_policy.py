@@ -13,6 +13,7 @@ from phyda_cli.cycle.clock import stamp
 from phyda_cli.cycle.policy import FAULTS
 from phyda_cli.errors import BusyError, OutputError
 from phyda_cli.files.lock import locked
+from phyda_cli.files.publish import sha256
 
 LATE = hours(4)  # after the cut-off of the first cycle
 MODES = ("strict", "degrade", "background_only")
@@ -132,6 +133,31 @@ def test_replacement_poorer(feeds: Feeds) -> None:
     (found,) = feeds.run(hours(2), late="replace")
     assert (found.code, "replacement_poorer" in found.reasons) == (3, True)
     assert feeds.report(FIRST) == before
+
+
+def test_an_older_fallback_is_poorer(feeds: Feeds) -> None:
+    feeds.observe(FIRST)
+    twelve, eighteen = feeds.forecast(FIRST, 12), feeds.forecast(FIRST, 18)
+    (found,) = feeds.run(hours(1))
+    assert found.reasons == ("background_late",)
+    twelve.unlink()
+    assert eighteen.exists()
+    (feeds.root / f"metar_{FIRST:%Y%m%d%H}_late.csv").write_text("t8 u9")
+    (found,) = feeds.run(hours(2), late="replace")
+    assert (found.code, "replacement_poorer" in found.reasons) == (3, True)
+    assert feeds.report(FIRST)["background"]["lead_hours"] == 12
+
+
+def test_a_file_of_the_same_size_can_be_late(feeds: Feeds) -> None:
+    feeds.both(FIRST)
+    path = feeds.observe(FIRST, "t1 u2")
+    feeds.run(hours(1))
+    assert feeds.run(hours(2), late="replace") == []
+    path.write_text("t3 u2")
+    (found,) = feeds.run(hours(2), late="replace")
+    assert (found.code, found.reasons) == (0, ())
+    (file,) = feeds.report(FIRST)["observations"]
+    assert file["sha256"] == sha256(path)
 
 
 def test_observations_repeated(feeds: Feeds) -> None:
