@@ -24,7 +24,7 @@ from typing import Any
 from unittest.mock import patch
 
 import phyda_cli.analysis.assimilate  # noqa: F401 loaded before the first fork
-import phyda_cli.cycle.run as cycle_run
+import phyda_cli.cycle.attempts as attempts
 from phyda_cli import app
 from phyda_cli.cycle.child import EXIT_TIMEOUT, Ended
 from phyda_cli.files import worker
@@ -136,7 +136,7 @@ def _run(
             return _forked(command, log, *limits, trouble=trouble, commands=commands, **options)
 
         with ExitStack() as stack:
-            stack.enter_context(patch.object(cycle_run, "run_limited", limited))
+            stack.enter_context(patch.object(attempts, "run_limited", limited))
             stack.enter_context(patch("phyda_cli.cycle.background.run_limited", limited))
             if ours and trouble is not None:
                 stack.enter_context(_troubled(trouble))

@@ -36,8 +36,7 @@ from benchmarks.cycle_case import FIRST, STEP, Case
 from benchmarks.outcome import finish
 from benchmarks.tiny_case import MEAN
 from phyda_cli import app
-from phyda_cli.cycle import background
-from phyda_cli.cycle import run as cycle_run
+from phyda_cli.cycle import attempts, background
 from phyda_cli.cycle.child import Ended
 from phyda_cli.cycle.clock import Clock
 from phyda_cli.cycle.run import Cycle
@@ -109,7 +108,7 @@ def cycles(root: Path, count: int) -> Iterator[Sample]:
         case.forget(when - STEP)
         before = time.process_time()
         with (
-            patch.object(cycle_run, "run_limited", within),
+            patch.object(attempts, "run_limited", within),
             patch.object(background, "run_limited", within),
         ):
             (found,) = Cycle(settings, Clock(when + timedelta(minutes=5)), lambda _: None).run()
