@@ -72,6 +72,16 @@ class Toy:
         angles = each * (1 + np.arange(count))
         return [_completed({k: turned(state[k], float(a)) for k in PREDICTED}) for a in angles]
 
+    def nudged(
+        self, state: Native, towards: Native, time: np.datetime64, parts: int
+    ) -> list[Native]:
+        share = {k: (towards[k] - state[k]) / parts for k in PREDICTED}
+        states: list[Native] = []
+        for _ in range(parts):
+            states += self.forecast({k: state[k] + share[k] for k in PREDICTED}, time)
+            state = states[-1]
+        return states
+
 
 def install(monkeypatch: pytest.MonkeyPatch, grid: Grid = SMALL, height: float = 0.0) -> None:
     """Let nature runs and cycles use :class:`Toy` on ``grid``, at one ``height`` [m] and without

@@ -1,0 +1,38 @@
+"""The climate model itself: the orography that it integrates with, and stops on its way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from phyda_cli.constants import R_D
+from phyda_cli.simulation.jcm import SpeedyModel, statics
+
+
+@pytest.mark.slow
+def test_the_orography_is_the_one_that_the_model_integrates_with() -> None:
+    """Geopotential of a resting state of one temperature, less its hydrostatic part."""
+    pytest.importorskip("jcm")
+    model = SpeedyModel(np.datetime64("2001-01-01", "s"), 0.25)._experiment.model
+    state = model.dycore.to_physics_state(model.initial_state(random_seed=0))
+    lowest = np.asarray(state.geopotential)[-1].T
+    warmth = R_D * np.asarray(state.temperature)[-1].T * np.log(1 / 0.95)
+    height = (lowest - warmth) / 9.81
+    assert np.abs(height - statics()["orography"]).max() < 0.1
+    assert statics()["orography"].min() < -400
+
+
+@pytest.mark.slow
+def test_a_model_that_stops_on_its_way_arrives_at_the_same_state() -> None:
+    """Not so where it goes on from fields: the smallest scales of the wind are lost."""
+    pytest.importorskip("jcm")
+    start = np.datetime64("2001-01-01", "s")
+    whole, part = SpeedyModel(start, 0.25), SpeedyModel(start, 0.125, 8)
+    state, longitude = whole.cold_start(seed=1), statics()["longitude"][:, None]
+    state = state | {"u": state["u"] + 10 * np.cos(np.deg2rad(3 * longitude))}
+    expected = whole.forecast(state, start)[-1]
+    found = part.nudged(state, state, start, 2)[-1]
+    later = part.forecast(part.forecast(state, start)[-1], start + np.timedelta64(3, "h"))[-1]
+    for name in ("u", "v", "t", "ps"):
+        size = np.abs(later[name] - expected[name]).max()
+        assert np.abs(found[name] - expected[name]).max() < 0.02 * size
