@@ -26,7 +26,6 @@ from phyda_cli.training.statistics import (
     Split,
     choose_members,
     genuine_pairs,
-    independent,
     measured,
     physics_scale,
     split_pairs,
@@ -83,13 +82,11 @@ def training_data(run: Run, store: PairStore) -> TrainingData:
     record = json.loads((run.folder / "state.json").read_text(encoding="utf-8"))
     spec, times = StateSpec.model_validate(record["state"]), tuple(record["member_times"])
     members = load_file(str(run.folder / "members.safetensors"))["members"]
-    area = torch.from_numpy(store.grid.area_weights[:, None].astype(np.float32))
-    worth = independent(members, area)
     run.monitor.say(
         f"{len(split.training)} training pairs, {len(split.validation)} for validation, "
-        f"{members.shape[0]} static members, worth {worth:.0f} independent ones"
+        f"{members.shape[0]} static members"
     )
-    area = area.to(run.device)
+    area = torch.from_numpy(store.grid.area_weights[:, None].astype(np.float32)).to(run.device)
     return TrainingData(store, mean_error, states, split, spec, members, times, area)
 
 

@@ -20,7 +20,6 @@ __all__ = [
     "choose_members",
     "difference",
     "genuine_pairs",
-    "independent",
     "measured",
     "physics_scale",
     "split_pairs",
@@ -124,14 +123,6 @@ def choose_members(
     return torch.from_numpy(members / np.maximum(size, 1e-6).astype(np.float32)), tuple(
         str(t) for t in store.time[store.pairs[chosen, 1]]
     )
-
-
-def independent(members: torch.Tensor, area: torch.Tensor) -> float:
-    """How many independent members ``members`` (N, C, H, W) of one size are worth: N^2 over the sum
-    of their squared correlations, weighted with ``area`` (H, 1). As the effective number of degrees
-    of freedom of Bretherton et al. (1999), with the members in the place of time."""
-    flat = torch.nn.functional.normalize((members * area.sqrt()).flatten(1))
-    return float(len(flat) ** 2 / (flat @ flat.T).square().sum())
 
 
 def physics_scale(

@@ -13,7 +13,6 @@ from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.training.statistics import (
     choose_members,
     difference,
-    independent,
     measured,
     physics_scale,
     split_pairs,
@@ -92,17 +91,6 @@ def test_members_are_spread_over_the_span_and_distinct(
     )
     every, _ = choose_members(store, states, spec, pairs[:6], 20, np.random.default_rng(1))
     assert every.shape[0] == 6
-
-
-def test_members_that_repeat_each_other_count_once() -> None:
-    area = torch.tensor([[0.5], [1.5]])
-    flat = torch.linalg.qr(torch.randn(16, 6, generator=torch.Generator().manual_seed(2)))[0].T
-    members = flat.reshape(6, 2, 2, 4) / area.sqrt()  # uncorrelated with these weights
-    assert independent(members, area) == pytest.approx(6, rel=1e-5)
-    twice = torch.cat([members, -3 * members])  # the sign and the size of a member do not matter
-    assert independent(twice, area) == pytest.approx(6, rel=1e-5)
-    related = torch.stack([members[0], members[0] + members[1]])  # correlation^2 1/2
-    assert independent(related, area) == pytest.approx(4 / 3, rel=1e-5)
 
 
 def test_physics_scale_makes_the_background_cost_one(store: PairStore, states: np.ndarray) -> None:
