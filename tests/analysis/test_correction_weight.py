@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,7 +163,10 @@ def test_one_fold_is_enough_of_many_places_and_one_place_is_too_few() -> None:
     assert len(calls) == 1
 
 
-def test_a_checkpoint_without_the_field_opens_and_expects_the_default() -> None:
-    found = read_metadata(BUNDLED)
-    assert "correction" not in json.loads((BUNDLED / "model.json").read_text())
-    assert found.correction == CorrectionSettings()
+def test_a_checkpoint_without_the_field_opens_and_expects_the_default(tmp_path: Path) -> None:
+    described = json.loads((BUNDLED / "model.json").read_text())
+    assert read_metadata(BUNDLED).correction != CorrectionSettings()
+    del described["correction"]
+    shutil.copytree(BUNDLED, tmp_path / "older")
+    (tmp_path / "older" / "model.json").write_text(json.dumps(described))
+    assert read_metadata(tmp_path / "older").correction == CorrectionSettings()
