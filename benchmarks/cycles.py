@@ -12,6 +12,8 @@ over channels; the first ten days are left out of the means. At every ``--shock-
 of a method with one background, forecasts of 24 h start from truth, background and analysis: their
 surface-pressure noise as in :mod:`benchmarks.shock`; and from those that oi and the checkpoints
 ``--others``, such as networks trained without the physics term, make of the same background.
+With ``--iau`` increments of a single background are added slowly, over the 6 h to the next
+analysis (incremental analysis update), and those forecasts of 24 h begin so too.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from benchmarks.methods import CYCLED, METHODS, Analyser, Method, Valid
 from benchmarks.networks import NETWORKS, draw
 from benchmarks.shock import SAVED_PER_DAY, noise
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
+from phyda_cli.simulation.incremental_update import IncrementalUpdate
 from phyda_cli.simulation.jcm import (
     PROGNOSTIC,
     STEPS_PER_DAY,
@@ -59,6 +62,7 @@ class Experiment:
         samples: int,
         shock_every: int,
         others: list[Path],
+        slowly: bool,
     ) -> None:
         chunks = [load_states(path) for path in chunk_paths(nature)]
         self.times = np.concatenate([times for times, _ in chunks])
@@ -70,6 +74,11 @@ class Experiment:
         self.weights = checkpoint.state.grid.area_weights[:, None]
         self.others = {path.name: Analyser(Checkpoint.open(path), samples) for path in others}
         self.shock_every, self.day = shock_every, SpeedyModel(self.times[0], 1.0, SAVED_PER_DAY)
+        self.update: IncrementalUpdate | None = None
+        if slowly:
+            parts = SAVED_PER_DAY // STEPS_PER_DAY
+            self.update = IncrementalUpdate(self.link, self.times[0], parts)
+            self.rest = SpeedyModel(self.times[0], 1 - 1 / STEPS_PER_DAY, SAVED_PER_DAY)
 
     def first(self, method: Method) -> list[Native]:
         """Forecasts before the first analysis."""
@@ -98,6 +107,7 @@ class Experiment:
         stacks = self.link.stack([*forecasts, self.truth[index]])
         truth, ours = stacks[-1], stacks[:-1]
         mean = ours.mean(axis=0)
+        increments: list[np.ndarray | None] = [None] * len(forecasts)
         record: dict = {
             "time": str(self.times[index]),
             "background": self.error(mean, truth).tolist(),
@@ -118,49 +128,58 @@ class Experiment:
                 prior,
             )
             done = self.analyser(*case)
-            before = forecasts[0]
-            forecasts = [
-                self.link.add(state, change)
-                for state, change in zip(forecasts, done.increments, strict=True)
-            ]
-            prior = done.scale
+            increments, prior = list(done.increments), done.scale
             unit = self.checkpoint.state.column("background_std").ravel()
             record["spread"] = (
                 np.sqrt((done.spread**2 * self.weights).mean(axis=(1, 2))) / unit
             ).tolist()
             mean = mean + done.increment
             if self.shock_every and index % self.shock_every == 0 and method.members == 1:
-                starts = {
-                    "truth": self.truth[index],
-                    "background": before,
-                    "analysis": forecasts[0],
-                }
                 others = {name: other(*case) for name, other in self.others.items()}
                 if method.networks != "none":
                     others["oi"] = self.analyser(METHODS["oi"], *case[1:])
-                starts |= {
-                    name: self.link.add(before, other.increments[0])
-                    for name, other in others.items()
-                }
-                record["noise"] = self.noise(index, starts)
+                changes = {"analysis": done.increments[0]}
+                changes |= {name: other.increments[0] for name, other in others.items()}
+                record["noise"] = self.noise(index, forecasts[0], changes)
         record |= {
             "analysis": self.error(mean, truth).tolist(),
             "scale": prior,
             "analysis_seconds": clock.perf_counter() - began,
         }
-        following = [self.model.forecast(state, self.times[index])[-1] for state in forecasts]
+        following = [
+            self.following(state, change, self.times[index])
+            for state, change in zip(forecasts, increments, strict=True)
+        ]
         record["seconds"] = clock.perf_counter() - began
         return following, record
 
-    def noise(self, index: int, starts: dict[str, Native]) -> dict[str, float]:
-        """Mean |dps/dt| [Pa/h] of 24 h from each of ``starts``, all valid at nature state
-        ``index``."""
-        weights = self.link.native.area_weights
-        states = {name: {k: state[k] for k in PROGNOSTIC} for name, state in starts.items()}
-        return {
-            name: noise(self.day.forecast(s, self.times[index]), weights)["first_24h"]
-            for name, s in states.items()
+    def following(self, state: Native, increment: np.ndarray | None, time: np.datetime64) -> Native:
+        """The next background, from ``state`` and its increment."""
+        if increment is None:
+            return self.model.forecast(state, time)[-1]
+        if self.update is not None:
+            return self.update.forecast(state, increment, time)[-1]
+        return self.model.forecast(self.link.add(state, increment), time)[-1]
+
+    def noise(
+        self, index: int, background: Native, increments: dict[str, np.ndarray]
+    ) -> dict[str, float]:
+        """Mean |dps/dt| [Pa/h] of 24 h from the truth at nature state ``index``, from
+        ``background``, and from that with each of ``increments``."""
+        time = self.times[index]
+        found = {
+            "truth": self.day.forecast(self.truth[index], time),
+            "background": self.day.forecast(background, time),
         }
+        for name, increment in increments.items():
+            if self.update is None:
+                found[name] = self.day.forecast(self.link.add(background, increment), time)
+                continue
+            first = self.update.forecast(background, increment, time)
+            later = self.rest.forecast(first[-1], time + np.timedelta64(24 // STEPS_PER_DAY, "h"))
+            found[name] = first + later
+        weights = self.link.native.area_weights
+        return {name: noise(states, weights)["first_24h"] for name, states in found.items()}
 
     def run(self, name: str, method: Method, out: Path, days: float, keep_every: int) -> None:
         """Cycle one method to the end of ``days``."""
@@ -219,6 +238,9 @@ def main() -> None:
         "--samples", type=int, default=8, help="members phyda draws for its mean and spread"
     )
     parser.add_argument(
+        "--iau", action="store_true", help="add increments slowly, over 6 h, not at once"
+    )
+    parser.add_argument(
         "--keep-every",
         type=int,
         default=0,
@@ -252,6 +274,7 @@ def main() -> None:
         args.samples,
         args.shock_every,
         args.others,
+        args.iau,
     )
     for name in args.methods:
         method = METHODS[name]

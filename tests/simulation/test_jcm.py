@@ -36,3 +36,22 @@ def test_a_model_that_stops_on_its_way_arrives_at_the_same_state() -> None:
     for name in ("u", "v", "t", "ps"):
         size = np.abs(later[name] - expected[name]).max()
         assert np.abs(found[name] - expected[name]).max() < 0.02 * size
+
+
+@pytest.mark.slow
+def test_a_forecast_from_fields_starts_as_quietly_as_the_run_that_they_are_of() -> None:
+    """jcm's own way from fields to its state loses wind, and surface pressure rings for hours."""
+    pytest.importorskip("jcm")
+    start, day = np.datetime64("2001-01-01", "s"), np.timedelta64(1, "D")
+    weather = SpeedyModel(start - 20 * day, 20.0).cold_start(seed=1)
+    model = SpeedyModel(start, 1.0, 48)
+    run = model.forecast(weather, start)
+    again = model.forecast(run[23], start + day // 2)
+    usual, first = (
+        np.abs(np.diff([s["ps"] for s in states], axis=0)).mean()
+        for states in (run[23:30], [run[23], *again[:6]])
+    )
+    wind = model._experiment.model.dycore.to_physics_state(model._spectral(run[23]))
+    error = np.asarray(wind.v_wind) - run[23]["v"]
+    assert first < 1.01 * usual
+    assert error.std() < 0.01 * run[23]["v"].std()
