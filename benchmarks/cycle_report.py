@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.osse_scores import flat_share
 from benchmarks.outcome import write
 
 __all__ = ["Scores", "noise_ratios", "read_scores", "write_report"]
 
 SPIN_UP_DAYS = 10
+INDEPENDENT_DAYS = 2  # between analyses whose ranks count
 STEPS_PER_DAY = 4
 DRAWS = 2000
 
@@ -21,13 +23,16 @@ DRAWS = 2000
 @dataclass(frozen=True, eq=False)
 class Scores:
     """Lines of scores of T analyses, C channels: ``background``, ``analysis`` and, where there is
-    one, ``spread`` (T, C), ``seconds`` and ``analysis_seconds`` (T,); ``noise`` [Pa/h] of forecasts
+    one, ``spread`` and ``crps`` (T, C), and ``ranks`` (T, C, K + 1) of the truth among K members;
+    ``seconds`` and ``analysis_seconds`` (T,); ``noise`` [Pa/h] of forecasts
     from ``truth``, ``background``, ``analysis`` and those of other checkpoints (N,), at the
     analyses ``noisy`` (N,) where it was measured."""
 
     background: np.ndarray
     analysis: np.ndarray
     spread: np.ndarray | None
+    crps: np.ndarray | None
+    ranks: np.ndarray | None
     seconds: np.ndarray
     analysis_seconds: np.ndarray
     noise: dict[str, np.ndarray]
@@ -41,12 +46,17 @@ def read_scores(path: Path) -> Scores:
         k: np.array([r[k] for r in records])
         for k in ("background", "analysis", "seconds", "analysis_seconds")
     }
-    spread = np.array([r["spread"] for r in records]) if "spread" in records[0] else None
+
+    def optional(name: str) -> np.ndarray | None:
+        return np.array([r[name] for r in records]) if name in records[0] else None
+
     noisy = np.array([i for i, r in enumerate(records) if "noise" in r], int)
     names = records[noisy[0]]["noise"] if noisy.size else ()
     return Scores(
         **scores,
-        spread=spread,
+        spread=optional("spread"),
+        crps=optional("crps"),
+        ranks=optional("ranks"),
         noisy=noisy,
         noise={k: np.array([records[i]["noise"][k] for i in noisy]) for k in names},
     )
@@ -84,16 +94,17 @@ def write_report(folder: Path) -> None:
     rows = {name: _row(s, slice(first, length)) for name, s in scores.items()}
     rows = dict(sorted(rows.items(), key=lambda item: item[1]["analysis"]))
     lines = [
-        "| method | analysis | 95 % | background (6 h) | spread/skill | s/cycle | s/analysis | "
-        "noise: analysis | background |"
+        "| method | analysis | 95 % | background (6 h) | spread/skill | CRPS | flat ranks "
+        "| s/cycle | s/analysis | noise: analysis | background |"
     ]
-    lines.append("|---" * 9 + "|")
+    lines.append("|---" * 11 + "|")
     for name, row in rows.items():
         noise = row["noise"]
         lines.append(
             f"| {name} | {row['analysis']:.3f} | {row['low']:.3f}–{row['high']:.3f} | "
-            f"{row['background']:.3f} "
-            f"| {row['spread_skill']:.2f} | {row['seconds']:.1f} | {row['analysis_seconds']:.1f} "
+            f"{row['background']:.3f} | {_known(row['spread_skill'], '.2f')} "
+            f"| {_known(row['crps'], '.3f')} | {_known(row['flat_ranks'], '.0%')} "
+            f"| {row['seconds']:.1f} | {row['analysis_seconds']:.1f} "
             + (
                 f"| {_told(noise['analysis'])} | {noise['background']['ratio']:.3f} |"
                 if noise
@@ -126,7 +137,7 @@ def _row(scores: Scores, part: slice) -> dict[str, Any]:
     """Means of a method over the analyses of ``part``."""
     analysis = scores.analysis[part].mean(axis=1)
     days = len(analysis) // STEPS_PER_DAY
-    low, high, spread = np.nan, np.nan, np.nan
+    low, high, spread, crps, flat = (np.nan,) * 5
     if days:
         by_day = analysis[: days * STEPS_PER_DAY].reshape(days, -1).mean(axis=1)
         draws = np.random.default_rng(0).integers(0, days, (DRAWS, days))
@@ -137,6 +148,10 @@ def _row(scores: Scores, part: slice) -> dict[str, Any]:
                 np.sqrt((scores.spread[part] ** 2).mean(0) / (scores.analysis[part] ** 2).mean(0))
             )
         )
+    if scores.crps is not None:
+        crps = float(scores.crps[part].mean())
+    if scores.ranks is not None:
+        flat = flat_share(scores.ranks[part][:: INDEPENDENT_DAYS * STEPS_PER_DAY].sum(axis=0))
     chosen = (scores.noisy >= part.start) & (scores.noisy < part.stop)
     return {
         "analysis": float(analysis.mean()),
@@ -144,10 +159,16 @@ def _row(scores: Scores, part: slice) -> dict[str, Any]:
         "high": float(high),
         "background": float(scores.background[part].mean()),
         "spread_skill": float(spread),
+        "crps": crps,
+        "flat_ranks": flat,
         "noise": noise_ratios({k: v[chosen] for k, v in scores.noise.items()}),
         "seconds": float(np.median(scores.seconds)),
         "analysis_seconds": float(np.median(scores.analysis_seconds)),
     }
+
+
+def _known(value: float, form: str) -> str:
+    return "" if np.isnan(value) else f"{value:{form}}"
 
 
 def _told(ratio: dict[str, float]) -> str:

@@ -29,6 +29,7 @@ import numpy as np
 from benchmarks.cycle_report import write_report
 from benchmarks.methods import CYCLED, METHODS, Analyser, Method, Valid
 from benchmarks.networks import NETWORKS, draw
+from benchmarks.osse_scores import crps, rank_counts
 from benchmarks.shock import SAVED_PER_DAY, noise
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.simulation.incremental_update import IncrementalUpdate
@@ -46,8 +47,10 @@ from phyda_cli.simulation.jcm import (
 from phyda_cli.simulation.speedy_link import SpeedyLink
 
 LAG_DAYS = 5
-# m/s, wind of the perturbations that make the first ensemble: that of a forecast without skill
-INITIAL_U = 6.0
+
+
+class Diverged(SystemExit):
+    """A forecast is no longer finite."""
 
 
 class Experiment:
@@ -88,7 +91,7 @@ class Experiment:
         states = load_states(chunk_paths(self.pool)[0])[1]
         rng = np.random.default_rng(5)
         around = [
-            perturbed(start, lagged_perturbation(states, rng, INITIAL_U))
+            perturbed(start, lagged_perturbation(states, rng, method.initial_u))
             for _ in range(method.members)
         ]
         return [self.model.forecast(state, self.times[0])[-1] for state in around]
@@ -133,6 +136,11 @@ class Experiment:
             record["spread"] = (
                 np.sqrt((done.spread**2 * self.weights).mean(axis=(1, 2))) / unit
             ).tolist()
+            target = truth - mean
+            found = crps(done, target, self.checkpoint.state.column("background_std"))
+            record["crps"] = (found * self.weights).mean(axis=(1, 2)).tolist()
+            if len(done.members):
+                record["ranks"] = rank_counts(done.members, target).tolist()
             mean = mean + done.increment
             if self.shock_every and index % self.shock_every == 0 and method.members == 1:
                 others = {name: other(*case) for name, other in self.others.items()}
@@ -203,7 +211,7 @@ class Experiment:
             )
             forecasts, record = self.step(method, index, forecasts, prior, keep)
             if not all(np.isfinite(v).all() for state in forecasts for v in state.values()):
-                raise SystemExit(f"{name} diverged at {self.times[index]}")
+                raise Diverged(f"{name} diverged at {self.times[index]}")
             prior, index = record["scale"], index + 1
             with log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")

@@ -37,7 +37,13 @@ class Method:
     """``members`` forecasts; B is static but for ``ensemble_weight`` of it; ``networks``: what
     phyda adds on top of the linear analysis, the encoder's mean alone or all of it, or the
     diffusion guided by the observations without the linear analysis; ``today``: static members have
-    the spread of the day."""
+    the spread of the day.
+
+    Of ensembles: the wind ``initial_u`` [m/s] of the perturbations that make the first one, which
+    is that of a forecast without skill; relaxation to the forecasts' spread (``rtps``) or to their
+    perturbations (``rtpp``, Zhang et al. 2004); and ``additive`` inflation, the size of static
+    members that are added to the analyses, in background-error standard deviations.
+    """
 
     members: int = 1
     analyses: bool = True
@@ -45,7 +51,11 @@ class Method:
     networks: Literal["none", "encoder", "phyda", "mmps", "dps"] = "none"
     today: bool = False
     radius_km: float | None = None
+    radius_log_p: float | None = None
     rtps: float = 0.0
+    rtpp: float = 0.0
+    additive: float = 0.0
+    initial_u: float = 6.0
 
 
 # letkf-20 as found best of a few on the training season (docs/explanation/experiments.md); the
@@ -129,9 +139,11 @@ class Analyser:
             return _step(found, found.mean[None], found.members)
         known = replace(settings, scale=found.scale)
         filtered = analyse_ensemble(prior, observations, known, method.rtps)
-        each = found.mean + (filtered.members - filtered.mean)
+        each = found.mean + (1 - method.rtpp) * (filtered.members - filtered.mean)
         if method.networks != "none":
             return _step(found, each, found.members)
+        if method.additive:
+            each = each + method.additive * self._draws(len(forecasts), valid) / found.unit
         members = each + (forecasts - mean) / found.unit
         if method.ensemble_weight == 1:
             found = replace(
@@ -140,10 +152,18 @@ class Analyser:
             )
         return _step(found, each, members)
 
+    def _draws(self, number: int, valid: Valid) -> np.ndarray:
+        """Static members (M, C, H, W) without their mean, in physical units."""
+        static = self.checkpoint.all_members().numpy()
+        rng = np.random.default_rng([42, valid.seed])
+        chosen = static[rng.choice(len(static), number, replace=False)]
+        found: np.ndarray = (chosen - chosen.mean(axis=0)) * self.unit
+        return found
+
     def _prior(self, method: Method, forecasts: np.ndarray, valid: Valid) -> Prior:
         checkpoint, solver = self.checkpoint, self.checkpoint.metadata.solver
-        if method.radius_km:
-            solver = solver.model_copy(update={"radius_km": method.radius_km})
+        radii = {"radius_km": method.radius_km, "radius_log_p": method.radius_log_p}
+        solver = solver.model_copy(update={k: v for k, v in radii.items() if v is not None})
         where, mean = Localisation.of(self.spec, solver), forecasts.mean(axis=0)
         prior = Prior.static(checkpoint, mean, valid.time, valid.lead, where)
         if not method.ensemble_weight:

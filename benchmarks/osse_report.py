@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import chi2
 
 from benchmarks.osse_cost import costs
+from benchmarks.osse_scores import flat_share
 from benchmarks.outcome import write
 from phyda_cli.model.checkpoint import Checkpoint
 from phyda_cli.verification.significance import bounds_of, resampled_ratios
@@ -95,18 +95,14 @@ class Group:
         )
 
     def flat_ranks(self, method: str) -> float:
-        """Share of the variables whose rank histogram a chi-square test at 95 % does not tell from
-        a flat one."""
+        """Share of the variables with a flat rank histogram."""
         cases = self.cases(method)
         if "ranks" not in self.by_method[method][cases[0]]:
             return float("nan")
         counts = self.stack(method, "ranks", cases).sum(0)
-        flat = []
-        for v in np.unique(self.variables):
-            n = counts[self.variables == v].mean(0)  # levels of one place are not independent
-            expected = n.sum() / n.size
-            flat.append(((n - expected) ** 2 / expected).sum() < chi2.ppf(0.95, n.size - 1))
-        return float(np.mean(flat))
+        # levels of one place are not independent
+        each = [counts[self.variables == v].mean(0) for v in np.unique(self.variables)]
+        return flat_share(np.stack(each))
 
     def residuals(self, method: str) -> dict[str, float]:
         """By equation: rms residual over the truth's, layers averaged."""

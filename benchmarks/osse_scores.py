@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import chi2
 
 from benchmarks.held_out import Pair
 from benchmarks.methods import Step
@@ -13,11 +14,35 @@ from phyda_cli.fields.state import StateSpec
 from phyda_cli.physics.state_physics import StatePhysics
 from phyda_cli.verification.scores import crps_ensemble, crps_gaussian
 
-__all__ = ["Scorer"]
+__all__ = ["Scorer", "crps", "flat_share", "rank_counts"]
 
 # every so-many-th row and column has a say in rank histograms: neighbours are not independent
 SPARSE = 6
 PHYSICAL_MEMBERS = 2  # whose residuals are taken
+
+
+def crps(step: Step, target: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """CRPS (C, H, W) over ``unit`` (C, 1, 1) against the true increment ``target`` (C, H, W): of
+    the members, or of the normal distribution of mean and spread where there are none."""
+    if len(step.members):
+        return crps_ensemble(step.members / unit, target / unit)
+    return crps_gaussian(step.increment / unit, step.spread / unit, target / unit)
+
+
+def rank_counts(members: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """How often ``target`` (C, H, W) has each rank among ``members`` (K, C, H, W): (C, K + 1)."""
+    half = SPARSE // 2
+    few, truth = members[:, :, half::SPARSE, half::SPARSE], target[:, half::SPARSE, half::SPARSE]
+    rank = (few < truth).sum(axis=0).reshape(truth.shape[0], -1)
+    return np.stack([np.bincount(r, minlength=len(members) + 1) for r in rank])
+
+
+def flat_share(counts: np.ndarray) -> float:
+    """Share of the rank histograms (V, K + 1) that a chi-square test at 95 % does not tell from a
+    flat one."""
+    expected = counts.sum(axis=1, keepdims=True) / counts.shape[1]
+    statistic = ((counts - expected) ** 2 / expected).sum(axis=1)
+    return float((statistic < chi2.ppf(0.95, counts.shape[1] - 1)).mean())
 
 
 class Scorer:
@@ -44,34 +69,19 @@ class Scorer:
             step.spread / self.unit,
             step.members / self.unit,
         )
-        crps = (
-            crps_ensemble(members, target)
-            if len(members)
-            else crps_gaussian(centre, spread, target)
-        )
         record = {
             "square": self._mean((centre - target) ** 2),
             "prior": self._mean(target**2),
             "width": self._mean(spread**2),
-            "crps": self._mean(crps),
+            "crps": self._mean(crps(step, pair.truth - pair.background, self.unit)),
         }
-        record |= {"ranks": self._ranks(members, target)} if len(members) else {}
+        record |= {"ranks": rank_counts(members, target)} if len(members) else {}
         return {k: np.round(v, 7).tolist() for k, v in record.items()} | {
             "residual": self._residuals(pair, step)
         }
 
     def _mean(self, values: np.ndarray) -> np.ndarray:
         return np.asarray((values * self.area).mean(axis=(1, 2)), float)
-
-    @staticmethod
-    def _ranks(members: np.ndarray, target: np.ndarray) -> np.ndarray:
-        half = SPARSE // 2
-        few, truth = (
-            members[:, :, half::SPARSE, half::SPARSE],
-            target[:, half::SPARSE, half::SPARSE],
-        )
-        rank = (few < truth).sum(axis=0).reshape(truth.shape[0], -1)
-        return np.stack([np.bincount(r, minlength=len(members) + 1) for r in rank])
 
     def _residuals(self, pair: Pair, step: Step) -> dict[str, list[list[float]]]:
         increments = step.members[:PHYSICAL_MEMBERS] if len(step.members) else step.increment[None]

@@ -27,6 +27,25 @@ def test_noise_is_the_ratio_of_means() -> None:
     assert noise_ratios({}) == {}
 
 
+def test_ranks_count_from_analyses_that_are_two_days_apart(tmp_path: Path) -> None:
+    """One channel with flat ranks, one whose truth is always above the members. The flat one is so
+    at every eighth analysis only."""
+    high = [0, 0, 0, 60]
+    records = [
+        {"time": f"{i}", "background": [1.0, 2.0], "analysis": [0.5, 1.0], "spread": [0.5, 0.5]}
+        | {"crps": [0.1, 0.3], "ranks": [high if i % 8 else [15, 15, 15, 15], high]}
+        | {"scale": 1.0, "seconds": 2.0, "analysis_seconds": 1.0}
+        for i in range(32)
+    ]
+    text = "".join(json.dumps(r) + "\n" for r in records)
+    (tmp_path / "phyda.jsonl").write_text(text, encoding="utf-8")
+    write_report(tmp_path)
+    row = json.loads((tmp_path / "cycles.json").read_text(encoding="utf-8"))["methods"]["phyda"]
+    assert row["flat_ranks"] == 0.5
+    assert row["crps"] == pytest.approx(0.2)
+    assert row["spread_skill"] == pytest.approx(0.75)
+
+
 def test_the_table_has_noise_of_methods_that_measured_it(tmp_path: Path) -> None:
     for name, noisy in (("oi", True), ("free", False)):
         records = [
