@@ -171,7 +171,7 @@ def estimate_table(found: Estimate) -> Table:
     title = f"{processes}; memory of each {memory}; disk {readable(found.disk)}"
     columns = ("parameters", "steps", "s a step", "data wait", "time")
     table = new_table(title, ("",), columns)
-    each = found.case_seconds + found.evidence_seconds
+    each = found.simulating / found.cases
     table.add_row("cases", "", f"{found.cases}", f"{each:.3f}", "", spoken(found.simulating))
     for p in found.phases:
         waiting = f"{p.waiting / p.step:.1%}"

@@ -32,7 +32,15 @@ from phyda_cli.training.statistics import (
     state_spec,
 )
 
-__all__ = ["TrainingCases", "TrainingData", "build", "simulate_cases", "training_data"]
+__all__ = [
+    "TrainingCases",
+    "TrainingData",
+    "build",
+    "build_held",
+    "build_training",
+    "simulate_cases",
+    "training_data",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,31 +108,58 @@ def build(
 ) -> tuple[Cases, Cases]:
     """Cases for training, and ``held`` for validation (``validation_cases`` of them if not given),
     in ``folder``; those not there yet are divided among the processes."""
+    validation = build_held(folder, data, run, builder, kind, held)
+    return build_training(folder, data, run, builder, kind), validation
+
+
+def build_training(
+    folder: Path, data: TrainingData, run: Run, builder: CaseBuilder, kind: type[Batch] = Batch
+) -> Cases:
+    """The cases for training in ``folder``, each with some of the static members."""
+    settings = run.settings
+    rng = np.random.default_rng([settings.seed, 3])
+    pairs = drawn(data.split.training, settings.samples, rng)
+    return _built(folder / "training", data, run, builder, kind, pairs, settings.case_members)
+
+
+def build_held(
+    folder: Path,
+    data: TrainingData,
+    run: Run,
+    builder: CaseBuilder,
+    kind: type[Batch] = Batch,
+    held: int | None = None,
+) -> Cases:
+    """The ``held`` cases for validation in ``folder``, each with all static members."""
     settings, split = run.settings, data.split
     held = min(settings.validation_cases if held is None else held, split.validation.size)
-    draws = np.random.default_rng([settings.seed, 3]), np.random.default_rng([settings.seed, 4])
-    chosen = {
-        "validation": (drawn(split.validation, held, draws[1]), None),
-        "training": (drawn(split.training, settings.samples, draws[0]), settings.case_members),
-    }
-    made = {}
-    for name, (pairs, most) in chosen.items():
-        pool = MemberPool(data.members, data.times, data.spec, settings.solver, most)
-        build_cases(
-            folder / name,
-            data.store,
-            data.states,
-            data.spec,
-            pool,
-            pairs,
-            settings,
-            _prefixed(run.monitor.say, name),
-            run.ranks,
-            builder,
-        )
-        run.ranks.agree()
-        made[name] = Cases(folder / name, data.store, data.states, data.spec, pairs, kind)
-    return made["training"], made["validation"]
+    pairs = drawn(split.validation, held, np.random.default_rng([settings.seed, 4]))
+    return _built(folder / "validation", data, run, builder, kind, pairs, None)
+
+
+def _built(
+    folder: Path,
+    data: TrainingData,
+    run: Run,
+    builder: CaseBuilder,
+    kind: type[Batch],
+    pairs: np.ndarray,
+    most: int | None,
+) -> Cases:
+    build_cases(
+        folder,
+        data.store,
+        data.states,
+        data.spec,
+        MemberPool(data.members, data.times, data.spec, run.settings.solver, most),
+        pairs,
+        run.settings,
+        _prefixed(run.monitor.say, folder.name),
+        run.ranks,
+        builder,
+    )
+    run.ranks.agree()
+    return Cases(folder, data.store, data.states, data.spec, pairs, kind)
 
 
 def simulate_cases(

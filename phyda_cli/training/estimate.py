@@ -15,8 +15,15 @@ from phyda_cli.model.background_spread import BackgroundSpread
 from phyda_cli.model.checkpoint import build_spread
 from phyda_cli.preprocessing.store import PairStore
 from phyda_cli.settings.training import TrainingSettings
-from phyda_cli.training.cases import PARTS, EvidenceBatch, evidence_maps
-from phyda_cli.training.data import TrainingData, build, simulate_cases, training_data
+from phyda_cli.training.cases import PARTS, CaseBuilder, EvidenceBatch, StageOne, evidence_maps
+from phyda_cli.training.data import (
+    TrainingData,
+    build,
+    build_held,
+    build_training,
+    simulate_cases,
+    training_data,
+)
 from phyda_cli.training.loop import Pace, Phase
 from phyda_cli.training.monitor import Lines
 from phyda_cli.training.phases import denoiser_phase, encoder_phase, networks
@@ -50,9 +57,22 @@ class PhaseEstimate:
 
 
 @dataclass(frozen=True)
+class CaseSeconds:
+    """Seconds to simulate one case for ``training``, and one for ``validation``, which sees all
+    static members."""
+
+    training: float = 0.0
+    validation: float = 0.0
+
+    def of(self, samples: int, validated: int) -> float:
+        """Seconds for all of them."""
+        return samples * self.training + validated * self.validation
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A training: its phases; the number of its ``samples`` and of its ``validated`` cases; seconds
-    to simulate one case, and one case's evidence of the errors of the day; peak ``memory`` of a
+    to simulate a case, and a case's evidence of the errors of the day; peak ``memory`` of a
     process, of ``device_memory`` on a GPU, the part of the states in it, and the cases' and state
     files' ``disk`` [bytes]."""
 
@@ -60,8 +80,8 @@ class Estimate:
     processes: int
     samples: int
     validated: int
-    case_seconds: float
-    evidence_seconds: float
+    case_seconds: CaseSeconds
+    evidence_seconds: CaseSeconds
     memory: int
     device_memory: int
     states: int
@@ -75,7 +95,8 @@ class Estimate:
     @property
     def simulating(self) -> float:
         """Seconds to simulate all cases."""
-        return self.cases * (self.case_seconds + self.evidence_seconds)
+        parts = self.case_seconds, self.evidence_seconds
+        return sum(each.of(self.samples, self.validated) for each in parts)
 
     @property
     def seconds(self) -> float:
@@ -104,9 +125,8 @@ def _measured(run: Run, store: PairStore) -> Estimate:
     validated = min(settings.validation_cases, data.split.validation.size)
     held = min(SIMULATED, data.split.validation.size)
     phases, spread, evidence_seconds = _spread(few, settings, data, held)
-    began = time.monotonic()
+    case_seconds = _simulated(few, "cases", data, StageOne(spread), held)
     cases = simulate_cases(few, data, spread, held)
-    case_seconds = (time.monotonic() - began) / (samples + held)
 
     encoder, denoiser = networks(run, data.spec)
     phase = encoder_phase(encoder, run, data, cases)
@@ -134,18 +154,28 @@ def _measured(run: Run, store: PairStore) -> Estimate:
     )
 
 
+def _simulated(
+    few: Run, name: str, data: TrainingData, builder: CaseBuilder, held: int
+) -> CaseSeconds:
+    """What a case costs, from those that are simulated in the folder ``name``."""
+    folder, began = few.folder / name, time.monotonic()
+    validation = build_held(folder, data, few, builder, held=held).count
+    between = time.monotonic()
+    training = build_training(folder, data, few, builder).count
+    ended = time.monotonic()
+    return CaseSeconds((ended - between) / training, (between - began) / validation)
+
+
 def _spread(
     few: Run, settings: TrainingSettings, data: TrainingData, held: int
-) -> tuple[list[PhaseEstimate], BackgroundSpread | None, float]:
+) -> tuple[list[PhaseEstimate], BackgroundSpread | None, CaseSeconds]:
     """The first phase, its network untrained and the seconds of one case's evidence, where
     ``settings`` have it. Its checks cost next to nothing."""
     network = build_spread(data.spec, settings.network)
     if network is None:
-        return [], None, 0.0
-    folder = few.folder / "evidence"
-    began = time.monotonic()
-    cases, held_cases = build(folder, data, few, evidence_maps, EvidenceBatch, held)
-    seconds = (time.monotonic() - began) / (cases.count + held_cases.count)
+        return [], None, CaseSeconds()
+    seconds = _simulated(few, "evidence", data, evidence_maps, held)
+    cases, _ = build(few.folder / "evidence", data, few, evidence_maps, EvidenceBatch, held)
     phase = spread_phase(network.to(few.device), cases, few, data)
     found = _phase(phase, phase.pace(STEPS), settings.spread_epochs, settings)
     return [found], network.cpu().eval().requires_grad_(False), seconds

@@ -43,18 +43,19 @@ def planned(found: Estimate, minutes: float, batch: int) -> Plan:
     """A plan of ``minutes`` in all. Where everything fits, nothing is cut; else cases take a third
     of the time at most and the networks divide the rest."""
     seconds = KEPT * 60 * minutes
-    each = found.case_seconds + found.evidence_seconds
-    affordable = int(CASES * seconds / each) - found.validated
+    simulated = {"evidence": found.evidence_seconds, "cases": found.case_seconds}
+    held = sum(each.of(0, found.validated) for each in simulated.values())
+    one = sum(each.of(1, 0) for each in simulated.values())
+    affordable = int((CASES * seconds - held) / one)
     fits = found.seconds <= seconds
     samples = found.samples if fits else min(found.samples, max(batch, affordable))
-    left = seconds - (samples + found.validated) * each
+    left = seconds - held - samples * one
     wanted = sum(p.seconds for p in found.phases) * samples / found.samples
     shrunk = samples / found.samples * min(1.0, max(left, 0.1 * seconds) / wanted)
     parts: dict[str, float] = {}
     for phase in found.phases:
-        simulated = {"evidence": found.evidence_seconds, "cases": found.case_seconds}
         if (name := CASES_OF.get(phase.name)) is not None:
-            parts[name] = (samples + found.validated) * simulated[name]
+            parts[name] = simulated[name].of(samples, found.validated)
         parts[phase.name] = phase.seconds * shrunk
     return Plan(samples, parts)
 

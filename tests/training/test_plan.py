@@ -6,21 +6,22 @@ import time
 
 import pytest
 
-from phyda_cli.training.estimate import Estimate, PhaseEstimate
+from phyda_cli.training.estimate import CaseSeconds, Estimate, PhaseEstimate
 from phyda_cli.training.plan import CASES, KEPT, Plan, planned
 from phyda_cli.training.train import no_better
 
 BATCH = 16
 
 
-def found(samples: int = 1000, case: float = 1.0) -> Estimate:
-    """1 100 cases; a network of 500 s and one of 1 500 s."""
+def found(samples: int = 1000, case: float = 1.0, held: float = 1.0) -> Estimate:
+    """Cases for training, and 100 held of ``held`` seconds each; networks of 2 000 s."""
     phases = (
         PhaseEstimate("spread", 10, 100, 5.0, 0.0, 0.0),
         PhaseEstimate("encoder", 10, 100, 10.0, 0.0, 0.0),
         PhaseEstimate("denoiser", 10, 100, 5.0, 0.0, 0.0),
     )
-    return Estimate(phases, 1, samples, 100, 0.8 * case, 0.2 * case, 0, 0, 0, 0)
+    seconds = (CaseSeconds(part * case, part * held) for part in (0.8, 0.2))
+    return Estimate(phases, 1, samples, 100, *seconds, 0, 0, 0, 0)
 
 
 def test_what_fits_is_not_cut() -> None:
@@ -43,6 +44,13 @@ def test_all_parts_together_are_the_time_given(minutes: float) -> None:
 
 def test_cheap_cases_are_all_simulated() -> None:
     assert planned(found(case=0.01), minutes=10, batch=BATCH).samples == 1000
+
+
+def test_dear_cases_for_validation_do_not_make_those_for_training_dear() -> None:
+    """A third of 9.5 minutes is 190 s: 100 held cases take 100 s, and 180 cases the rest."""
+    plan = planned(found(samples=100_000, case=0.5, held=1.0), minutes=10, batch=BATCH)
+    assert plan.samples == 180
+    assert plan.seconds["cases"] == pytest.approx(0.8 * (180 * 0.5 + 100))
 
 
 def test_a_phase_gets_its_part_of_what_is_left() -> None:
