@@ -98,6 +98,15 @@ class Encoder(nn.Module):
         self.net = UNet(5 * n_channels + N_CONDITIONS, 2 * n_channels, widths, sphere)
         self.register_buffer("calibration", torch.ones(n_channels))
 
+    @torch.no_grad()
+    def leave_to_stage_one(self, channels: Tensor) -> None:
+        """From now on the mean of ``channels`` (C,) is stage 1's, and their spread but for the
+        calibration."""
+        head = self.net.head
+        assert head is not None, "a network without output"
+        for parameter in head.parameters():
+            parameter[torch.cat([channels, channels])] = 0.0
+
     def forward(
         self,
         background: Tensor,

@@ -33,14 +33,16 @@ __all__ = ["OwnCycle"]
 
 Method = Literal["oi", "phyda"]
 SETTLING_DAYS = 5  # until the first background, which is old, is forgotten
+TOLERATED = 1.02  # RMSE of a channel over oi's
 
 
 @dataclass(frozen=True)
 class Score:
-    """``rmse`` of the analyses of a cycle over the usual background's, and the ``ratio`` of their
-    rms error to their rms spread by channel."""
+    """``rmse`` of the analyses of a cycle over the usual background's, and by channel: the same
+    (``errors``), and the ``ratio`` of their rms error to their rms spread."""
 
     rmse: float
+    errors: tuple[float, ...]
     ratio: tuple[float, ...]
 
 
@@ -58,11 +60,19 @@ class OwnCycle:
     @property
     def folder(self) -> Path:
         """Where scores are kept."""
-        return self.run.folder / "cycle"
+        return self.run.folder / "cycles"
 
     def check(self, encoder: Encoder) -> dict[str, float]:
         """The RMSE of the analyses over the usual background's, of oi and of ``encoder``."""
         return {"oi": self._score(encoder, "oi").rmse, "encoder": self._score(encoder).rmse}
+
+    def leave_out_worse(self, encoder: Encoder) -> list[str]:
+        """The channels that oi analyses better in its cycle than ``encoder`` in its own, by more
+        than chance: ``encoder`` leaves them to stage 1 from now on."""
+        own, oi = (np.array(self._score(encoder, m).errors) for m in ("phyda", "oi"))
+        worse = own > TOLERATED * oi
+        encoder.leave_to_stage_one(torch.from_numpy(worse).to(encoder.calibration.device))
+        return [key for key, one in zip(self.data.spec.channels, worse, strict=True) if one]
 
     def calibrate(self, encoder: Encoder) -> torch.Tensor:
         """Multiply the ``calibration`` of ``encoder`` by the ratio of rms error to rms spread by
@@ -102,7 +112,8 @@ class OwnCycle:
             for name in ("analysis_rmse", "analysis_spread")
         )
         relative = error / self.data.spec.column("background_std").ravel()
-        return Score(float(np.sqrt(np.mean(relative**2))), tuple((error / spread).tolist()))
+        rmse = float(np.sqrt(np.mean(relative**2)))
+        return Score(rmse, tuple(relative.tolist()), tuple((error / spread).tolist()))
 
     def _settings(self, method: Method) -> TwinSettings:
         store = self.data.store

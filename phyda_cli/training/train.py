@@ -101,10 +101,14 @@ def train(run: Run, store_path: Path, found: Estimate | None = None) -> Path:
 def _judged(
     encoder: Encoder, run: Run, data: TrainingData, cases: TrainingCases, own: OwnCycle | None
 ) -> tuple[dict[str, float], torch.Tensor]:
-    """The scores of ``encoder``, and the calibration (C,) of its spread, which is set."""
-    scores = validate(encoder, cases.validation, data.area, run.ranks)
+    """The scores of ``encoder``, and the calibration (C,) of its spread, which is set. Channels
+    that it makes worse in a cycle are left to stage 1."""
     if own is None:
+        scores = validate(encoder, cases.validation, data.area, run.ranks)
         return scores, calibrate(encoder, cases.validation, data.area, run.ranks)
+    if worse := own.leave_out_worse(encoder):
+        run.monitor.say(f"left to stage 1, which is better in a cycle: {', '.join(worse)}")
+    scores = validate(encoder, cases.validation, data.area, run.ranks)
     scores |= {f"{name} in a cycle": score for name, score in own.check(encoder).items()}
     return scores, own.calibrate(encoder)
 

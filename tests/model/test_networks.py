@@ -45,6 +45,18 @@ def test_an_untrained_encoder_is_the_linear_analysis(sphere: bool) -> None:
     assert [tuple(z.shape[1:]) for z in posterior.latent] == [(8, 8, 16), (16, 4, 8), (24, 2, 4)]
 
 
+def test_a_channel_that_is_left_to_stage_one_has_its_mean_and_spread() -> None:
+    encoder, given = started(Encoder(C, WIDTHS, True)), inputs()
+    assert isinstance(encoder, Encoder)
+    before = encoder(*given)
+    encoder.leave_to_stage_one(torch.tensor([False, True, False]))
+    after = encoder(*given)
+    assert torch.equal(after.mean[:, 1], given[1][:, 1])
+    assert torch.equal(after.std[:, 1], given[2][:, 1].clamp(min=MIN_SPREAD))
+    assert torch.equal(after.mean[:, [0, 2]], before.mean[:, [0, 2]])
+    assert not torch.equal(before.mean[:, 1], given[1][:, 1])
+
+
 def test_the_spread_is_a_bounded_calibrated_factor() -> None:
     encoder = started(Encoder(C, WIDTHS, True))
     assert isinstance(encoder, Encoder)

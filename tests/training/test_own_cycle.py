@@ -50,9 +50,10 @@ def test_the_spread_is_the_error_of_the_own_cycle(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nature, store = toy
+    monkeypatch.setattr(own_cycle, "TOLERATED", np.inf)
     run = replace(alone(tmp_path / "run", settings), nature=nature)
     folder = train(run, store)
-    kept = [json.loads(p.read_text()) for p in (run.folder / "cycle").glob("*.json")]
+    kept = [json.loads(p.read_text()) for p in (run.folder / "cycles").glob("*.json")]
     assert len(kept) == 3  # oi, and the encoder at two checks
     training = json.loads((folder / "model.json").read_text())["training"]["validation"]
     scores = sorted(k["rmse"] for k in kept)
@@ -75,6 +76,20 @@ def test_the_spread_is_the_error_of_the_own_cycle(
     before = (folder / "network.safetensors").read_bytes()
     shutil.rmtree(folder)
     assert (train(run, store) / "network.safetensors").read_bytes() == before
+
+
+def test_channels_that_a_cycle_is_better_without_are_left_to_stage_one(
+    toy: tuple[Path, Path],
+    settings: TrainingSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All of them, where even a better analysis is not good enough."""
+    nature, store = toy
+    monkeypatch.setattr(own_cycle, "TOLERATED", 0.0)
+    folder = train(replace(alone(tmp_path / "run", settings), nature=nature), store)
+    scores = json.loads((folder / "model.json").read_text())["training"]["validation"]
+    assert scores["encoder"] == pytest.approx(scores["oi"], rel=1e-5)
 
 
 def test_a_nature_run_of_another_time(
