@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "kept_plan", "planned"]
 
-CASES = 1 / 3  # of the time, at most, goes to simulating cases
+CASES = 1 / 3  # of the time goes to simulating cases where the networks cannot have all they want
 KEPT = 0.95  # of the time; the rest is for reading, the last scores and the checkpoint
 CASES_OF = {"spread": "evidence", "encoder": "cases"}  # what is simulated before a network
 
@@ -40,17 +40,19 @@ class Plan:
 
 
 def planned(found: Estimate, minutes: float, batch: int) -> Plan:
-    """A plan of ``minutes`` in all. Where everything fits, nothing is cut; else cases take a third
-    of the time at most and the networks divide the rest."""
+    """A plan of ``minutes`` in all. Where everything fits, nothing is cut; else there are as many
+    cases as all networks can see as often as they should, or as fit into a third of the time, and
+    the networks divide the rest."""
     seconds = KEPT * 60 * minutes
     simulated = {"evidence": found.evidence_seconds, "cases": found.case_seconds}
     held = sum(each.of(0, found.validated) for each in simulated.values())
     one = sum(each.of(1, 0) for each in simulated.values())
-    affordable = int((CASES * seconds - held) / one)
+    networks = sum(p.seconds for p in found.phases) / found.samples
+    affordable = int(max((seconds - held) / (one + networks), (CASES * seconds - held) / one))
     fits = found.seconds <= seconds
     samples = found.samples if fits else min(found.samples, max(batch, affordable))
     left = seconds - held - samples * one
-    wanted = sum(p.seconds for p in found.phases) * samples / found.samples
+    wanted = networks * samples
     shrunk = samples / found.samples * min(1.0, max(left, 0.1 * seconds) / wanted)
     parts: dict[str, float] = {}
     for phase in found.phases:
