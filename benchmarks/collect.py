@@ -29,10 +29,11 @@ PERCENT_BELOW = -100.0
 
 
 def cycles(found: Mapping[str, Any]) -> Found:
-    """Of ``cycles.json``: errors of the analysis and the forecast, spread, and noise."""
+    """Of ``cycles.json``: errors of the analysis and the forecast, spread, ranks, and noise."""
     rows = found["methods"]
     noisy = {name: row["noise"]["analysis"]["ratio"] for name, row in rows.items() if row["noise"]}
-    gain = 100 * (1 - rows["phyda"]["analysis"] / rows["oi"]["analysis"])
+    phyda, oi = rows["phyda"], rows["oi"]
+    gain = 100 * (1 - phyda["analysis"] / oi["analysis"])
     return {
         "cycle": {name: _entry(row["analysis"], row, 3) for name, row in rows.items()},
         "cycle_forecast": {name: _entry(row["background"], {}, 3) for name, row in rows.items()},
@@ -43,6 +44,8 @@ def cycles(found: Mapping[str, Any]) -> Found:
         },
         "cycle_noise": {name: _entry(ratio, {}, 2) for name, ratio in noisy.items()},
         "cycle_against_oi": {"phyda": _entry(gain, {}, 0)},
+        "cycle_crps": {"phyda": _entry(100 * (phyda["crps"] / oi["crps"] - 1), {}, 0)},
+        "cycle_flat_ranks": {"phyda": _entry(100 * phyda["flat_ranks"], {}, 0)},
     }
 
 

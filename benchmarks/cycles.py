@@ -13,7 +13,8 @@ of a method with one background, forecasts of 24 h start from truth, background 
 surface-pressure noise as in :mod:`benchmarks.shock`; and from those that oi and the checkpoints
 ``--others``, such as networks trained without the physics term, make of the same background.
 With ``--iau`` increments of a single background are added slowly, over the 6 h to the next
-analysis (incremental analysis update), and those forecasts of 24 h begin so too.
+analysis (incremental analysis update), and those forecasts of 24 h begin so too; the method has
+``-iau`` in its name.
 """
 
 from __future__ import annotations
@@ -292,7 +293,8 @@ def main() -> None:
             "ensemble_weight": args.weight if 0 < method.ensemble_weight < 1 else None,
         }
         method = replace(method, **{k: v for k, v in changes.items() if v is not None})
-        experiment.run(name, method, args.out, args.days, args.keep_every)
+        label = f"{name}-iau" if args.iau else name
+        experiment.run(label, method, args.out, args.days, args.keep_every)
     write_report(args.out)
 
 

@@ -83,6 +83,8 @@ def test_the_cycle_and_the_costs(tmp_path: Path) -> None:
             "high": 0.8,
             "background": 0.7,
             "spread_skill": float("nan"),
+            "crps": 0.5 * rmse,
+            "flat_ranks": 0.75,
             "noise": {},
         }
         for name, rmse in (("phyda", 0.5), ("oi", 0.625))
@@ -93,6 +95,8 @@ def test_the_cycle_and_the_costs(tmp_path: Path) -> None:
     written(tmp_path, "cost.json", {"demo --members 16": {"seconds": 8.2, "peak_mb": 1449}})
     found = {name: entries for name, (entries, _) in collect.collect(tmp_path).items()}
     assert found["cycle_against_oi"] == {"phyda": {"value": 20}}
+    assert found["cycle_crps"] == {"phyda": {"value": -20}}
+    assert found["cycle_flat_ranks"] == {"phyda": {"value": 75}}
     assert found["cycle_spread"] == {"oi": {"value": 0.78}}
     assert found["cycle_noise"] == {"oi": {"value": 1.09}}
     assert found["cost"] == {
