@@ -23,7 +23,8 @@ DRAWS = 2000
 @dataclass(frozen=True, eq=False)
 class Scores:
     """Lines of scores of T analyses, C channels: ``background``, ``analysis`` and, where there is
-    one, ``spread`` and ``crps`` (T, C), and ``ranks`` (T, C, K + 1) of the truth among K members;
+    one, ``spread`` and ``crps`` (T, C), and ``ranks`` (T, C, K + 1) of the truth among K members,
+    which come in ``pairs`` around their mean or not;
     ``seconds`` and ``analysis_seconds`` (T,); ``noise`` [Pa/h] of forecasts
     from ``truth``, ``background``, ``analysis`` and those of other checkpoints (N,), at the
     analyses ``noisy`` (N,) where it was measured."""
@@ -33,6 +34,7 @@ class Scores:
     spread: np.ndarray | None
     crps: np.ndarray | None
     ranks: np.ndarray | None
+    pairs: bool
     seconds: np.ndarray
     analysis_seconds: np.ndarray
     noise: dict[str, np.ndarray]
@@ -57,6 +59,7 @@ def read_scores(path: Path) -> Scores:
         spread=optional("spread"),
         crps=optional("crps"),
         ranks=optional("ranks"),
+        pairs=records[0].get("pairs", False),
         noisy=noisy,
         noise={k: np.array([records[i]["noise"][k] for i in noisy]) for k in names},
     )
@@ -151,7 +154,8 @@ def _row(scores: Scores, part: slice) -> dict[str, Any]:
     if scores.crps is not None:
         crps = float(scores.crps[part].mean())
     if scores.ranks is not None:
-        flat = flat_share(scores.ranks[part][:: INDEPENDENT_DAYS * STEPS_PER_DAY].sum(axis=0))
+        counts = scores.ranks[part][:: INDEPENDENT_DAYS * STEPS_PER_DAY].sum(axis=0)
+        flat = flat_share(counts, scores.pairs)
     chosen = (scores.noisy >= part.start) & (scores.noisy < part.stop)
     return {
         "analysis": float(analysis.mean()),

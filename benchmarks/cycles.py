@@ -142,6 +142,7 @@ class Experiment:
             record["crps"] = (found * self.weights).mean(axis=(1, 2)).tolist()
             if len(done.members):
                 record["ranks"] = rank_counts(done.members, target).tolist()
+                record["pairs"] = method.networks != "none"
             mean = mean + done.increment
             if self.shock_every and index % self.shock_every == 0 and method.members == 1:
                 others = {name: other(*case) for name, other in self.others.items()}

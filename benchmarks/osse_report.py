@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.methods import METHODS
 from benchmarks.osse_cost import costs
 from benchmarks.osse_scores import flat_share
 from benchmarks.outcome import write
@@ -102,7 +103,7 @@ class Group:
         counts = self.stack(method, "ranks", cases).sum(0)
         # levels of one place are not independent
         each = [counts[self.variables == v].mean(0) for v in np.unique(self.variables)]
-        return flat_share(np.stack(each))
+        return flat_share(np.stack(each), METHODS[method].networks != "none")
 
     def residuals(self, method: str) -> dict[str, float]:
         """By equation: rms residual over the truth's, layers averaged."""

@@ -37,10 +37,14 @@ def rank_counts(members: np.ndarray, target: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(r, minlength=len(members) + 1) for r in rank])
 
 
-def flat_share(counts: np.ndarray) -> float:
-    """Share of the rank histograms (V, K + 1) that a chi-square test at 95 % does not tell from a
-    flat one."""
-    expected = counts.sum(axis=1, keepdims=True) / counts.shape[1]
+def flat_share(counts: np.ndarray, pairs: bool = False) -> float:
+    """Share of the rank histograms (V, K + 1) that a chi-square test at 95 % does not tell from
+    that of a perfect ensemble: a flat one, and twice as high in the middle where the K members come
+    in ``pairs`` around their mean."""
+    share = np.ones(counts.shape[1])
+    if pairs:
+        share[counts.shape[1] // 2] = 2
+    expected = counts.sum(axis=1, keepdims=True) * share / share.sum()
     statistic = ((counts - expected) ** 2 / expected).sum(axis=1)
     return float((statistic < chi2.ppf(0.95, counts.shape[1] - 1)).mean())
 

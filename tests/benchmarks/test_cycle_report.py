@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cycle_report import noise_ratios, write_report
+from benchmarks.osse_scores import flat_share
 
 
 def test_noise_is_the_ratio_of_means() -> None:
@@ -44,6 +45,16 @@ def test_ranks_count_from_analyses_that_are_two_days_apart(tmp_path: Path) -> No
     assert row["flat_ranks"] == 0.5
     assert row["crps"] == pytest.approx(0.2)
     assert row["spread_skill"] == pytest.approx(0.75)
+
+
+def test_pairs_of_members_leave_the_middle_twice_as_often_to_the_truth() -> None:
+    """A truth drawn like the members, which come in pairs z, -z."""
+    rng = np.random.default_rng(0)
+    half, truth = rng.standard_normal((2, 4000)), rng.standard_normal(4000)
+    members = np.concatenate([half, -half])
+    counts = np.bincount((members < truth).sum(axis=0), minlength=5)[None]
+    assert flat_share(counts, pairs=True) == 1
+    assert flat_share(counts) == 0
 
 
 def test_the_table_has_noise_of_methods_that_measured_it(tmp_path: Path) -> None:
