@@ -39,8 +39,8 @@ def rank_counts(members: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 def flat_share(counts: np.ndarray, pairs: bool = False) -> float:
     """Share of the rank histograms (V, K + 1) that a chi-square test at 95 % does not tell from
-    that of a perfect ensemble: a flat one, and twice as high in the middle where the K members come
-    in ``pairs`` around their mean."""
+    that of a perfect ensemble: a flat one, and twice as high in the middle where the K members, an
+    even number, come in ``pairs`` around their mean."""
     share = np.ones(counts.shape[1])
     if pairs:
         share[counts.shape[1] // 2] = 2

@@ -67,8 +67,8 @@ class OwnCycle:
         return {"oi": self._score(encoder, "oi").rmse, "encoder": self._score(encoder).rmse}
 
     def leave_out_worse(self, encoder: Encoder) -> list[str]:
-        """The channels that oi analyses better in its cycle than ``encoder`` in its own, by more
-        than chance: ``encoder`` leaves them to stage 1 from now on."""
+        """The channels whose error in the cycle of ``encoder`` is more than ``TOLERATED`` times
+        that in oi's: ``encoder`` leaves them to stage 1 from now on."""
         own, oi = (np.array(self._score(encoder, m).errors) for m in ("phyda", "oi"))
         worse = own > TOLERATED * oi
         encoder.leave_to_stage_one(torch.from_numpy(worse).to(encoder.calibration.device))
