@@ -30,7 +30,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import brentq
 
 from phyda_cli.names import Channel
 
@@ -177,24 +176,12 @@ def _maximum(
     """The most probable alpha by Fisher scoring in ln alpha, from the alpha that puts the median
     where it should be, and the information about ln alpha that the innovations have."""
     low, high = np.log(BOUNDS[0]), np.log(high)
-
-    def normalised(x: float) -> tuple[np.ndarray, np.ndarray]:
-        background = np.exp(2 * x) * sigma_b**2
-        total = background + error**2
-        return d**2 / total, background / total
-
-    def excess(x: float) -> float:
-        return float(np.median(np.sqrt(normalised(x)[0]))) - MEDIAN
-
-    x = (
-        low
-        if excess(low) <= 0
-        else high
-        if excess(high) >= 0
-        else float(brentq(excess, low, high, xtol=1e-3))
-    )
+    told = sigma_b > 0
+    asked = (d[told] ** 2 / MEDIAN**2 - error[told] ** 2) / sigma_b[told] ** 2  # alpha^2 of each
+    x = float(np.clip(np.log(np.median(asked).clip(1e-9)) / 2, low, high)) if told.any() else 0.0
     for _ in range(50):
-        square, share = normalised(x)
+        background = np.exp(2 * x) * sigma_b**2
+        square, share = d**2 / (background + error**2), background / (background + error**2)
         kept = weight * (square < CUT**2)
         score = np.sum(kept * share * (square / CUT_VARIANCE - 1)) - (x - np.log(centre)) / width**2
         information = float(np.sum(2 * kept * share**2))

@@ -37,6 +37,7 @@ VALUES_AT_ONCE = 50_000  # observations whose members are copied
 ROW_BLOCK = 96  # of a Gram matrix, of which the lower triangle is enough
 FACTOR_BLOCK = 48
 COLUMNS_AT_ONCE = 12  # with 384 members they fill 7 MB
+FAR_APART = 1.5  # columns that together see more than so many times what each sees go apart
 
 
 @dataclass(frozen=True)
@@ -155,10 +156,10 @@ def solve_members(
     return weights, variance
 
 
-def _batches(x: torch.Tensor) -> list[slice]:
-    """Columns of ``x`` (M, N, C) whose matrices stay in a processor's cache together; on a GPU
+def _batches(x: torch.Tensor, together: int = COLUMNS_AT_ONCE) -> list[slice]:
+    """Columns of ``x`` (M, N, C) whose matrices stay in a processor's cache ``together``; on a GPU
     all."""
-    size = COLUMNS_AT_ONCE if x.device.type == "cpu" else max(1, x.shape[0])
+    size = together if x.device.type == "cpu" else max(1, x.shape[0])
     return [slice(i, i + size) for i in range(0, x.shape[0], size)]
 
 
@@ -167,39 +168,37 @@ def _solve_observations(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Observation-space solve with the observations that each of the columns sees. Same arguments
     and results as the member space."""
-    weights, variance = [], [x.new_zeros(0, x.shape[2])]
-    for some in _batches(x):
-        w, v = _in_observation_space(layer, x[some], layer.rho[columns[some]])
-        weights.append(w)
-        variance.append(v)
-    return torch.cat(weights), torch.cat(variance)
+    rho, n = layer.rho[columns], x.shape[1]
+    most = min(n, max(1, int(((rho > 0).to(rho) @ _counts(layer)).max())))
+    some = _batches(x, round(COLUMNS_AT_ONCE * (n / most) ** 2))
+    solved = [_in_observation_space(layer, x[own], rho[own]) for own in some]
+    return torch.cat([w for w, _ in solved]), torch.cat([v for _, v in solved])
 
 
 def _in_observation_space(
     layer: Layer, x: torch.Tensor, rho: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The columns tapered by ``rho`` (M, S'): each one's observations stand first in a row that
-    observations without weight fill up."""
-    taper = rho[:, layer.box]
-    column, observation = taper.nonzero(as_tuple=True)
-    count = taper.count_nonzero(dim=1)
-    place = torch.arange(column.numel(), device=x.device) - (count.cumsum(0) - count)[column]
-    chosen = column.new_zeros(rho.shape[0], max(1, int(count.max())))
-    chosen[column, place] = observation
-    root = x.new_zeros(chosen.shape)
-    root[column, place] = taper[column, observation].sqrt()
-    y = layer.members.T[chosen] * root[:, :, None]
-    prior = layer.draws.prior
-    s = y @ y.mT
+    """The columns tapered by ``rho`` (M, S'), with all observations that some of them sees; those
+    that a column does not see have no weight there."""
+    seen = rho.any(dim=0).numpy(force=True)[layer.box]
+    root, half = rho[:, layer.box[seen]].sqrt(), rho.shape[0] // 2
+    if half and root.shape[1] > FAR_APART * root.count_nonzero(dim=1).max():
+        parts = [
+            _in_observation_space(layer, x[i], rho[i]) for i in (slice(half), slice(half, None))
+        ]
+        return torch.cat([w for w, _ in parts]), torch.cat([v for _, v in parts])
+    y, prior = layer.members.T[seen], layer.draws.prior
+    s = (y @ y.mT) * root[:, :, None] * root[:, None, :]
     s.diagonal(dim1=1, dim2=2).add_(1.0)
-    drawn = layer.draws.noise[chosen] - y @ prior
-    pulled = (root * layer.innovation[chosen])[:, :, None]
-    right = torch.cat([pulled, drawn, y @ x], dim=2)
-    half = torch.linalg.solve_triangular(cholesky(s), right, upper=False)
-    factor, k = s, prior.shape[1]
-    w = y.mT @ torch.linalg.solve_triangular(factor.mT, half[:, :, : 1 + k], upper=True)
+    pulled = (root * layer.innovation[seen])[:, :, None]
+    drawn = layer.draws.noise[seen] - root[:, :, None] * (y @ prior)
+    right = torch.cat([pulled, drawn, root[:, :, None] * (y @ x)], dim=2)
+    factor, k = cholesky(s), prior.shape[1]
+    solved = torch.linalg.solve_triangular(factor, right, upper=False)
+    pulls = torch.linalg.solve_triangular(factor.mT, solved[:, :, : 1 + k], upper=True)
+    w = y.mT @ (root[:, :, None] * pulls)
     w[:, :, 1:] += prior
-    return w, x.square().sum(dim=1) - half[:, :, 1 + k :].square().sum(dim=1)
+    return w, x.square().sum(dim=1) - solved[:, :, 1 + k :].square().sum(dim=1)
 
 
 def solve(
@@ -252,9 +251,13 @@ def _sees_few(layer: Layer) -> torch.Tensor:
     """The columns (M,) that see so few observations that P x P matrices are cheaper to make and to
     factorise than N x N ones."""
     n, seen = layer.members.shape[0], (layer.rho > 0).to(layer.rho)
-    boxes = torch.from_numpy(np.bincount(layer.box, minlength=seen.shape[1])).to(seen)
-    p = seen @ boxes
+    p = seen @ _counts(layer)
     return p.square() * (n + p / 3) <= n**2 * (seen.sum(dim=1) + n / 3)
+
+
+def _counts(layer: Layer) -> torch.Tensor:
+    """How many observations each box (S',) has."""
+    return torch.from_numpy(np.bincount(layer.box, minlength=layer.rho.shape[1])).to(layer.rho)
 
 
 def combine(members: torch.Tensor, weights: torch.Tensor, where: Localisation) -> torch.Tensor:
