@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.osse_scores import flat_share
+from benchmarks.osse_scores import flat_share, rank_counts
 from benchmarks.outcome import write
 
 __all__ = ["Scores", "noise_ratios", "read_scores", "write_report"]
 
 SPIN_UP_DAYS = 10
-INDEPENDENT_DAYS = 2  # between analyses whose ranks count
+RANKED_DAYS = 2  # between analyses whose ranks count
 STEPS_PER_DAY = 4
 DRAWS = 2000
 
@@ -23,9 +23,9 @@ DRAWS = 2000
 @dataclass(frozen=True, eq=False)
 class Scores:
     """Lines of scores of T analyses, C channels: ``background``, ``analysis`` and, where there is
-    one, ``spread`` and ``crps`` (T, C), and ``ranks`` (T, C, K + 1) of the truth among K members,
-    which come in ``pairs`` around their mean or not;
-    ``seconds`` and ``analysis_seconds`` (T,); ``noise`` [Pa/h] of forecasts
+    one, ``spread`` and ``crps`` (T, C), and ``ranks`` (T, C, places) of the truth among
+    ``members``, which come in ``pairs`` around their mean or not; ``seconds`` and
+    ``analysis_seconds`` (T,); ``noise`` [Pa/h] of forecasts
     from ``truth``, ``background``, ``analysis`` and those of other checkpoints (N,), at the
     analyses ``noisy`` (N,) where it was measured."""
 
@@ -34,6 +34,7 @@ class Scores:
     spread: np.ndarray | None
     crps: np.ndarray | None
     ranks: np.ndarray | None
+    members: int
     pairs: bool
     seconds: np.ndarray
     analysis_seconds: np.ndarray
@@ -59,6 +60,7 @@ def read_scores(path: Path) -> Scores:
         spread=optional("spread"),
         crps=optional("crps"),
         ranks=optional("ranks"),
+        members=records[0].get("members", 0),
         pairs=records[0].get("pairs", False),
         noisy=noisy,
         noise={k: np.array([records[i]["noise"][k] for i in noisy]) for k in names},
@@ -154,8 +156,8 @@ def _row(scores: Scores, part: slice) -> dict[str, Any]:
     if scores.crps is not None:
         crps = float(scores.crps[part].mean())
     if scores.ranks is not None:
-        counts = scores.ranks[part][:: INDEPENDENT_DAYS * STEPS_PER_DAY].sum(axis=0)
-        flat = flat_share(counts, scores.pairs)
+        found = scores.ranks[part][:: RANKED_DAYS * STEPS_PER_DAY].transpose(1, 2, 0)
+        flat = flat_share(rank_counts(found, scores.members), scores.pairs)
     chosen = (scores.noisy >= part.start) & (scores.noisy < part.stop)
     return {
         "analysis": float(analysis.mean()),

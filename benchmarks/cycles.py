@@ -30,7 +30,7 @@ import numpy as np
 from benchmarks.cycle_report import write_report
 from benchmarks.methods import CYCLED, METHODS, Analyser, Method, Valid
 from benchmarks.networks import NETWORKS, draw
-from benchmarks.osse_scores import crps, rank_counts
+from benchmarks.osse_scores import crps, ranks
 from benchmarks.shock import SAVED_PER_DAY, noise
 from phyda_cli.model.checkpoint import BUNDLED, Checkpoint
 from phyda_cli.simulation.incremental_update import IncrementalUpdate
@@ -141,8 +141,8 @@ class Experiment:
             found = crps(done, target, self.checkpoint.state.column("background_std"))
             record["crps"] = (found * self.weights).mean(axis=(1, 2)).tolist()
             if len(done.members):
-                record["ranks"] = rank_counts(done.members, target).tolist()
-                record["pairs"] = method.networks != "none"
+                record["ranks"] = ranks(done.members, target).tolist()
+                record |= {"members": len(done.members), "pairs": method.networks != "none"}
             mean = mean + done.increment
             if self.shock_every and index % self.shock_every == 0 and method.members == 1:
                 others = {name: other(*case) for name, other in self.others.items()}

@@ -14,7 +14,7 @@ from phyda_cli.fields.state import StateSpec
 from phyda_cli.physics.state_physics import StatePhysics
 from phyda_cli.verification.scores import crps_ensemble, crps_gaussian
 
-__all__ = ["Scorer", "crps", "flat_share", "rank_counts"]
+__all__ = ["Scorer", "crps", "flat_share", "rank_counts", "ranks"]
 
 # every so-many-th row and column has a say in rank histograms: neighbours are not independent
 SPARSE = 6
@@ -29,24 +29,46 @@ def crps(step: Step, target: np.ndarray, unit: np.ndarray) -> np.ndarray:
     return crps_gaussian(step.increment / unit, step.spread / unit, target / unit)
 
 
-def rank_counts(members: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """How often ``target`` (C, H, W) has each rank among ``members`` (K, C, H, W): (C, K + 1)."""
+def ranks(members: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The rank of ``target`` (C, H, W) among ``members`` (K, C, H, W) at places that are far from
+    each other: (C, places)."""
     half = SPARSE // 2
     few, truth = members[:, :, half::SPARSE, half::SPARSE], target[:, half::SPARSE, half::SPARSE]
-    rank = (few < truth).sum(axis=0).reshape(truth.shape[0], -1)
-    return np.stack([np.bincount(r, minlength=len(members) + 1) for r in rank])
+    found: np.ndarray = (few < truth).sum(axis=0).reshape(truth.shape[0], -1)
+    return found
+
+
+def rank_counts(found: np.ndarray, members: int) -> np.ndarray:
+    """How often each rank among ``members`` is in ``found`` (..., n): (..., members + 1)."""
+    return (found[..., None] == np.arange(members + 1)).sum(axis=-2)
 
 
 def flat_share(counts: np.ndarray, pairs: bool = False) -> float:
-    """Share of the rank histograms (V, K + 1) that a chi-square test at 95 % does not tell from
-    that of a perfect ensemble: a flat one, and twice as high in the middle where the K members, an
-    even number, come in ``pairs`` around their mean."""
-    share = np.ones(counts.shape[1])
+    """Share of the rank histograms (V, K + 1) or (V, G, K + 1) that a chi-square test at 95 % does
+    not tell from that of a perfect ensemble: a flat one, and twice as high in the middle where the
+    K members, an even number, come in ``pairs`` around their mean.
+
+    Ranks are independent, or those of different groups G are: then the statistic is compared with
+    a chi-square of as much scatter as the counts of groups have (Rao and Scott 1981, second order).
+    """
+    k = counts.shape[-1] - 1
+    share = np.ones(k + 1)
     if pairs:
-        share[counts.shape[1] // 2] = 2
-    expected = counts.sum(axis=1, keepdims=True) * share / share.sum()
-    statistic = ((counts - expected) ** 2 / expected).sum(axis=1)
-    return float((statistic < chi2.ppf(0.95, counts.shape[1] - 1)).mean())
+        share[k // 2] = 2
+    share /= share.sum()
+    effect, freedom = np.ones(len(counts)), np.full(len(counts), float(k))
+    if counts.ndim == 3:
+        chance = counts.sum(axis=2).mean(axis=1)[:, None, None] * share
+        scatter = (counts - counts.mean(axis=1, keepdims=True)) / np.sqrt(chance)
+        covariance = scatter.mT @ scatter / (counts.shape[1] - 1)
+        total, squares = np.trace(covariance, axis1=1, axis2=2), (covariance**2).sum(axis=(1, 2))
+        differ = total > 0
+        effect[differ] = squares[differ] / total[differ]
+        freedom[differ] = total[differ] / effect[differ]
+        counts = counts.sum(axis=1)
+    expected = counts.sum(axis=1, keepdims=True) * share
+    statistic = ((counts - expected) ** 2 / expected).sum(axis=1) / effect
+    return float((statistic < chi2.ppf(0.95, freedom)).mean())
 
 
 class Scorer:
@@ -79,7 +101,8 @@ class Scorer:
             "width": self._mean(spread**2),
             "crps": self._mean(crps(step, pair.truth - pair.background, self.unit)),
         }
-        record |= {"ranks": rank_counts(members, target)} if len(members) else {}
+        if k := len(members):
+            record["ranks"] = rank_counts(ranks(members, target), k)
         return {k: np.round(v, 7).tolist() for k, v in record.items()} | {
             "residual": self._residuals(pair, step)
         }

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cycle_report import noise_ratios, write_report
-from benchmarks.osse_scores import flat_share
+from benchmarks.osse_scores import flat_share, rank_counts
 
 
 def test_noise_is_the_ratio_of_means() -> None:
@@ -31,10 +31,10 @@ def test_noise_is_the_ratio_of_means() -> None:
 def test_ranks_count_from_analyses_that_are_two_days_apart(tmp_path: Path) -> None:
     """One channel with flat ranks, one whose truth is always above the members. The flat one is so
     at every eighth analysis only."""
-    high = [0, 0, 0, 60]
+    high, flat = [3] * 60, [0, 1, 2, 3] * 15
     records = [
         {"time": f"{i}", "background": [1.0, 2.0], "analysis": [0.5, 1.0], "spread": [0.5, 0.5]}
-        | {"crps": [0.1, 0.3], "ranks": [high if i % 8 else [15, 15, 15, 15], high]}
+        | {"crps": [0.1, 0.3], "ranks": [high if i % 8 else flat, high], "members": 3}
         | {"scale": 1.0, "seconds": 2.0, "analysis_seconds": 1.0}
         for i in range(32)
     ]
@@ -45,6 +45,27 @@ def test_ranks_count_from_analyses_that_are_two_days_apart(tmp_path: Path) -> No
     assert row["flat_ranks"] == 0.5
     assert row["crps"] == pytest.approx(0.2)
     assert row["spread_skill"] == pytest.approx(0.75)
+
+
+def _ranks(errors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Counts (V, places, 9) of the ranks of ``errors`` (V, places, times) among eight normal
+    members."""
+    return rank_counts((rng.standard_normal((8, *errors.shape)) < errors).sum(axis=0), 8)
+
+
+def test_errors_that_last_do_not_make_ranks_uneven() -> None:
+    """A perfect ensemble, 55 places and 10 times: errors anew each time, and errors of a month
+    (their correlation is 0.9 from time to time). A bias is seen in both."""
+    rng = np.random.default_rng(1)
+    for rho in (0.0, 0.9):
+        errors = rng.standard_normal((400, 55, 10))
+        for t in range(1, 10):
+            errors[:, :, t] *= (1 - rho**2) ** 0.5
+            errors[:, :, t] += rho * errors[:, :, t - 1]
+        counts = _ranks(errors, rng)
+        assert flat_share(counts) == pytest.approx(0.95, abs=0.03)
+        assert flat_share(_ranks(errors + 0.7, rng)) < 0.1
+    assert flat_share(counts.sum(axis=1)) < 0.7
 
 
 def test_pairs_of_members_leave_the_middle_twice_as_often_to_the_truth() -> None:
