@@ -25,7 +25,7 @@ import torch
 
 from phyda_cli.analysis.localisation import Draws, Layer, Localisation, Observed
 from phyda_cli.analysis.reconstruction import Ensemble, Observations, observe, solve_in_parts
-from phyda_cli.analysis.solver import combine, normal_equations
+from phyda_cli.analysis.solver import combine, normal_equations, of_channels
 from phyda_cli.parallel.ranks import in_parts
 
 __all__ = [
@@ -124,7 +124,7 @@ def transform(
     if observed.innovation.numel() == 0:
         return increment, anomalies
     for layer in where.layers(observed, Draws.none(observed), members.shape[1]):
-        own = members[:, layer.channels]
+        own = of_channels(members, layer.channels)
         mean, roots = _weights(layer)
         increment[layer.channels] = combine(own, mean[:, :, None], where)[0]
         anomalies[:, layer.channels] = combine(own, roots, where)

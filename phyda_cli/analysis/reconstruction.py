@@ -33,15 +33,18 @@ ROWS_AT_ONCE = 50_000  # the ensemble at the observations may be larger than eve
 @dataclass(frozen=True, eq=False)
 class Ensemble:
     """Background-error ``members`` (N, C, H, W), scaled so that their outer products sum to B, and
-    how they are localised."""
+    how they are localised.
+
+    In memory the members of one value lie together: operators and sums of members read them so."""
 
     members: torch.Tensor
     localisation: Localisation
     _transposed: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        flat = self.members.reshape(self.members.shape[0], -1).T
-        object.__setattr__(self, "_transposed", np.ascontiguousarray(flat.cpu().numpy()))
+        together = self.members.flatten(1).T.contiguous()
+        object.__setattr__(self, "members", together.T.unflatten(1, self.members.shape[1:]))
+        object.__setattr__(self, "_transposed", together.numpy(force=True))
 
     def observed(self, matrix: sparse.csr_matrix) -> np.ndarray:
         """Observed members (P, N) of the operator ``matrix`` (P, C*H*W)."""

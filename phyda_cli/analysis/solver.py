@@ -30,7 +30,7 @@ from torch.nn.functional import pad
 
 from phyda_cli.analysis.localisation import Draws, Layer, Localisation, Observed
 
-__all__ = ["Reconstruction", "combine", "normal_equations", "solve", "solve_members"]
+__all__ = ["Reconstruction", "combine", "normal_equations", "of_channels", "solve", "solve_members"]
 
 BOX_CHUNK = 48
 VALUES_AT_ONCE = 50_000  # observations whose members are copied
@@ -215,18 +215,22 @@ def solve(
     """
     draws, rows = draws or Draws.none(observed), rows or slice(0, members.shape[2])
     where, band = where.for_rows(rows), members[:, :, rows]
-    prior = band.square().sum(dim=0)
+    prior = torch.linalg.vector_norm(band, dim=0)
     ratio = torch.ones_like(prior)
-    fields = members.new_zeros(1 + draws.prior.shape[1], *prior.shape)
-    fields[1:] = torch.einsum("nk,nchw->kchw", draws.prior.to(members), band)
+    drawn = torch.einsum("nk,nchw->kchw", draws.prior.to(members), band)
+    fields = torch.cat([torch.zeros_like(prior)[None], drawn])
     if observed.innovation.numel():
-        x = members.flatten(2)[:, :, where.columns.points]
         for layer in where.layers(observed, draws, members.shape[1]):
             channels = layer.channels
-            fields[:, channels], ratio[channels] = _solve_layer(
-                x[:, channels], band[:, channels], layer, where
-            )
-    return Reconstruction(fields[0], (ratio * prior).sqrt(), prior.sqrt(), fields[1:])
+            own = of_channels(band, channels)
+            x = of_channels(members, channels).flatten(2)[:, :, where.columns.points]
+            fields[:, channels], ratio[channels] = _solve_layer(x, own, layer, where)
+    return Reconstruction(fields[0], ratio.sqrt() * prior, prior, fields[1:])
+
+
+def of_channels(members: torch.Tensor, channels: np.ndarray) -> torch.Tensor:
+    """Some ``channels`` (C',) of ``members`` (N, C, H, W), those of a value together in memory."""
+    return members.movedim(0, -1)[channels].movedim(-1, 0)
 
 
 def _solve_layer(
@@ -264,14 +268,6 @@ def combine(members: torch.Tensor, weights: torch.Tensor, where: Localisation) -
     """Sums of ``members`` (N, C, H, W) with the columns' ``weights`` (M, N, K), interpolated to all
     points: (K, C, H, W)."""
     n, c, h, w = members.shape
-    full = torch.sparse.mm(
-        where.columns.to_grid.to(members), weights.flatten(1).to(members)
-    ).T.reshape(n, -1, h * w)
-    by_channel = members.flatten(2).unbind(dim=1)
-    sums = torch.stack(
-        [
-            torch.stack([(x * weight).sum(dim=0) for x in by_channel])
-            for weight in full.unbind(dim=1)
-        ]
-    )
-    return sums.reshape(-1, c, h, w)
+    full = torch.sparse.mm(where.columns.to_grid.to(members), weights.flatten(1).to(members))
+    sums = members.flatten(2).permute(2, 1, 0) @ full.reshape(h * w, n, -1)
+    return sums.permute(2, 1, 0).reshape(-1, c, h, w)
