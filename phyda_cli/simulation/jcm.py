@@ -8,7 +8,8 @@ jcm.
 
 Native states are dictionaries of float32 arrays, sigma levels from the top down, latitude
 ascending: ``u v t q z`` (8, lon, lat), ``ps`` surface pressure in Pa, ``t2m u10 v10`` near-surface
-fields, all (lon, lat) [SI].
+fields, all (lon, lat) [SI]. ``q`` is what the waves of the model add up to, in places a little
+below zero: a forecast from one that ends at zero would begin too moist, by some percent aloft.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ class SpeedyModel:
 
         self.start = start.astype("datetime64[s]")
         self.days = days
+        self._saves = round(days * saved_per_day)
         self._carry: Any = None
         self._experiment = configurations.load(
             "speedy-t31",
@@ -103,7 +105,7 @@ class SpeedyModel:
                 "terrain.file": str(boundary / "terrain.nc"),
                 "terrain.interpolate": False,
                 "forcing.file": str(boundary / "forcing.nc"),
-                "run.total_time": days,
+                "run.total_time": 1 / saved_per_day,
                 "run.save_interval": 1 / saved_per_day,
                 "run.start_time": str(self.start),
             },
@@ -112,14 +114,13 @@ class SpeedyModel:
     def cold_start(self, seed: int) -> Native:
         """An isothermal rest state with a seeded temperature perturbation, integrated for ``days``
         (the spin-up)."""
-        return self._integrate(self._experiment.model.initial_state(random_seed=seed), self.start)[
-            -1
-        ]
+        rest = self._experiment.model.initial_state(random_seed=seed)
+        return self._integrate(self._start(rest, self.start))[1][-1]
 
     def forecast(self, state: Native, time: np.datetime64) -> list[Native]:
         """Integrate from ``state`` valid at ``time``; native states every 6 h (or as set), the
         initial time not included."""
-        return self._integrate(self._spectral(state), time)
+        return self._integrate(self._start(self._spectral(state), time))[1]
 
     def nudged(
         self, state: Native, towards: Native, time: np.datetime64, parts: int
@@ -137,8 +138,8 @@ class SpeedyModel:
         run, states = self._start(current, time), []
         for _ in range(parts):
             pushed = jax.tree_util.tree_map(jax.numpy.add, run.dynamics, share)
-            run, prediction = self._advance(run.replace(dynamics=pushed))
-            states += _native_states(prediction)
+            run, more = self._integrate(run.replace(dynamics=pushed))
+            states += more
         return states
 
     def _spectral(self, state: Native) -> Any:
@@ -162,8 +163,13 @@ class SpeedyModel:
             )
         return found
 
-    def _integrate(self, dycore_state: Any, time: np.datetime64) -> list[Native]:
-        return _native_states(self._advance(self._start(dycore_state, time))[1])
+    def _integrate(self, run: Any) -> tuple[Any, list[Native]]:
+        """The model after its run length, and its states on the way."""
+        states = []
+        for _ in range(self._saves):
+            run, prediction = self._advance(run)
+            states.append(self._native(run, prediction))
+        return run, states
 
     def _start(self, dycore_state: Any, time: np.datetime64) -> Any:
         import jax.numpy as jnp
@@ -191,20 +197,21 @@ class SpeedyModel:
         )
         return result
 
-
-def _native_states(prediction: Any) -> list[Native]:
-    d, flux = prediction.dynamics, prediction.physics["_surface_flux"]
-    fields = {
-        "u": d.u_wind,
-        "v": d.v_wind,
-        "t": d.temperature,
-        "q": d.specific_humidity,
-        "z": d.geopotential,
-        "ps": np.asarray(d.normalized_surface_pressure) * 1e5,
-    }
-    fields |= {name: getattr(flux, source) for name, source in DIAGNOSTIC.items()}
-    arrays = {k: np.asarray(v, np.float32) for k, v in fields.items()}
-    return [{k: v[i] for k, v in arrays.items()} for i in range(arrays["u"].shape[0])]
+    def _native(self, run: Any, prediction: Any) -> Native:
+        """The state of ``run``, of which ``prediction`` is what jcm shows: no humidity below
+        zero."""
+        d, flux = prediction.dynamics, prediction.physics["_surface_flux"]
+        humidity = run.dynamics.tracers["specific_humidity"]
+        fields = {
+            "u": d.u_wind[0],
+            "v": d.v_wind[0],
+            "t": d.temperature[0],
+            "q": self._experiment.model.dycore.coords.horizontal.to_nodal(humidity),
+            "z": d.geopotential[0],
+            "ps": np.asarray(d.normalized_surface_pressure[0]) * 1e5,
+        }
+        fields |= {name: getattr(flux, source)[0] for name, source in DIAGNOSTIC.items()}
+        return {k: np.asarray(v, np.float32) for k, v in fields.items()}
 
 
 def lagged_perturbation(states: list[Native], rng: np.random.Generator, u_rms: float) -> Native:
@@ -221,9 +228,9 @@ def lagged_perturbation(states: list[Native], rng: np.random.Generator, u_rms: f
 
 
 def perturbed(state: Native, perturbation: Native) -> Native:
-    """``state`` plus ``perturbation``; humidity is kept non-negative."""
+    """``state`` plus ``perturbation``, which takes no humidity below zero."""
     out = {k: state[k] + perturbation[k] for k in PROGNOSTIC}
-    out["q"] = np.maximum(out["q"], 0.0)
+    out["q"] = np.maximum(out["q"], np.minimum(state["q"], 0.0))
     return out
 
 
