@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from phyda_cli.cycle.background import Candidate, candidates
-from phyda_cli.cycle.child import Ended, last_error, run_limited
+from phyda_cli.cycle.child import Ended, last_error, option, run_limited
 from phyda_cli.cycle.gather import InputFile, copies_of
 from phyda_cli.cycle.making import Making, Stopped
 from phyda_cli.cycle.policy import stops
-from phyda_cli.errors import EXIT_INPUT, EXIT_NO_OBSERVATIONS
+from phyda_cli.errors import EXIT_INPUT, EXIT_NO_OBSERVATIONS, InputError
 from phyda_cli.files.publish import sha256
+from phyda_cli.observations.stations import read_rules, read_stations
 from phyda_cli.settings.cycle import CycleSettings
 
 __all__ = ["OUTPUTS", "Attempts"]
 
 OUTPUTS = ("analysis.nc", "feedback.nc")
+LISTS: dict[str, Callable[[Path], object]] = {
+    "--blacklist": read_rules,
+    "--whitelist": read_rules,
+    "--withhold-file": read_stations,
+}
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Attempts:
                 return report, candidate, used
             if ended.code != EXIT_INPUT:
                 break
+            self._require_lists()
             making.note("background_unreadable", last_error(making.work / "log.txt"))
         if ended is None:
             raise Stopped.of("background_missing", too_long)
@@ -96,6 +103,15 @@ class Attempts:
         """Stop without any observation file, where the policy says so."""
         if not making.observations and stops("observations_none", self.settings.policy):
             raise Stopped("observations_none", EXIT_NO_OBSERVATIONS)
+
+    def _require_lists(self) -> None:
+        """Stop where a list of stations is what cannot be read."""
+        for name, read in LISTS.items():
+            if path := option(self.settings.arguments, name):
+                try:
+                    read(Path(path))
+                except InputError as error:
+                    raise Stopped("analysis_failed", error.exit_code, error.message) from error
 
     def _analyse(self, making: Making, forecasts: Sequence[Path]) -> tuple[Ended, list[InputFile]]:
         """How the analysis with ``forecasts``, the background first, ended, and what they were; one

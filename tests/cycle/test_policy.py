@@ -217,6 +217,21 @@ def test_background_unreadable(feeds: Feeds) -> None:
     assert feeds.report(FIRST)["background"]["lead_hours"] == 12
 
 
+@pytest.mark.parametrize("option", ["--blacklist", "--whitelist", "--withhold-file"])
+def test_a_damaged_list_of_stations_is_not_blamed_on_the_background(
+    feeds: Feeds, option: str
+) -> None:
+    damaged = feeds.root / "stations.txt"
+    damaged.write_bytes(b"EDDF \xff\xfe")
+    feeds.observe(FIRST)
+    feeds.forecast(FIRST, 6, "fail 3")
+    code, status, reasons = outcome(feeds, arguments=[option, str(damaged)])
+    assert (code, status, reasons[0]) == (3, "stopped", "analysis_failed")
+    assert str(damaged) in reasons[1]
+    damaged.write_text("EDDF")
+    assert outcome(feeds, arguments=[option, str(damaged)])[2][0] == "background_unreadable"
+
+
 def test_a_background_that_grows_while_it_is_used(feeds: Feeds) -> None:
     feeds.observe(FIRST)
     feeds.forecast(FIRST, 6, "grows")
