@@ -40,8 +40,7 @@ both() {  # two commands at once, each a text
 }
 
 # Truths: two years, and the days that scores and the demo are of.
-nature train 360 2000-03-01 1
-nature train2 360 2001-03-01 2
+both "nature train 360 2000-03-01 1" "nature train2 360 2001-03-01 2"
 nature test 60 2010-12-15 7 --twins 1
 
 # Static members without any weights: differences of a day first, then errors of a cycle with those.
