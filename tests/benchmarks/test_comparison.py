@@ -3,6 +3,8 @@ answers."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,34 @@ def test_every_method_improves_on_the_background(checkpoint: Checkpoint, name: s
     assert len(step.members) == (
         0 if name in ("oi", "phyda, diffusion off") else 4 if "phyda" in name else method.members
     )
+
+
+def test_relaxation_and_additive_inflation_of_the_filter(checkpoint: Checkpoint) -> None:
+    """Relaxed to all of the forecasts' perturbations, every forecast has the mean's increment; half
+    way, half of its own. Additive inflation adds static members without their mean."""
+    pair = bundled_pair(checkpoint.state)
+    rng = np.random.default_rng(6)
+    network = draw("100 soundings", 0.2, checkpoint.state, checkpoint.statics["lsm"], rng)
+    static = checkpoint.all_members().numpy()[:20]
+    forecasts = pair.background + (static - static.mean(axis=0)) * checkpoint.state.column(
+        "background_std"
+    )
+
+    def increments(**changes: float) -> np.ndarray:
+        method = replace(METHODS["letkf-20"], rtps=0.0, **changes)  # type: ignore[arg-type]
+        case = forecasts, pair.truth, network, Valid(pair.time, pair.lead, 3)
+        return Analyser(checkpoint, 4)(method, *case).increments
+
+    plain = increments()
+    mean, unit = plain.mean(axis=0), checkpoint.state.column("background_std")
+    for share in (0.5, 1.0):
+        relaxed = increments(rtpp=share)
+        np.testing.assert_allclose(
+            relaxed / unit, (mean + (1 - share) * (plain - mean)) / unit, atol=1e-4
+        )
+    added = (increments(additive=0.1) - plain) / unit / 0.1
+    np.testing.assert_allclose(added.mean(axis=0), 0, atol=1e-3)
+    assert added.std() == pytest.approx(static.std(), rel=0.1)
 
 
 def test_scores_of_known_analyses(checkpoint: Checkpoint) -> None:
