@@ -81,8 +81,8 @@ class SpeedyLink:
         """``state`` plus an increment (C, H, W): profiles at the model's levels, then the surface
         pressure that has the new msl over the new temperature.
 
-        What jcm derives itself (geopotential, near-surface fields) is left as it is; humidity is
-        kept non-negative.
+        What jcm derives itself (geopotential, near-surface fields) is left as it is. Humidity may
+        fall below zero, as jcm's own does: increments that end there would bring moisture.
         """
         pressure = state["ps"].T  # native arrays are (lon, lat)
         out = dict(state)
@@ -91,7 +91,6 @@ class SpeedyLink:
                 self._profile(increment, name), self.levels, SIGMA, pressure
             )
             out[name] = (state[name] + change.swapaxes(-1, -2)).astype(np.float32)
-        out["q"] = np.maximum(out["q"], np.minimum(state["q"], 0.0))
         change = self._to_native(increment[[self.spec.channels.index("msl")]], False)[0]
         wanted = sea_level_pressure(state) + change
         out["ps"] = (state["ps"] * (wanted / sea_level_pressure(out)).T).astype(np.float32)
