@@ -59,7 +59,7 @@ def read_scores(path: Path) -> Scores:
         **scores,
         spread=optional("spread"),
         crps=optional("crps"),
-        ranks=optional("ranks"),
+        ranks=optional("ranks") if "members" in records[0] else None,  # else they are counts
         members=records[0].get("members", 0),
         pairs=records[0].get("pairs", False),
         noisy=noisy,

@@ -40,7 +40,7 @@ def pressure_level_fields(states: list[Native], levels: np.ndarray) -> dict[str,
     stack = {
         k: np.stack([s[k] for s in states]).swapaxes(-1, -2) for k in states[0]
     }  # (T, [K,] lat, lon)
-    stack["q"] = np.maximum(stack["q"], 0.0)
+    stack["q"] = np.maximum(stack["q"], 0.0)  # as jcm shows it
     columns = {k: np.moveaxis(stack[k], 1, 0) for k in PROGNOSTIC if k != "ps"}
     upper = to_pressure_levels(columns, SIGMA, stack["ps"], levels)
     surface = {"msl": np.stack([sea_level_pressure(s) for s in states]).astype(np.float32)}
